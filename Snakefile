@@ -1,0 +1,63 @@
+# Why does pre-training work in convolutional networks?
+# Reads config, includes the rules of each stage, names the targets. The logic is in workflow/whypretrain.
+import sys
+from pathlib import Path
+
+from snakemake.utils import min_version
+
+min_version("9.27")
+
+BASE = Path(workflow.basedir)
+sys.path.insert(0, str(BASE / "workflow"))
+
+from whypretrain import setup
+
+if "studies" not in config:
+
+    configfile: BASE / "config" / "config.yaml"
+
+
+plan = setup.make_plan(config, workflow.configfiles, BASE)
+paths = plan.paths
+
+# `set -euo pipefail` is what Snakemake sets by itself where no prefix is given.
+shell.prefix(f"set -euo pipefail; export PYTHONPATH={setup.quoted(BASE / 'workflow')}; ")
+
+
+report: Path.cwd() / paths["summary"]
+
+
+wildcard_constraints:
+    architecture="[a-z0-9-]+",
+    source="[a-z0-9-]+",
+    epoch=r"[0-9.]+(e-[0-9]+)?(\+anneal)?",
+    treatment=r"[a-z0-9+-]+",
+    span="[a-z0-9-]+",
+    target=r"[a-z0-9-]+\.([0-9]+|full)",
+    mode="[a-z0-9+-]+",
+    recipe="[a-z0-9-]+",
+    seed="[0-9]+",
+    dataset="[a-z0-9-]+",
+    table="[a-z]+",
+    study="[a-z0-9-]+",
+
+
+rule all:
+    input:
+        plan.source_files(),
+        plan.tables(),
+        plan.figures(),
+        paths["summary"],
+    default_target: True
+
+
+include: "workflow/rules/data.smk"
+include: "workflow/rules/pretrain.smk"
+include: "workflow/rules/treat.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/measure.smk"
+include: "workflow/rules/report.smk"
+
+
+onstart:
+    setup.record(plan)

@@ -1,0 +1,568 @@
+"""Statistics against scipy, statsmodels, textbook formulas and simulation; the rules of verdicts."""
+
+import gc
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from scipy import stats
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.power import TTestPower
+from statsmodels.stats.weightstats import ttost_paired
+
+from whypretrain import statistics as s
+from whypretrain.verdict import ClaimEvidence, Component, judge
+
+RNG = np.random.default_rng(20190704)
+A = RNG.normal(0.81, 0.010, 12)
+B = RNG.normal(0.80, 0.012, 12)
+
+number = st.floats(-10, 10).map(lambda value: round(value, 6))
+differences = st.lists(number, min_size=3, max_size=12)
+margins = st.floats(0, 5).map(lambda value: round(value, 6))
+kinds = st.sampled_from(s.KINDS)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _few_objects_to_collect() -> Iterator[None]:
+    """Statsmodels collects garbage in every `multipletests`: minutes, over all of pytest's objects."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+def spread(mean: float, sd: float, n: int) -> np.ndarray:
+    """Return n differences of exactly this mean and SD."""
+    values = np.linspace(-1, 1, n)
+    return mean + sd * values / values.std(ddof=1)
+
+
+def one(values, kind="superiority", margin=0.0, *, alpha=0.05, **evidence):
+    """Return the verdict of a family of one claim of one component."""
+    return judge([claim("c", values, kind, margin, **evidence)], alpha)[0]
+
+
+def claim(name, values, kind="superiority", margin=0.0, **evidence):
+    return ClaimEvidence(name, [Component(name, np.asarray(values), kind, margin)], **evidence)
+
+
+# Intervals
+
+
+def test_interval_by_hand():
+    # mean 3, SD sqrt(2.5), t(0.975, 4) = 2.776: 3 ± 2.776 · 0.7071
+    found = s.interval([1, 2, 3, 4, 5])
+    assert (found.mean, found.n) == (3, 5)
+    assert found.sd == pytest.approx(math.sqrt(2.5))
+    assert (found.low, found.high) == pytest.approx((1.0368, 4.9632), abs=1e-4)
+
+
+@pytest.mark.parametrize("confidence", [0.8, 0.9, 0.95, 0.999])
+def test_interval_is_that_of_scipys_paired_t_test(confidence):
+    found = s.interval(A - B, confidence)
+    expected = stats.ttest_rel(A, B).confidence_interval(confidence)
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high), rel=1e-9)
+
+
+def test_interval_without_information_is_unbounded():
+    single = s.interval([0.3])
+    assert (single.mean, single.low, single.high, single.n) == (0.3, -math.inf, math.inf, 1)
+    for values in ([], [0.1, math.nan, 0.2], [0.1, math.inf, 0.2]):
+        found = s.interval(values)
+        assert math.isnan(found.mean)
+        assert (found.low, found.high, found.n) == (-math.inf, math.inf, len(values))
+
+
+def test_differences_equal_to_rounding_have_no_spread():
+    values = np.array([0.9, 0.8, 0.7, 0.6]) - np.array([0.88, 0.78, 0.68, 0.58])
+    assert values.std() > 0  # the case is a real one: rounding alone
+    found = s.interval(values)
+    assert found.sd == 0
+    assert found.low == found.mean == found.high
+
+
+@pytest.mark.parametrize("confidence", [0, 1, 95, -0.1])
+def test_confidence_out_of_range_is_refused(confidence):
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        s.interval([1, 2, 3], confidence)
+
+
+@settings(deadline=None)
+@given(differences, number, st.floats(0.1, 10))
+def test_interval_moves_and_stretches_with_the_differences(values, shift, scale):
+    before = s.interval(values)
+    assume(before.sd > 1e-6)
+    after = s.interval(scale * np.array(values) + shift)
+    expected = [scale * limit + shift for limit in (before.mean, before.low, before.high)]
+    assert [after.mean, after.low, after.high] == pytest.approx(expected, rel=1e-6, abs=1e-6)
+
+
+@settings(deadline=None)
+@given(differences, st.floats(0.01, 0.98), st.floats(0.001, 0.01))
+def test_more_confidence_is_a_wider_interval(values, confidence, more):
+    narrow, wide = s.interval(values, confidence), s.interval(values, confidence + more)
+    assume(narrow.sd > 0)
+    assert wide.low < narrow.low < narrow.mean < narrow.high < wide.high
+
+
+def test_interval_covers_the_true_mean_as_often_as_it_says():
+    draws = np.random.default_rng(1).normal(0.3, 2.0, (4000, 5))
+    covered = np.mean([found.low < 0.3 < found.high for found in (s.interval(d, 0.9) for d in draws)])
+    assert covered == pytest.approx(0.9, abs=0.015)
+
+
+# p values
+
+
+def test_superiority_p_is_scipys_two_sided_p_where_the_mean_is_positive():
+    expected = stats.ttest_rel(A, B)
+    assert expected.statistic > 0
+    assert s.p_value(A - B, "superiority", 0.5) == pytest.approx(expected.pvalue)
+    assert s.p_value(A - B, "trend", 0.5) == pytest.approx(expected.pvalue)
+    assert s.p_value(B - A, "superiority", 0.5) == 1
+
+
+def test_non_inferiority_p_is_scipys_against_minus_the_margin():
+    expected = stats.ttest_1samp(B - A, -0.02, alternative="greater").pvalue
+    assert s.p_value(B - A, "non-inferiority", 0.02) == pytest.approx(2 * expected)
+
+
+@pytest.mark.parametrize("margin", [0.002, 0.01, 0.03])
+def test_equivalence_p_is_that_of_statsmodels(margin):
+    assert s.p_value(A - B, "equivalence", margin) == pytest.approx(ttost_paired(A, B, -margin, margin)[0])
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "margin", "p"),
+    [
+        (0.1, "superiority", 0.0, 0),
+        (0.0, "superiority", 0.0, 1),
+        (-0.1, "superiority", 0.0, 1),
+        (-0.1, "non-inferiority", 0.2, 0),
+        (-0.2, "non-inferiority", 0.2, 1),
+        (0.1, "equivalence", 0.2, 0),
+        (0.2, "equivalence", 0.2, 1),
+        (0.3, "equivalence", 0.2, 1),
+    ],
+)
+def test_p_without_spread_is_certain(value, kind, margin, p):
+    assert s.p_value([value] * 4, kind, margin) == p
+
+
+@settings(deadline=None)
+@given(differences, kinds, margins, st.floats(0.001, 0.3))
+def test_p_and_interval_say_the_same_at_every_level(values, kind, margin, level):
+    p = s.p_value(values, kind, margin)
+    assume(abs(p - level) > 1e-6)
+    found = s.interval(values, s.confidence(kind, level))
+    assume(found.sd == 0 or found.sd > 1e-6)
+    bound = 0 if kind in ("superiority", "trend") else -margin
+    beyond = s.beyond(found.low, bound) and (kind != "equivalence" or s.beyond(margin, found.high))
+    assert (p < level) == beyond
+
+
+# Holm
+
+
+p_values = st.lists(st.floats(0, 1), min_size=1, max_size=12)
+
+
+@settings(deadline=None)
+@given(p_values, st.floats(0.01, 0.4))
+def test_levels_agree_with_the_adjusted_p_values_of_statsmodels(p, alpha):
+    levels, adjusted = s.holm(p, alpha)
+    rejected, expected = multipletests(p, alpha, method="holm")[:2]
+    assert (np.array(p) <= levels).tolist() == rejected.tolist()
+    assert adjusted == pytest.approx(expected)
+
+
+@settings(deadline=None)
+@given(p_values)
+def test_holms_levels_are_monotone_and_depend_on_p_alone(p):
+    levels, _ = s.holm(p)
+    assert (np.diff(levels[np.argsort(p)]) >= 0).all()
+    assert s.holm(p[::-1])[0].tolist() == levels[::-1].tolist()
+    assert levels.min() == pytest.approx(0.05 / len(p))
+    assert levels.max() <= 0.05
+
+
+def test_levels_by_hand():
+    assert s.holm([0.02, 0.001, 0.04])[0] == pytest.approx([0.025, 0.05 / 3, 0.05])
+    # the second step (0.03 > 0.025) stops Holm: the third keeps its level
+    assert s.holm([0.03, 0.001, 0.04])[0] == pytest.approx([0.025, 0.05 / 3, 0.025])
+    assert s.holm([0.01, 0.01])[0] == pytest.approx([0.025, 0.025])
+    assert s.holm([])[0].size == 0
+
+
+# Seeds needed
+
+
+@pytest.mark.parametrize("level", [0.05, 0.01])
+@pytest.mark.parametrize("effect", [0.3, 0.8, 2.0])
+def test_seeds_needed_are_those_of_statsmodels(effect, level):
+    solved = TTestPower().solve_power(effect, alpha=level / 2, power=0.9, alternative="larger")
+    assert s.seeds_needed("superiority", effect, 1.0, 0.0, level) == math.ceil(solved)
+    assert s.seeds_needed("trend", effect, 1.0, 0.0, level) == math.ceil(solved)
+    # a true mean of -0.4 with a margin of 0.4 + effect lies as far from its bound
+    assert s.seeds_needed("non-inferiority", -0.4, 1.0, 0.4 + effect, level) == math.ceil(solved)
+
+
+def test_seeds_needed_for_equivalence_are_near_the_normal_formula():
+    # (1.645 + 1.645)² · (1 / 0.5)² = 43.3 (LITERATURE, section 9), and t needs one or two more
+    assert s.seeds_needed("equivalence", 0.0, 1.0, 0.5) in (45, 46)
+
+
+@pytest.mark.parametrize(("kind", "effect"), [("superiority", 0.6), ("equivalence", 0.1)])
+def test_seeds_needed_reach_their_power_in_simulation(kind, effect):
+    n = s.seeds_needed(kind, effect, 1.0, 0.7)
+    draws = np.random.default_rng(2).normal(effect, 1.0, (3000, n))
+    rejected = np.mean([s.p_value(d, kind, 0.7) < 0.05 for d in draws])
+    assert 0.88 < rejected < 0.93
+
+
+@settings(deadline=None)
+@given(kinds, st.floats(0.01, 5), st.floats(1, 3), st.floats(0.1, 1))
+def test_more_spread_needs_more_seeds(kind, sd, factor, margin):
+    fewer, more = (
+        s.seeds_needed(kind, 0.0 if kind == "equivalence" else margin / 2, spread, margin) or math.inf
+        for spread in (sd, factor * sd)
+    )
+    assert s.FEWEST_SEEDS <= fewer <= more
+
+
+def test_seeds_needed_end_somewhere():
+    assert s.seeds_needed("superiority", 0.001, 1.0, 0.0) is None
+    assert s.seeds_needed("superiority", -0.5, 1.0, 0.0) is None
+    assert s.seeds_needed("equivalence", 0.3, 1.0, 0.2) is None
+    assert s.seeds_needed("superiority", 0.1, 0.0, 0.0) == s.FEWEST_SEEDS
+
+
+def test_upper_limit_of_the_sd_covers_four_times_in_five():
+    draws = np.random.default_rng(3).normal(0, 1, (5000, 5))
+    covered = np.mean([s.sd_upper_limit(sd, 5) > 1 for sd in draws.std(axis=1, ddof=1)])
+    assert covered == pytest.approx(0.8, abs=0.02)
+
+
+# Pairs and slopes
+
+
+def test_paired_follows_the_seeds_not_the_order_of_entry():
+    assert s.paired({2: 0.5, 10: 0.9, 1: 0.2}, {10: 0.4, 1: 0.1, 2: 0.5}) == pytest.approx([0.1, 0.0, 0.5])
+
+
+def test_paired_names_the_seeds_that_miss():
+    with pytest.raises(ValueError, match=r"the first lacks 7; the second lacks 1, 3"):
+        s.paired({1: 0.1, 2: 0.2, 3: 0.3}, {2: 0.2, 7: 0.3})
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.integers(-20, 20), number), min_size=2, max_size=10))
+def test_slope_is_scipys(points):
+    x, y = np.array(points, dtype=float).T
+    assume(np.unique(x).size > 1)
+    assert s.slope(x, y) == pytest.approx(stats.linregress(x, y).slope, rel=1e-6, abs=1e-9)
+
+
+def test_slope_refuses_what_has_none():
+    with pytest.raises(ValueError, match="two different doses"):
+        s.slope([2, 2], [0.1, 0.4])
+    with pytest.raises(ValueError, match="one response for each dose"):
+        s.slope([1, 2, 3], [0.1, 0.4])
+    assert math.isnan(s.slope([1, 2, 3], [0.1, math.nan, 0.2]))
+
+
+# Verdicts
+
+
+@pytest.mark.parametrize(
+    ("kind", "mean", "sd", "verdict"),
+    [  # margin 0.1, n = 9: the 95 % interval is mean ± 0.769 sd, the 90 % one mean ± 0.620 sd
+        ("superiority", 0.12, 0.10, "supported"),
+        ("superiority", 0.08, 0.10, "inconclusive"),  # above 0, but below the margin
+        ("superiority", 0.12, 0.20, "inconclusive"),
+        ("superiority", 0.02, 0.10, "contradicted"),
+        ("superiority", 0.05, 0.01, "contradicted"),  # above 0, and surely less than the margin
+        ("trend", 0.12, 0.10, "supported"),
+        ("trend", 0.12, 0.20, "inconclusive"),
+        ("trend", -0.12, 0.10, "contradicted"),
+        ("non-inferiority", -0.02, 0.10, "supported"),
+        ("non-inferiority", -0.03, 0.10, "inconclusive"),
+        ("non-inferiority", -0.17, 0.10, "inconclusive"),
+        ("non-inferiority", -0.18, 0.10, "contradicted"),
+        ("equivalence", 0.03, 0.10, "supported"),  # 90 %: 0.092; at 95 % it would be 0.107
+        ("equivalence", -0.03, 0.10, "supported"),
+        ("equivalence", 0.05, 0.10, "inconclusive"),
+        ("equivalence", 0.17, 0.10, "contradicted"),
+        ("equivalence", -0.17, 0.10, "contradicted"),
+    ],
+)
+def test_the_table_of_verdicts(kind, mean, sd, verdict):
+    found = one(spread(mean, sd, 9), kind, 0.1)
+    assert found.verdict == verdict
+    assert (found.effect, found.margin, found.n) == (pytest.approx(mean), 0.1, 9)
+
+
+def test_reasons_give_the_numbers():
+    assert one(spread(0.12, 0.10, 9), margin=0.1).reason == "lower limit 0.0431 > 0 and mean 0.12 ≥ 0.1"
+    assert one(spread(0.02, 0.10, 9), margin=0.1).reason == "upper limit 0.0969 < 0.1"
+    assert one(spread(0.03, 0.10, 9), "equivalence", 0.1).reason == "interval -0.032 to 0.092 inside ±0.1"
+    assert one(spread(0.2, 0.10, 9), "equivalence", 0.1).reason == "interval 0.138 to 0.262 outside ±0.1"
+    assert one(spread(0.0, 0.1, 9), "non-inferiority", 0.1).reason == "lower limit -0.0769 > -0.1"
+    assert one(spread(-0.2, 0.1, 9), "non-inferiority", 0.1).reason == "upper limit -0.123 < -0.1"
+
+
+@settings(deadline=None)
+@given(differences, kinds, margins, st.floats(0.001, 0.3))
+def test_a_family_of_one_is_not_adjusted(values, kind, margin, alpha):
+    found = one(values, kind, margin, alpha=alpha)
+    expected = s.interval(values, s.confidence(kind, alpha))
+    assert (found.level, found.low, found.high) == (alpha, expected.low, expected.high)
+    assert found.p == pytest.approx(s.p_value(values, kind, margin))
+
+
+@settings(deadline=None)
+@given(differences, kinds, margins)
+def test_what_is_decided_is_decided_one_way(values, kind, margin):
+    """Supported and contradicted exclude each other, also as interval statements."""
+    found = one(values, kind, margin)
+    assume(found.high - found.low > 1e-6)
+    floor = 0 if kind in ("superiority", "trend") else -margin
+    inside = found.low > floor and (kind != "equivalence" or found.high < margin)
+    if kind in ("superiority", "trend"):
+        inside &= found.effect >= margin
+        outside = found.high < margin
+    else:
+        outside = found.high < -margin or (kind == "equivalence" and found.low > margin)
+    assert not (inside and outside)
+    expected = "supported" if inside else "contradicted" if outside else "inconclusive"
+    limits = [abs(limit - bound) for limit in (found.low, found.high) for bound in (floor, -margin, margin)]
+    assume(min(*limits, abs(found.effect - margin)) > 1e-6)
+    assert found.verdict == expected
+
+
+@settings(deadline=None)
+@given(st.lists(differences, min_size=1, max_size=5), differences)
+def test_another_claim_never_helps(family, values):
+    """A claim that isn't supported alone isn't within a family, and intervals only widen."""
+    alone = one(values)
+    claims = [claim(f"c{i}", v) for i, v in enumerate(family)]
+    among = judge([*claims, claim("c", values)])[-1]
+    assert among.p >= alone.p or among.p == pytest.approx(alone.p)
+    assert among.low <= alone.low
+    assert among.high >= alone.high
+    assert alone.verdict == "supported" or among.verdict != "supported"
+
+
+@settings(deadline=None)
+@given(st.lists(differences, min_size=2, max_size=6))
+def test_supported_is_what_holm_rejects(family):
+    """With no margin, a superiority claim is supported where its adjusted p is at most alpha."""
+    for verdict in judge([claim(str(i), v) for i, v in enumerate(family)]):
+        assume(abs(verdict.p - 0.05) > 1e-9)
+        assert (verdict.verdict == "supported") == (verdict.p < 0.05)
+        assert (verdict.low > 0) == (verdict.p < 0.05)
+
+
+def test_holm_decides_what_one_claim_alone_would():
+    weak = spread(0.1, 0.13, 9)  # p = 0.05 · 0.98: supported alone, not beside another that fails
+    assert one(weak).verdict == "supported"
+    beside = {v.name: v for v in judge([claim("noise", spread(0.0, 1.0, 9)), claim("weak", weak)])}
+    assert beside["weak"].verdict == "inconclusive"
+    assert beside["weak"].level == beside["noise"].level == 0.025
+    strong = {v.name: v for v in judge([claim("strong", spread(1.0, 0.1, 9)), claim("weak", weak)])}
+    assert strong["weak"].verdict == strong["strong"].verdict == "supported"
+    assert (strong["strong"].level, strong["weak"].level) == (0.025, 0.05)
+
+
+def test_a_rejected_claim_that_fails_its_margin_does_not_stop_holm():
+    small = claim("small", spread(0.05, 0.01, 9), margin=0.1)
+    capped = claim("capped", spread(1.0, 0.01, 9), grid_edge=True)
+    verdicts = judge([small, capped, claim("weak", spread(0.1, 0.12, 9))])
+    assert [v.verdict for v in verdicts] == ["contradicted", "inconclusive", "supported"]
+
+
+def test_failed_runs_do_not_shrink_the_family():
+    lost = claim("lost", [0.1, math.nan, 0.2, 0.1])
+    found = judge([lost, claim("weak", spread(0.1, 0.13, 9))])[1]
+    assert (found.level, found.verdict) == (0.025, "inconclusive")
+
+
+def test_all_of_several():
+    yes = Component("yes", spread(0.2, 0.1, 9), "superiority")
+    barely = Component("barely", spread(0.1, 0.12, 9), "superiority")
+    perhaps = Component("perhaps", spread(0.02, 0.1, 9), "superiority")
+    no = Component("no", spread(-0.2, 0.1, 9), "superiority")
+
+    supported = judge([ClaimEvidence("both", [barely, yes])])[0]
+    assert (supported.verdict, supported.component) == ("supported", "barely")
+    assert supported.p == pytest.approx(stats.ttest_1samp(barely.differences, 0).pvalue)
+    assert supported.reason.startswith("barely: lower limit")
+    open_ = judge([ClaimEvidence("open", [yes, perhaps])])[0]
+    assert (open_.verdict, open_.component) == ("inconclusive", "perhaps")
+    refuted = judge([ClaimEvidence("refuted", [yes, perhaps, no])])[0]
+    assert (refuted.verdict, refuted.component, refuted.p) == ("contradicted", "no", 1)
+    assert [part.verdict for part in refuted.components] == ["supported", "inconclusive", "contradicted"]
+
+
+def test_a_component_contradicts_although_its_p_is_small():
+    small = Component("small", spread(0.05, 0.001, 9), "superiority", 0.1)
+    wide = Component("wide", spread(0.2, 0.5, 9), "superiority", 0.1)
+    found = judge([ClaimEvidence("c", [small, wide])])[0]
+    assert (found.verdict, found.component, found.effect) == ("contradicted", "small", pytest.approx(0.05))
+
+
+def test_what_cannot_be_tested_is_inconclusive_and_says_why():
+    two = one([0.5, 0.6])
+    assert (two.verdict, two.reason, two.p) == ("inconclusive", "too few seeds: n = 2, at least 3 needed", 1)
+    assert one([0.5, 0.5]).verdict == "inconclusive"
+    assert one([]).reason.startswith("too few seeds: n = 0")
+    nan = one([0.5, math.nan, 0.6, math.inf])
+    assert nan.verdict == "inconclusive"
+    assert nan.reason == "2 of 4 differences not finite (a run diverged or is missing)"
+
+
+def test_a_lost_component_leaves_the_others_their_say():
+    lost = Component("lost", np.array([0.1, math.nan, 0.1]), "superiority")
+    yes = Component("yes", spread(0.2, 0.1, 9), "superiority")
+    no = Component("no", spread(-0.2, 0.1, 9), "superiority")
+    held = judge([ClaimEvidence("c", [yes, lost])])[0]
+    assert held.verdict == "inconclusive"
+    assert held.reason.startswith("lost: 1 of 3 differences not finite")
+    assert judge([ClaimEvidence("c", [lost, no])])[0].verdict == "contradicted"
+
+
+@pytest.mark.parametrize("mean", [0.5, -0.5])
+@pytest.mark.parametrize("kind", s.KINDS)
+def test_the_edge_of_the_grid_decides_nothing(kind, mean):
+    assert one(spread(mean, 0.01, 9), kind, 0.1).verdict != "inconclusive"
+    found = one(spread(mean, 0.01, 9), kind, 0.1, grid_edge=True, sensitivity=False)
+    assert found.verdict == "inconclusive"
+    assert found.reason.startswith("grid edge")
+    assert one([math.nan] * 4, grid_edge=True).reason.startswith("4 of 4 differences not finite")
+
+
+@pytest.mark.parametrize("mean", [0.0, -0.5])
+@pytest.mark.parametrize("kind", ["non-inferiority", "equivalence"])
+def test_without_assay_sensitivity_nothing_is_decided(kind, mean):
+    values = spread(mean, 0.01, 9)
+    decided = one(values, kind, 0.1, sensitivity=True)
+    assert decided.verdict == one(values, kind, 0.1).verdict != "inconclusive"
+    found = one(values, kind, 0.1, sensitivity=False)
+    assert found.verdict == "inconclusive"
+    assert found.reason.startswith("no assay sensitivity")
+
+
+@pytest.mark.parametrize("kind", ["superiority", "trend"])
+def test_superiority_needs_no_assay_sensitivity(kind):
+    assert one(spread(0.5, 0.1, 9), kind, sensitivity=False).verdict == "supported"
+
+
+@pytest.mark.parametrize(
+    ("kind", "mean", "assumed"),
+    [
+        ("superiority", 0.05, 0.1),  # the margin
+        ("superiority", 0.15, 0.15),  # the observed mean where it is larger
+        ("superiority", -0.1, 0.1),
+        ("non-inferiority", -0.05, -0.05),
+        ("non-inferiority", 0.05, 0.0),  # better than the control: planned as equal to it
+        ("non-inferiority", -0.12, 0.0),  # outside the margin
+        ("equivalence", -0.05, -0.05),
+        ("equivalence", 0.12, 0.0),
+    ],
+)
+def test_too_few_seeds_says_how_many_are_needed(kind, mean, assumed):
+    found = one(spread(mean, 0.4, 6), kind, 0.1)
+    upper = 0.4 * math.sqrt(5 / stats.chi2.ppf(0.2, 5))
+    needed = s.seeds_needed(kind, assumed, upper, 0.1)
+    assert found.verdict == "inconclusive"
+    assert found.reason == f"too few seeds: n = 6, about {needed} needed for 90% power"
+
+
+def test_more_claims_need_more_seeds():
+    noise = spread(0.0, 0.4, 6)
+    found = judge([claim("c", noise, margin=0.2), claim("d", -noise, margin=0.2)])[0]
+    upper = s.sd_upper_limit(0.4, 6)
+    assert found.level == 0.025
+    assert f"about {s.seeds_needed('superiority', 0.2, upper, 0.2, 0.025)} needed" in found.reason
+    assert s.seeds_needed("superiority", 0.2, upper, 0.2, 0.025) > s.seeds_needed(
+        "superiority", 0.2, upper, 0.2
+    )
+
+
+def test_the_first_reason_is_told():
+    nothing_to_lose = Component("kept", spread(0.0, 0.01, 9), "non-inferiority", 0.1)
+    noise = Component("better", spread(0.02, 0.1, 9), "superiority")
+    assert s.p_value(noise.differences, "superiority", 0) > s.p_value(
+        nothing_to_lose.differences, "non-inferiority", 0.1
+    )
+    found = judge([ClaimEvidence("c", [noise, nothing_to_lose], sensitivity=False)])[0]
+    assert found.reason.startswith("kept: no assay sensitivity")
+    lost = Component("lost", np.array([0.1]), "superiority")
+    found = judge([ClaimEvidence("c", [noise, lost, nothing_to_lose], grid_edge=True)])[0]
+    assert found.reason.startswith("lost: too few seeds: n = 1")
+
+
+def test_too_few_seeds_has_an_end_and_admits_bad_luck():
+    assert one(spread(-0.001, 1.0, 6)).reason == "too few seeds: n = 6, more than 10000 needed for 90% power"
+    unlucky = one(spread(0.08, 0.1, 40), margin=0.1)  # between 0 and the margin, of which 40 are enough
+    assert unlucky.reason == (
+        "too few seeds: n = 40 has 90% power at a mean of 0.1, "
+        "but the interval 0.048 to 0.112 decides neither way"
+    )
+
+
+def test_rounding_decides_nothing():
+    """Differences of exactly the margin, up to rounding, are at it: neither below nor beyond."""
+    at = np.array([0.9, 0.8, 0.7, 0.6]) - np.array([0.88, 0.78, 0.68, 0.58])
+    assert len(set(at)) > 1
+    assert at.mean() != 0.02
+    assert one(at, "superiority", 0.02).verdict == "supported"
+    assert one(-at, "non-inferiority", 0.02).verdict == "inconclusive"
+    assert one(at, "equivalence", 0.02).verdict == "inconclusive"
+    assert one([0.0] * 4, "superiority").verdict == "inconclusive"
+    assert one([0.0] * 4, "equivalence", 0.01).verdict == "supported"
+
+
+@pytest.mark.parametrize(
+    ("kind", "true_mean", "expected"),
+    [("superiority", 0.0, 0.025), ("non-inferiority", -1.5, 0.025), ("equivalence", 1.5, 0.05)],
+)
+def test_false_support_at_the_bound_is_as_rare_as_the_level_says(kind, true_mean, expected):
+    margin = 0.0 if kind == "superiority" else 1.5
+    draws = np.random.default_rng(4).normal(true_mean, 1.0, (2000, 8))
+    rate = np.mean([one(d, kind, margin).verdict == "supported" for d in draws])
+    assert rate == pytest.approx(expected, abs=3 * math.sqrt(expected * (1 - expected) / 2000))
+
+
+def test_false_support_in_a_family_stays_below_alpha():
+    """Four null equivalence claims beside a true one: unadjusted, 1 - 0.95⁴ = 18 % would fail."""
+    rng = np.random.default_rng(5)
+    false = 0
+    for _ in range(400):
+        nulls = [claim(str(i), rng.normal(1.5, 1.0, 12), "equivalence", 1.5) for i in range(4)]
+        true = claim("true", rng.normal(0.0, 0.3, 12), "equivalence", 1.5)
+        verdicts = judge([true, *nulls])
+        assert verdicts[0].verdict == "supported"
+        false += any(verdict.verdict == "supported" for verdict in verdicts[1:])
+    assert 0.02 < false / 400 < 0.08
+
+
+def test_bad_evidence_is_refused():
+    with pytest.raises(ValueError, match="G1: unknown test 'better'; allowed: superiority"):
+        Component("G1", np.zeros(3), "better")
+    for margin in (-0.1, math.nan, math.inf):
+        with pytest.raises(ValueError, match="G1: a margin is finite"):
+            Component("G1", np.zeros(3), "superiority", margin)
+    with pytest.raises(ValueError, match="one number for each seed"):
+        Component("G1", np.zeros((3, 2)), "superiority")
+    with pytest.raises(ValueError, match="claim 'G1' has no component"):
+        ClaimEvidence("G1", [])
+    with pytest.raises(ValueError, match="claims of one name: c"):
+        judge([claim("c", [1, 2, 3]), claim("c", [1, 2, 3])])
+    with pytest.raises(ValueError, match="alpha lies between"):
+        judge([claim("c", [1, 2, 3])], alpha=5)
+    assert judge([]) == []

@@ -1,0 +1,1 @@
+"""Why does pre-training work in convolutional networks? One grid, four papers."""

@@ -1,0 +1,171 @@
+"""From runs to arms and contrasts: the learning rate of each arm, its mean, and differences by seed.
+
+Frames in, frames out; validation selects, test is only reported.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from whypretrain.coordinates import Arm, key_columns
+from whypretrain.schemas import KEY_COLUMNS, PARTS
+from whypretrain.statistics import interval, p_value, paired
+
+ARM_KEYS = list(KEY_COLUMNS)
+MEASURES = ("top1_test", "loss_test")
+
+# Pairs of treatments of which the first destroys what the second does, and more.
+NESTED = (
+    ("shuffle-kernels", "shuffle-filters"),
+    ("shuffle-kernels", "shuffle-inputs"),
+    ("shuffle-weights", "shuffle-kernels"),
+    ("shuffle-weights", "shuffle-taps"),
+    ("resample-kernels", "shuffle-kernels"),
+    ("gaussian-kernels", "resample-kernels"),
+    ("gaussian", "gaussian-kernels"),
+)
+
+
+def select_learning_rates(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return one row an arm: its learning rate and whether that is at the edge of its grid.
+
+    The rate with the highest validation top-1, averaged over seeds; ties go to the lower
+    validation loss, then to the lower rate.
+    """
+    means = runs.groupby([*ARM_KEYS, "learning_rate"], as_index=False, observed=True)[
+        ["top1_validation", "loss_validation"]
+    ].mean()
+    # accuracies are counts of images: what differs by less than any count is a tie
+    means["top1_validation"] = means["top1_validation"].round(9)
+    order = means.sort_values(
+        ["top1_validation", "loss_validation", "learning_rate"], ascending=[False, True, True], kind="stable"
+    )
+    best = order.drop_duplicates(ARM_KEYS)[[*ARM_KEYS, "learning_rate"]]
+    edges = (
+        means.groupby(ARM_KEYS, as_index=False, observed=True)["learning_rate"]
+        .agg(["min", "max"])
+        .reset_index()
+    )
+    merged = best.merge(edges[[*ARM_KEYS, "min", "max"]], on=ARM_KEYS)
+    merged["grid_edge"] = (merged["learning_rate"] == merged["min"]) | (
+        merged["learning_rate"] == merged["max"]
+    )
+    return merged.drop(columns=["min", "max"]).sort_values(ARM_KEYS, ignore_index=True)
+
+
+def make_design(
+    runs: pd.DataFrame,
+    selected: pd.DataFrame,
+    studies: Mapping[Arm, Sequence[str]],
+    relations: Mapping[Arm, str],
+) -> pd.DataFrame:
+    """Return one row a study and run: which study each run belongs to, and whether its rate was selected."""
+    membership = pd.DataFrame(
+        [
+            {"study": study, **key_columns(arm), "relation": relations[arm]}
+            for arm, names in studies.items()
+            for study in names
+        ]
+    )
+    design = membership.merge(runs[[*ARM_KEYS, "learning_rate", "seed"]], on=ARM_KEYS)
+    chosen = selected[[*ARM_KEYS, "learning_rate"]].assign(selected=True)
+    design = design.merge(chosen, on=[*ARM_KEYS, "learning_rate"], how="left")
+    design["selected"] = design["selected"].eq(True)
+    return design.sort_values(["study", *ARM_KEYS, "learning_rate", "seed"], ignore_index=True)
+
+
+def summarise_arms(runs: pd.DataFrame, design: pd.DataFrame, selected: pd.DataFrame) -> pd.DataFrame:
+    """Return one row a study and arm: the means over seeds at the selected rate, with a t-interval for test top-1."""
+    kept = design[design["selected"]].merge(runs, on=[*ARM_KEYS, "learning_rate", "seed"])
+    edges = selected.set_index(ARM_KEYS)["grid_edge"]
+    rows = []
+    for keys, group in kept.groupby(["study", *ARM_KEYS], observed=True):
+        estimate = interval(group["top1_test"].to_numpy())
+        row = dict(zip(["study", *ARM_KEYS], keys, strict=True))
+        row |= {
+            "relation": group["relation"].iloc[0],
+            "learning_rate": group["learning_rate"].iloc[0],
+            "grid_edge": bool(edges.loc[keys[1:]]),
+            "n": len(group),
+            "diverged": int(group["diverged"].sum()),
+            "collapsed": int(group["collapsed"].sum()),
+            "top1_test_low": estimate.low,
+            "top1_test_high": estimate.high,
+        }
+        row |= {
+            f"{what}_{part}": group[f"{what}_{part}"].mean() for what in ("top1", "loss") for part in PARTS
+        }
+        rows.append(row)
+    return pd.DataFrame(rows).replace([np.inf, -np.inf], np.nan)
+
+
+def seed_values(
+    runs: pd.DataFrame, selected: pd.DataFrame, measure: str
+) -> dict[tuple[str, ...], dict[int, float]]:
+    """Return a measure by seed of every arm at its selected rate; arms are given by their key columns' values."""
+    chosen = runs.merge(selected[[*ARM_KEYS, "learning_rate"]], on=[*ARM_KEYS, "learning_rate"])
+    return {
+        tuple(keys): dict(zip(group["seed"].tolist(), group[measure].tolist(), strict=True))
+        for keys, group in chosen.groupby(ARM_KEYS, observed=True)
+    }
+
+
+def key_of(arm: Arm) -> tuple[str, ...]:
+    """Return the values of an arm's key columns."""
+    return tuple(key_columns(arm).values())
+
+
+def _pairs(arms: Iterable[Arm], scratch_recipe: str) -> Iterable[tuple[Arm, Arm]]:
+    known = set(arms)
+    for arm in sorted(known):
+        alike = [
+            other
+            for other in sorted(known)
+            if (other.architecture, other.target, other.mode) == (arm.architecture, arm.target, arm.mode)
+        ]
+        for other in alike:
+            same_source = (other.source, other.epoch, other.recipe) == (arm.source, arm.epoch, arm.recipe)
+            intact = same_source and other.treatment == "intact"
+            scratch = (
+                other.source == "none" and other.treatment == "intact" and other.recipe == scratch_recipe
+            )
+            nested = same_source and other.span == arm.span and (arm.treatment, other.treatment) in NESTED
+            if other != arm and (intact or scratch or nested):
+                yield arm, other
+
+
+def make_contrasts(
+    runs: pd.DataFrame, selected: pd.DataFrame, studies: Mapping[str, tuple[Sequence[Arm], str]]
+) -> pd.DataFrame:
+    """Return every arm minus intact, minus scratch, and minus the treatments nested in it.
+
+    `studies` gives each study's arms and scratch recipe. Intervals are 95 % t-intervals on paired
+    differences and p values two-sided, neither adjusted: these describe, `verdicts` decides.
+    """
+    values = {measure: seed_values(runs, selected, measure) for measure in MEASURES}
+    rows = []
+    for study, (arms, scratch_recipe) in studies.items():
+        for arm, minus in _pairs(arms, scratch_recipe):
+            for measure in MEASURES:
+                differences = paired(values[measure][key_of(arm)], values[measure][key_of(minus)])
+                estimate = interval(differences)
+                rows.append(
+                    {
+                        "study": study,
+                        **key_columns(arm),
+                        "minus_source": minus.source,
+                        "minus_treatment": minus.treatment,
+                        "minus_span": minus.span,
+                        "minus_recipe": minus.recipe,
+                        "measure": measure,
+                        "n": estimate.n,
+                        "effect": estimate.mean,
+                        "low": estimate.low,
+                        "high": estimate.high,
+                        "p": min(
+                            p_value(differences, "superiority", 0), p_value(-differences, "superiority", 0)
+                        ),
+                    }
+                )
+    return pd.DataFrame(rows).replace([np.inf, -np.inf], np.nan)

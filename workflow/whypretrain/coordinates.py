@@ -1,0 +1,146 @@
+"""The coordinates of the grid, and the paths that carry them.
+
+A coordinate that can't matter is made canonical (`Plan.canonical`), so that nothing is
+trained twice under two names.
+"""
+
+import re
+from dataclasses import asdict, dataclass
+
+UNTRAINED = "none"  # the source that is no pre-training
+ANNEAL = "+anneal"
+
+SPAN = re.compile(r"(?P<kind>all|top|bottom|only|above)(?:-(?P<number>\d+))?")
+
+
+@dataclass(frozen=True, order=True)
+class Arm:
+    """All runs that differ only in learning rate and seed."""
+
+    architecture: str
+    source: str
+    epoch: str
+    treatment: str
+    span: str
+    target: str
+    mode: str
+    recipe: str
+
+    def columns(self) -> dict[str, str]:
+        """Return the key columns of the tables that an arm gives."""
+        return asdict(self)
+
+    @property
+    def start(self) -> tuple[str, str, str, str, str]:
+        """Return the coordinates of the start: all that comes before the target."""
+        return (self.architecture, self.source, self.epoch, self.treatment, self.span)
+
+    @property
+    def task(self) -> str:
+        """Return the target's task: its name without the shots."""
+        return self.target.rpartition(".")[0]
+
+    @property
+    def shots(self) -> str:
+        """Return the training images per class: a number, or `full`."""
+        return self.target.rpartition(".")[2]
+
+
+KEYS = (
+    "architecture",
+    "source",
+    "epoch",
+    "treatment",
+    "span",
+    "target",
+    "shots",
+    "mode",
+    "recipe",
+    "learning_rate",
+    "seed",
+)
+
+
+def key_columns(arm: Arm) -> dict[str, str]:
+    """Return an arm's key columns as the tables have them: task and shots apart."""
+    columns = arm.columns()
+    columns["target"] = arm.task
+    columns["shots"] = arm.shots
+    return {key: columns[key] for key in KEYS if key in columns}
+
+
+def span_layers(span: str, depth: int) -> tuple[int, ...]:
+    """Return the layers, counted from 1 at the input, that a span names.
+
+    Raises ValueError where the span is not one, or goes beyond the depth.
+    """
+    match = SPAN.fullmatch(span)
+    if not match or (match["kind"] == "all") != (match["number"] is None):
+        raise ValueError(f"'{span}' is no span; allowed: all, top-K, bottom-K, only-L, above-N")
+    if match["kind"] == "all":
+        return tuple(range(1, depth + 1))
+    kind, number = match["kind"], int(match["number"])
+    if number > depth or (kind == "only" and number == 0):
+        raise ValueError(f"the span '{span}' goes beyond the network, which has layers 1 to {depth}")
+    if kind == "only":
+        return (number,)
+    first, last = {"top": (depth - number + 1, depth), "bottom": (1, number), "above": (number + 1, depth)}[
+        kind
+    ]
+    return tuple(range(first, last + 1))
+
+
+def canonical_span(layers: tuple[int, ...], depth: int) -> str:
+    """Return the first of all, top-K, bottom-K, only-L that names these layers."""
+    candidates = ["all", *(f"{kind}-{k}" for kind in ("top", "bottom", "only") for k in range(1, depth + 1))]
+    return next(span for span in candidates if span_layers(span, depth) == layers)
+
+
+def write_number(value: float) -> str:
+    """Write a number as paths have it: `repr(float)`, without the point of a whole one."""
+    return repr(int(value)) if float(value).is_integer() else repr(float(value))
+
+
+def split_epoch(epoch: str) -> tuple[float, bool]:
+    """Return the epoch's number and whether it is the annealed branch."""
+    return float(epoch.removesuffix(ANNEAL)), epoch.endswith(ANNEAL)
+
+
+class Paths:
+    """Where each file lies: patterns that Snakemake and Python's format fill alike."""
+
+    def __init__(self, results: str) -> None:
+        start = "{architecture}/{source}/epoch-{epoch}/{treatment}.{span}"
+        run = f"{results}/runs/{start}/{{target}}/{{mode}}/{{recipe}}/lr-{{learning_rate}}/s{{seed}}"
+        source = f"{results}/sources/{{architecture}}/{{source}}/s{{seed}}"
+        starts = f"{results}/starts/{{architecture}}/{{source}}/s{{seed}}"
+        self.results = results
+        self.patterns = {
+            "dataset": f"{results}/datasets/{{dataset}}.safetensors",
+            "card": f"{results}/datasets/{{dataset}}.json",
+            "checkpoint": f"{source}/epoch-{{epoch}}.safetensors",
+            "untrained": f"{results}/sources/{{architecture}}/{UNTRAINED}/s{{seed}}/epoch-0.safetensors",
+            "annealed": f"{source}/epoch-{{epoch}}{ANNEAL}.safetensors",
+            "source_history": f"{source}/history.parquet",
+            "anneal_history": f"{source}/history-{{epoch}}{ANNEAL}.parquet",
+            "start": f"{starts}/epoch-{{epoch}}/{{treatment}}.{{span}}.safetensors",
+            "measured_start": f"{results}/measures/start/{start}/{{target}}/s{{seed}}.parquet",
+            "history": f"{run}/history.parquet",
+            "scores": f"{run}/scores.parquet",
+            "kernels": f"{run}/kernels.parquet",
+            "predictions": f"{run}/predictions.parquet",
+            "final": f"{run}/final.safetensors",
+            "provenance": f"{run}/provenance.json",
+            "table": f"{results}/tables/{{table}}.parquet",
+            "figure": f"{results}/figures/{{study}}/{{figure}}.{{format}}",
+            "summary": f"{results}/summary.rst",
+            "blocks": f"{results}/blocks.json",
+        }
+
+    def __getitem__(self, name: str) -> str:
+        """Return a pattern, its wildcards open."""
+        return self.patterns[name]
+
+    def file(self, name: str, **coordinates: object) -> str:
+        """Return the path of one file."""
+        return self.patterns[name].format(**coordinates)

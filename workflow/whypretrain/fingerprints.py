@@ -1,0 +1,107 @@
+"""The fingerprint of the code that a job can reach.
+
+A job's code is its stage, the modules that its spec selects, and all modules of this
+package that those import, at any depth. The fingerprint is a hash of their syntax trees
+without docstrings and comments, in a form of our own that leaves out empty fields, so
+that neither a comment nor the version of Python changes it.
+"""
+
+import ast
+import hashlib
+from collections.abc import Iterable, Iterator
+from functools import cache
+from pathlib import Path
+
+PACKAGE = Path(__file__).parent
+ROOT = PACKAGE.name
+
+
+def _without_docstring(body: list[ast.stmt]) -> list[ast.stmt]:
+    first = body[0] if body else None
+    if (
+        isinstance(first, ast.Expr)
+        and isinstance(first.value, ast.Constant)
+        and isinstance(first.value.value, str)
+    ):
+        return body[1:]
+    return body
+
+
+def _dump(node: object) -> str:
+    if isinstance(node, ast.AST):
+        parts = []
+        for name in sorted(node._fields):
+            value = getattr(node, name, None)
+            documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+            if name == "body" and documented:
+                value = _without_docstring(value)  # type: ignore[arg-type]
+            if name in ("ctx", "kind", "type_comment", "type_ignores") or value is None or value == []:
+                continue
+            parts.append(f"{name}={_dump(value)}")
+        return f"{type(node).__name__}({','.join(parts)})"
+    if isinstance(node, list):
+        return f"[{','.join(map(_dump, node))}]"
+    return f"{type(node).__name__}:{node!r}"
+
+
+def digest_source(source: str) -> str:
+    """Return the digest of one module's syntax tree, without docstrings and comments."""
+    return hashlib.sha256(_dump(ast.parse(source)).encode()).hexdigest()
+
+
+def _path(module: str, package: Path) -> Path | None:
+    parts = module.split(".")[1:]
+    for path in (package.joinpath(*parts).with_suffix(".py"), package.joinpath(*parts, "__init__.py")):
+        if path.is_file() and parts:
+            return path
+    init = package / "__init__.py"
+    return init if not parts and init.is_file() else None
+
+
+def _imported(source: str, package: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name.split(".")[0] == ROOT)
+        elif isinstance(node, ast.ImportFrom):
+            if node.level:
+                raise ValueError(
+                    f"relative import of '{node.module}': write it absolute, fingerprints follow those"
+                )
+            if (node.module or "").split(".")[0] == ROOT:
+                yield str(node.module)
+                for alias in node.names:
+                    if _path(f"{node.module}.{alias.name}", package):
+                        yield f"{node.module}.{alias.name}"
+
+
+@cache
+def _module(module: str, package: Path) -> tuple[str, tuple[str, ...]]:
+    path = _path(module, package)
+    if path is None:
+        raise ValueError(f"no module {module} in {package}")
+    source = path.read_text(encoding="utf-8")
+    return digest_source(source), tuple(sorted(set(_imported(source, package))))
+
+
+def closure(modules: Iterable[str], package: Path = PACKAGE) -> tuple[str, ...]:
+    """Return the given modules and all that they import within the package, sorted."""
+    found: set[str] = set()
+    waiting = list(modules)
+    while waiting:
+        module = waiting.pop()
+        if module not in found:
+            found.add(module)
+            waiting.extend(_module(module, package)[1])
+    return tuple(sorted(found))
+
+
+@cache
+def fingerprint(modules: tuple[str, ...], package: Path = PACKAGE) -> str:
+    """Return 16 hexadecimal digits that change when, and only when, reachable code does."""
+    lines = [f"{module} {_module(module, package)[0]}" for module in closure(modules, package)]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+
+
+def stage_fingerprint(stage: str, selected: Iterable[str] = ()) -> str:
+    """Return the fingerprint of a stage and of the modules that its spec selects."""
+    return fingerprint((f"{ROOT}.stages.{stage}", *sorted(set(selected))))

@@ -1,0 +1,92 @@
+"""The network as torch runs it, built from the description in `architectures`."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from whypretrain.architectures.convnet import Layer
+
+Weights = dict[str, np.ndarray]
+
+
+class Network(nn.Module):
+    """Layers from the input on, global average pooling, and a linear head.
+
+    Its tensors are named as in the files: `layer1.weight`, `norm1.running_var`, `head.bias`.
+    """
+
+    def __init__(self, layers: Sequence[Layer], classes: int) -> None:
+        super().__init__()
+        self.layers = tuple(layers)
+        for layer in self.layers:
+            convolution = nn.Conv2d(
+                layer.inputs, layer.outputs, layer.kernel, padding=layer.kernel // 2, bias=not layer.norm
+            )
+            self.add_module(f"layer{layer.number}", convolution)
+            if layer.norm:
+                self.add_module(f"norm{layer.number}", nn.BatchNorm2d(layer.outputs))
+        self.head = nn.Linear(self.layers[-1].outputs, classes)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def features(self, images: Tensor) -> Tensor:
+        """Return the penultimate features (n, outputs of the last layer) of images (n, c, h, w)."""
+        x = images
+        for layer in self.layers:
+            x = self.get_submodule(f"layer{layer.number}")(x)
+            if layer.norm:
+                x = self.get_submodule(f"norm{layer.number}")(x)
+            x = functional.relu(x)
+            if layer.pool:
+                x = functional.max_pool2d(x, 2)
+        return x.mean((2, 3))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the logits (n, classes)."""
+        return self.head(self.features(images))
+
+
+def load_weights(network: Network, weights: Weights) -> None:
+    """Put numpy weights into the network; every tensor must be there, and no other."""
+    tensors = {name: torch.from_numpy(np.array(array)) for name, array in weights.items()}
+    missing, unexpected = network.load_state_dict(tensors, strict=False)
+    missing = [name for name in missing if not name.endswith("num_batches_tracked")]
+    if missing or unexpected:
+        raise ValueError(f"the weights don't fit the network: missing {missing}, unexpected {unexpected}")
+
+
+def weights_of(network: Network) -> Weights:
+    """Return a copy of the network's weights and statistics as numpy arrays on the CPU."""
+    return {
+        name: tensor.detach().cpu().contiguous().numpy().copy()
+        for name, tensor in network.state_dict().items()
+        if not name.endswith("num_batches_tracked")
+    }
+
+
+def batch_norms(network: Network) -> Iterator[nn.BatchNorm2d]:
+    """Yield the norms from the input on."""
+    return (module for module in network.modules() if isinstance(module, nn.BatchNorm2d))
+
+
+@torch.no_grad()
+def reestimate_statistics(network: Network, images: Tensor, batch_size: int = 256) -> None:
+    """Replace the norms' running statistics by those of the images, in one cumulative pass.
+
+    As REPAIR resets them (Jordan et al. 2023): reset, average over batches, no gradients.
+    A network without norm is left as it is.
+    """
+    norms = list(batch_norms(network))
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None
+    network.train()
+    if norms:
+        for batch in images.split(batch_size):
+            network.features(batch)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    network.eval()

@@ -1,0 +1,98 @@
+"""One partition of a dataset's images into train, validation and test, and what is drawn from it.
+
+A partition is made once per dataset and seed, before any class subset: a task only
+restricts it, so no image changes its part from one task to another. Labels are class
+indices (N,); images are named by their index.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from whypretrain.randomness import stream
+
+# Shares of each class, in percent, rounded to whole images; train is what remains
+# (60 %). A class of 3 images or more has at least one in every part.
+VALIDATION_PERCENT = 20
+TEST_PERCENT = 20
+
+PARTS = ("train", "validation", "test")
+HALVES = ("all", "a", "b")
+
+
+def _sizes(count: int) -> dict[str, int]:
+    validation = (count * VALIDATION_PERCENT + 50) // 100
+    test = (count * TEST_PERCENT + 50) // 100
+    return {"train": count - validation - test, "validation": validation, "test": test}
+
+
+def part_sizes(class_counts: dict[str, int]) -> dict[str, dict[str, int]]:
+    """Return images per part and class (`["train"]["7"]`), known from the counts alone."""
+    return {part: {name: _sizes(n)[part] for name, n in class_counts.items()} for part in PARTS}
+
+
+def partition(labels: np.ndarray, dataset: str, seed: int) -> dict[str, np.ndarray]:
+    """Return the image indices, sorted, of `train`, `validation` and `test`.
+
+    Stratified by class; a function of the labels, the dataset's name and the seed alone.
+    """
+    rng = stream("partition", dataset, seed)
+    drawn: dict[str, list[np.ndarray]] = {part: [] for part in PARTS}
+    for label in np.unique(labels):
+        order = rng.permutation(np.flatnonzero(labels == label))
+        start = 0
+        for part, n in _sizes(len(order)).items():
+            drawn[part].append(order[start : start + n])
+            start += n
+    return {part: np.sort(np.concatenate(pieces)) for part, pieces in drawn.items()}
+
+
+def half_size(n: int, which: str) -> int:
+    """Return how many of a class's `n` training images are in `all`, half `a` or half `b`.
+
+    Raises ValueError for any other half.
+    """
+    if which not in HALVES:
+        raise ValueError(f"unknown half '{which}'; allowed: {', '.join(HALVES)}")
+    return {"all": n, "a": (n + 1) // 2, "b": n // 2}[which]
+
+
+def half(train_indices: np.ndarray, labels: np.ndarray, which: str) -> np.ndarray:
+    """Return half `a` or `b` of the training images, or `all` of them; sorted.
+
+    The halves are disjoint, stratified, random, and together all. Each class is divided
+    by a stream of its own, keyed by its training images, so the halves depend on the
+    partition alone, and a class subset moves no image from one to the other. Give whole
+    classes of the train part, not a draw from it.
+    """
+    pieces = [np.empty(0, dtype=np.int64)]
+    for label in np.unique(labels[train_indices]):
+        members = np.sort(train_indices[labels[train_indices] == label])
+        order = stream("partition", "half", *members.tolist()).permutation(members)
+        start = half_size(len(order), "a") if which == "b" else 0
+        pieces.append(order[start : start + half_size(len(order), which)])
+    return np.sort(np.concatenate(pieces))
+
+
+def draw_shots(
+    train_indices: np.ndarray, labels: np.ndarray, shots: int | None, rng: np.random.Generator
+) -> np.ndarray:
+    """Return `shots` of the given images per class, all of them for None; class after class, as drawn.
+
+    Nested: from the same state of `rng`, the first k of a class are the draw of k shots.
+    Raises ValueError where a class has too few.
+    """
+    pieces = [np.empty(0, dtype=np.int64)]
+    for label in np.unique(labels[train_indices]):
+        order = rng.permutation(np.sort(train_indices[labels[train_indices] == label]))
+        if shots is not None and shots > len(order):
+            raise ValueError(
+                f"class {label} has {len(order)} images to draw from, but {shots} shots are asked"
+            )
+        pieces.append(order[:shots])
+    return np.concatenate(pieces)
+
+
+def restrict(indices: np.ndarray, labels: np.ndarray, classes: Sequence[int]) -> np.ndarray:
+    """Return those of the images that belong to the classes, in the order given."""
+    return indices[np.isin(labels[indices], list(classes))]

@@ -1,0 +1,207 @@
+"""The tables: their columns, what each means, and what may stand in it (pandera), checked on writing.
+
+All are long and tidy, one fact a row. Accuracies (`top1_…`) are fractions of 1, losses are
+cross-entropies in nats.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+import pandera.pandas as pa
+from pandera import Check, Column
+
+from whypretrain.storage import write_columns
+
+KEY_COLUMNS = {
+    "architecture": Column(str, description="name in config"),
+    "source": Column(str, description="source network; none is the untrained one"),
+    "epoch": Column(str, description="the source's checkpoint; +anneal is its annealed branch"),
+    "treatment": Column(str, description="what was done to the checkpoint's weights"),
+    "span": Column(str, description="the layers it was done to"),
+    "target": Column(str, description="target task"),
+    "shots": Column(str, description="training images per class; full is all"),
+    "mode": Column(str, description="what learns on the target"),
+    "recipe": Column(str, description="hyper-parameters of target training"),
+}
+RUN_COLUMNS = {
+    **KEY_COLUMNS,
+    "learning_rate": Column(float, Check.gt(0), description="peak learning rate"),
+    "seed": Column(int, Check.ge(0), description="seed of all streams"),
+}
+
+
+def _fraction(description: str, nullable: bool = False) -> Column:
+    return Column(float, Check.in_range(0, 1), nullable=nullable, description=f"{description}, fraction of 1")
+
+
+def _loss(description: str, nullable: bool = False) -> Column:
+    return Column(float, Check.ge(0), nullable=nullable, description=f"{description}, nats")
+
+
+def _cosine(description: str) -> Column:
+    return Column(float, Check.in_range(-1.000001, 1.000001), nullable=True, description=description)
+
+
+PARTS = {"train": "training images", "validation": "validation images", "test": "test images"}
+
+STUDY = {"study": Column(str, description="study in config")}
+ESTIMATE = {
+    "n": Column(int, Check.ge(0), description="seeds"),
+    "effect": Column(float, nullable=True, description="mean paired difference"),
+    "low": Column(float, nullable=True, description="lower limit of its interval"),
+    "high": Column(float, nullable=True, description="upper limit of its interval"),
+    "p": Column(float, Check.in_range(0, 1), nullable=True, description="p value"),
+}
+
+TABLES: dict[str, dict[str, Column]] = {
+    "sources": {
+        **{name: KEY_COLUMNS[name] for name in ("architecture", "source")},
+        "seed": RUN_COLUMNS["seed"],
+        "epoch": Column(float, Check.ge(0), description="passes over the source's training images"),
+        "annealed": Column(bool, description="read at the end of the annealed branch from this epoch"),
+        "step": Column(int, Check.ge(0), description="updates; of the branch where annealed"),
+        "loss_train": _loss("mean training loss since the checkpoint before", nullable=True),
+        **{f"loss_{part}": _loss(f"loss on {PARTS[part]}") for part in ("validation", "test")},
+        **{f"top1_{part}": _fraction(f"top-1 on {PARTS[part]}") for part in ("validation", "test")},
+    },
+    "starts": {
+        **{name: KEY_COLUMNS[name] for name in ("architecture", "source", "epoch", "treatment", "span")},
+        **{name: KEY_COLUMNS[name] for name in ("target", "shots")},
+        "seed": RUN_COLUMNS["seed"],
+        "source_top1_stored": _fraction("source head on source test images, norm statistics as stored", True),
+        "source_top1_reestimated": _fraction(
+            "the same, statistics re-estimated on source training images", True
+        ),
+        **{f"probe_top1_{part}": _fraction(f"probe on the target, {PARTS[part]}") for part in PARTS},
+        "probe_strength": Column(
+            float, Check.gt(0), description="C = 1 / L2 of the probe, selected on validation"
+        ),
+        "probe_converged": Column(bool, description="whether the probe's optimiser converged"),
+    },
+    "runs": {
+        **RUN_COLUMNS,
+        "diverged": Column(bool, description="loss not finite; scores are those of chance"),
+        "collapsed": Column(bool, description="ended with train top-1 below chance + 5 points"),
+        **{f"top1_{part}": _fraction(f"top-1 on {text}") for part, text in PARTS.items()},
+        **{f"loss_{part}": _loss(f"loss on {text}") for part, text in PARTS.items()},
+        "steps": Column(int, Check.ge(0), description="updates done"),
+    },
+    "history": {
+        **RUN_COLUMNS,
+        "target_epoch": Column(
+            int, Check.ge(0), description="read-out epoch of target training; 0 is the start"
+        ),
+        "step": Column(int, Check.ge(0), description="updates done"),
+        "loss_train": _loss("mean loss of the epoch's batches; at 0 on all training images"),
+        "top1_train": _fraction("top-1 of the epoch's batches; at 0 on all training images"),
+        "loss_validation": _loss("loss on validation images", nullable=True),
+        "top1_validation": _fraction("top-1 on validation images"),
+    },
+    "kernels": {
+        **RUN_COLUMNS,
+        "target_epoch": Column(
+            int, Check.ge(0), description="read-out epoch of target training; 0 is the start"
+        ),
+        "layer": Column(int, Check.ge(1), description="layer, counted from 1 at the input"),
+        "cosine_mean": _cosine("mean over kernels of the cosine between start and current weights"),
+        "cosine_abs_mean": _cosine("mean of its absolute value"),
+        "cosine_weighted_mean": _cosine("mean weighted by the norm of the start's kernel"),
+        **{f"cosine_q{q}": _cosine(f"{q} % quantile over kernels") for q in ("05", "25", "50", "75", "95")},
+        "cosine_null": _cosine("mean with kernels re-paired at random within the layer"),
+        "cosine_abs_null": _cosine("mean absolute value with kernels re-paired at random"),
+        "kernels": Column(int, Check.ge(0), description="kernels counted"),
+        "kernels_excluded": Column(int, Check.ge(0), description="kernels left out for a norm near zero"),
+    },
+    "provenance": {
+        **RUN_COLUMNS,
+        "code": Column(str, description="fingerprint of the code"),
+        **{
+            name: Column(str, description=f"{name} of the training job")
+            for name in ("torch", "numpy", "python", "device", "host", "started")
+        },
+        "threads": Column(int, Check.ge(1), description="torch threads"),
+        "seconds": Column(float, Check.ge(0), description="wall time of the run, s"),
+        "peak_memory_mb": Column(float, Check.ge(0), description="peak resident memory of its process, MiB"),
+    },
+    "design": {
+        **STUDY,
+        **RUN_COLUMNS,
+        "relation": Column(str, description="how the source's images stand to the target's"),
+        "selected": Column(bool, description="whether validation selected this learning rate for the arm"),
+    },
+    "arms": {
+        **STUDY,
+        **KEY_COLUMNS,
+        "relation": Column(str, description="how the source's images stand to the target's"),
+        "learning_rate": Column(
+            float, Check.gt(0), description="rate selected on validation, averaged over seeds"
+        ),
+        "grid_edge": Column(bool, description="the selected rate is the least or the largest of the grid"),
+        "n": Column(int, Check.ge(1), description="seeds"),
+        "diverged": Column(
+            int, Check.ge(0), description="runs of the arm that diverged, at the selected rate"
+        ),
+        "collapsed": Column(
+            int, Check.ge(0), description="runs of the arm that collapsed, at the selected rate"
+        ),
+        **{f"top1_{part}": _fraction(f"mean top-1 on {text}") for part, text in PARTS.items()},
+        "top1_test_low": Column(
+            float, nullable=True, description="lower limit of its 95 % t-interval over seeds"
+        ),
+        "top1_test_high": Column(
+            float, nullable=True, description="upper limit of its 95 % t-interval over seeds"
+        ),
+        **{f"loss_{part}": _loss(f"mean loss on {text}") for part, text in PARTS.items()},
+    },
+    "contrasts": {
+        **STUDY,
+        **KEY_COLUMNS,
+        "minus_source": Column(str, description="source of the arm that is subtracted"),
+        "minus_treatment": Column(str, description="its treatment"),
+        "minus_span": Column(str, description="its span"),
+        "minus_recipe": Column(str, description="its recipe"),
+        "measure": Column(str, description="what is compared, each arm at its selected rate"),
+        **ESTIMATE,
+    },
+    "verdicts": {
+        "claim": Column(str, description="claim in config"),
+        "paper": Column(str, description="the paper it is from: the family of Holm's correction"),
+        **STUDY,
+        "setting": Column(str, description="source and target it is decided on, or their interaction"),
+        "statement": Column(str, description="the claim in words"),
+        "test": Column(str, description="kind of test"),
+        "component": Column(str, description="the part of the claim that decided"),
+        **ESTIMATE,
+        "margin": Column(float, nullable=True, description="fixed before the runs, or a share of the gain"),
+        "verdict": Column(
+            str, Check.isin(["supported", "contradicted", "inconclusive"]), description="verdict"
+        ),
+        "reason": Column(str, description="why"),
+    },
+}
+
+
+def check_table(name: str, frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the frame with the table's columns in order, checked. Raises pandera's SchemaError."""
+    columns = TABLES[name]
+    schema = pa.DataFrameSchema({c: column for c, column in columns.items()}, strict=True, ordered=True)
+    return schema.validate(frame[list(columns)])
+
+
+def write_table(path: str | Path, name: str, frame: pd.DataFrame, spec: str, code: str) -> None:
+    """Check a table and write it; texts are dictionary-encoded, and each column carries its description."""
+    import pyarrow
+
+    checked = check_table(name, frame)
+    arrays: Mapping[str, pyarrow.Array] = {
+        column: pyarrow.array(checked[column], from_pandas=False) for column in TABLES[name]
+    }
+    encoded = {
+        column: array.cast(pyarrow.string()).dictionary_encode()
+        if pd.api.types.is_string_dtype(checked[column])
+        else array
+        for column, array in arrays.items()
+    }
+    descriptions = {column: str(settings.description) for column, settings in TABLES[name].items()}
+    write_columns(path, encoded, spec, code, descriptions)

@@ -1,0 +1,40 @@
+"""What the Snakefile asks for while it is parsed: the plan, or one message and the end."""
+
+import re
+import shlex
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from whypretrain.blocks import check_blocks, record_blocks
+from whypretrain.config import ConfigError, load, read_yaml
+from whypretrain.plan import Plan, pinned_versions
+
+
+def make_plan(raw: Mapping[str, Any], files: Iterable[str | Path], base: Path) -> Plan:
+    """Return the plan of a config; a mistake in it ends the program with one message and status 1."""
+    try:
+        for file in files:
+            read_yaml(Path(file))  # refuses a key written twice, which Snakemake would let pass
+        config = load(dict(raw), base)
+        check_blocks(config, Path(config.results) / "blocks.json")
+        return Plan(config, pinned_versions(base / "envs" / "requirements.txt")["torch"])
+    except ConfigError as error:
+        print(f"Mistake in config: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+def record(plan: Plan) -> None:
+    """Record the blocks of seeds and learning rates that a run is about to use."""
+    record_blocks(plan.config, Path(plan.paths["blocks"]))
+
+
+def quoted(path: Path) -> str:
+    """Quote a path for the shell, and its braces for Snakemake."""
+    return shlex.quote(str(path)).replace("{", "{{").replace("}", "}}")
+
+
+def identifier(name: str) -> str:
+    """Return a name as a rule may have it."""
+    return re.sub(r"[^a-z0-9]", "_", name)

@@ -1,0 +1,35 @@
+"""What the stages of source training share: the source's data and the versions they run on."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from whypretrain.command import StageError
+from whypretrain.runs import TargetData, device_of
+from whypretrain.storage import read_tensors
+from whypretrain.tasks import source_images
+
+
+def set_up_torch(spec: Mapping[str, Any]) -> torch.device:
+    """Check torch's version against the spec, set its threads and return the device.
+
+    Raises StageError where another version is installed than the one that is pinned.
+    """
+    installed = torch.__version__.split("+")[0]
+    if installed != spec["torch"]:
+        raise StageError(
+            f"torch {installed} is installed, but envs/requirements.txt pins {spec['torch']}; "
+            "run: pip install -r envs/requirements.txt"
+        )
+    torch.set_num_threads(spec["threads"])
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    if spec["device"] == "cuda" and not torch.cuda.is_available():
+        raise StageError("config says device: cuda, but torch sees no GPU here; allowed: auto, cpu")
+    return device_of(spec["device"])
+
+
+def source_data(spec: Mapping[str, Any], dataset: str, device: torch.device) -> TargetData:
+    """Read a source task's images onto the device."""
+    parts = source_images(read_tensors(dataset), spec["task"], spec["seed"])
+    return TargetData.on(device, parts, len(spec["task"]["classes"]), spec["normalisation"])

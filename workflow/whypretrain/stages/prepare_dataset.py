@@ -1,0 +1,45 @@
+"""Prepare one dataset: a safetensors file of images and labels, and a JSON card."""
+
+import numpy as np
+
+from whypretrain import registry
+from whypretrain.command import Job, StageError, log, run_stage
+from whypretrain.storage import checksum, write_json, write_tensors
+
+
+def main(job: Job) -> None:
+    """Read nothing but the dataset's own source; write the file and its card."""
+    spec = job.spec
+    module = registry.load("datasets", spec["module"])
+    parameters = module.Parameters(**spec["parameters"])
+    images, labels = module.prepare(parameters, spec["size"])
+    counts = module.class_counts(parameters)
+    found = np.bincount(labels, minlength=len(counts)).tolist()
+    if found != list(counts.values()):
+        raise StageError(
+            f"dataset {spec['dataset']} has {found} images per class, but its module says {counts}"
+        )
+    tensors = {"images": images, "labels": labels}
+    scaled = images.astype(np.float64) / 255
+    card = {
+        "dataset": spec["dataset"],
+        "module": spec["module"],
+        "source": module.SOURCE,
+        "licence": module.LICENCE,
+        "images": len(images),
+        "channels": images.shape[1],
+        "size": list(images.shape[2:]),
+        "class_counts": counts,
+        "channel_mean": scaled.mean((0, 2, 3)).tolist(),
+        "channel_standard_deviation": scaled.std((0, 2, 3)).tolist(),
+        "sha256": checksum(tensors),
+        "spec": spec,
+        "code": job.code,
+    }
+    write_tensors(job.file("dataset"), tensors, job.spec_text, job.code)
+    write_json(job.file("card"), card)
+    log.info("%s: %d images of %s, %d classes", spec["dataset"], len(images), images.shape[1:], len(counts))
+
+
+if __name__ == "__main__":
+    run_stage(main, ["dataset", "card"])

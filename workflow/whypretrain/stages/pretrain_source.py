@@ -1,0 +1,25 @@
+"""Pre-train one source: its raw checkpoints, each with the source's head, and its history."""
+
+from whypretrain.command import Job, StageError, run_stage
+from whypretrain.pretraining import pretrain
+from whypretrain.runs import Columns, append
+from whypretrain.sources import set_up_torch, source_data
+from whypretrain.storage import write_columns, write_tensors
+
+
+def main(job: Job) -> None:
+    """Train once and write each checkpoint as it is reached; the history goes last."""
+    device = set_up_torch(job.spec)
+    data = source_data(job.spec, job.file("dataset"), device)
+    history: Columns = {}
+    try:
+        for checkpoint, path in zip(pretrain(job.spec, data), job.files("checkpoints"), strict=True):
+            write_tensors(path, checkpoint.weights, job.spec_text, job.code)
+            append(history, checkpoint.row)
+    except ValueError as error:
+        raise StageError(str(error)) from error
+    write_columns(job.file("history"), history, job.spec_text, job.code)
+
+
+if __name__ == "__main__":
+    run_stage(main, ["dataset", "checkpoints", "history"])

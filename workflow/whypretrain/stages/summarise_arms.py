@@ -1,0 +1,26 @@
+"""Select each arm's learning rate on validation, and summarise the arms: the tables `design` and `arms`."""
+
+from whypretrain.analysis import make_design, select_learning_rates, summarise_arms
+from whypretrain.command import Job, log, run_stage
+from whypretrain.planning import plan_of
+from whypretrain.schemas import write_table
+from whypretrain.storage import read_columns
+
+
+def main(job: Job) -> None:
+    """Read `runs`; write `design` and `arms`."""
+    plan = plan_of(job.spec)
+    runs = read_columns(job.file("runs"))[0].to_pandas()
+    selected = select_learning_rates(runs)
+    relations = {arm: plan.grid.relation(arm.source, arm.task) for arm in plan.arms}
+    design = make_design(runs, selected, plan.grid.arms, relations)
+    arms = summarise_arms(runs, design, selected)
+    write_table(job.file("design"), "design", design, job.spec_text, job.code)
+    write_table(job.file("arms"), "arms", arms, job.spec_text, job.code)
+    log.info(
+        "%d arms, %d with the learning rate at the edge of its grid", len(arms), int(arms["grid_edge"].sum())
+    )
+
+
+if __name__ == "__main__":
+    run_stage(main, ["runs", "design", "arms"])

@@ -1,0 +1,90 @@
+"""Train the runs of one arm: some learning rates of its recipe, and all seeds of a block."""
+
+import json
+import logging
+import os
+import platform
+import resource
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from whypretrain import registry
+from whypretrain.architectures.convnet import Parameters, layers
+from whypretrain.command import Job, log, run_stage
+from whypretrain.runs import Request, TargetData
+from whypretrain.sources import set_up_torch
+from whypretrain.storage import canonical, read_tensors, write_columns, write_json, write_tensors
+from whypretrain.tasks import target_images
+
+
+def _provenance(
+    job: Job, spec: str, device: torch.device, started: datetime, seconds: float
+) -> dict[str, object]:
+    return {
+        "spec": json.loads(spec),
+        "code": job.code,
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+        "device": torch.cuda.get_device_name(device)
+        if device.type == "cuda"
+        else platform.processor() or "cpu",
+        "threads": torch.get_num_threads(),
+        "host": platform.node(),
+        "process": os.getpid(),
+        "started": started.isoformat(),
+        "seconds": round(seconds, 3),
+        "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
+    }
+
+
+def main(job: Job) -> None:
+    """Train every learning rate with every seed; each run writes its own files as soon as it ends."""
+    spec = job.spec
+    device = set_up_torch(spec)
+    mode = registry.load("modes", spec["mode"])
+    architecture = {key: value for key, value in spec["architecture"].items() if key != "name"}
+    described = layers(Parameters(**architecture))
+    tensors = read_tensors(job.file("dataset"))
+    runs = [(rate, seed) for rate in spec["learning_rates"] for seed in spec["seeds"]]
+    starts = dict(zip(spec["seeds"], job.files("starts"), strict=True))
+    outputs = {kind: dict(zip(runs, job.files(kind), strict=True)) for kind in FILES}
+    for seed in spec["seeds"]:
+        parts = target_images(tensors, spec["target"], seed)
+        data = TargetData.on(device, parts, len(spec["target"]["classes"]), spec["normalisation"])
+        start = read_tensors(starts[seed])
+        for rate in spec["learning_rates"]:
+            started, clock = datetime.now(UTC), time.perf_counter()
+            outcome = mode.run(
+                Request(start, described, data, spec["target"]["name"], spec["recipe"], rate, seed, device)
+            )
+            own = canonical({**spec, "learning_rates": [rate], "seeds": [seed]})
+            path = {kind: files[rate, seed] for kind, files in outputs.items()}
+            test = parts["test"]
+            predictions = {
+                "image": test.indices.astype(np.int32),
+                "label": test.labels.astype(np.uint8),
+                "prediction": outcome.predictions,
+            }
+            scores = {name: [value] for name, value in outcome.scores.items()}
+            write_columns(path["history"], outcome.history, own, job.code)
+            write_columns(path["scores"], scores, own, job.code)
+            write_columns(path["kernels"], outcome.kernels, own, job.code)
+            write_columns(path["predictions"], predictions, own, job.code)
+            write_tensors(path["final"], outcome.final, own, job.code)
+            seconds = time.perf_counter() - clock
+            write_json(path["provenance"], _provenance(job, own, device, started, seconds))
+            log.info(
+                "%s: test top-1 %.3f in %.1f s", Path(path["scores"]).parent, scores["top1_test"][0], seconds
+            )
+
+
+FILES = ("history", "scores", "kernels", "predictions", "final", "provenance")
+
+if __name__ == "__main__":
+    logging.captureWarnings(True)
+    run_stage(main, ["dataset", "starts", *FILES])

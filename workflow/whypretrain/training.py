@@ -1,0 +1,131 @@
+"""The training loop that sources and targets share: SGD with Nesterov momentum, one schedule a run."""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from whypretrain.models import Network
+
+MOMENTUM = 0.9
+GRADIENT_CLIP = 1.0  # norm of all gradients, in networks without norm layers
+
+
+@dataclass(frozen=True)
+class Step:
+    """One update: its number from 1, and what the batch gave before it."""
+
+    number: int
+    learning_rate: float
+    loss: Tensor
+    correct: Tensor
+    images: int
+
+
+@dataclass(frozen=True)
+class Score:
+    """Loss (cross-entropy, nats) and top-1 (fraction of 1) on a set of images, with its predictions (n,)."""
+
+    loss: float
+    top1: float
+    predictions: np.ndarray
+
+
+def standardise(images: np.ndarray, normalisation: dict[str, float], device: torch.device) -> Tensor:
+    """Scale uint8 images (n, c, h, w) to 0…1 and standardise them by the study's constants."""
+    scaled = torch.from_numpy(np.ascontiguousarray(images)).to(device, torch.float32) / 255
+    standardised = (scaled - normalisation["mean"]) / normalisation["standard_deviation"]
+    return standardised.contiguous(memory_format=torch.channels_last)
+
+
+def steps_per_pass(images: int, batch_size: int) -> int:
+    """Return the batches of one pass: a last batch of one image is dropped, a larger one is not."""
+    whole, rest = divmod(images, min(batch_size, images))
+    return whole + (rest >= 2)
+
+
+def batches(images: int, batch_size: int, order: np.random.Generator) -> Iterator[np.ndarray]:
+    """Yield index batches for ever, each pass in an order of its own."""
+    size = min(batch_size, images)
+    while True:
+        permutation = order.permutation(images)
+        for number in range(steps_per_pass(images, batch_size)):
+            yield permutation[number * size : (number + 1) * size]
+
+
+def constant_after_warmup(peak: float, warmup: int) -> Callable[[int], float]:
+    """Return the source's schedule: linear from 0 in `warmup` steps, then constant."""
+    return lambda step: peak * min(1.0, step / max(1, warmup))
+
+
+def linear_to_zero(peak: float, steps: int) -> Callable[[int], float]:
+    """Return the schedule of an annealed branch: linear from `peak` to zero."""
+    return lambda step: peak * (1 - (step - 1) / steps)
+
+
+def warmup_then_cosine(peak: float, warmup: int, steps: int) -> Callable[[int], float]:
+    """Return the target's schedule: linear from 0 in `warmup` steps, then a cosine to zero."""
+
+    def rate(step: int) -> float:
+        if step <= warmup:
+            return peak * step / warmup
+        return peak * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
+
+    return rate
+
+
+def train(
+    network: Network,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    rate: Callable[[int], float],
+    steps: int,
+    batch_size: int,
+    weight_decay: float,
+    order: np.random.Generator,
+) -> Iterator[Step]:
+    """Train on the given images for `steps` updates and yield each of them.
+
+    Weight decay leaves out biases and norms; networks without norm have their gradients clipped.
+    """
+    clip = not any(layer.norm for layer in network.layers)
+    decayed = [p for p in network.parameters() if p.ndim > 1]
+    free = [p for p in network.parameters() if p.ndim <= 1]
+    groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": free, "weight_decay": 0.0}]
+    optimiser = torch.optim.SGD(groups, lr=0.0, momentum=MOMENTUM, nesterov=True)
+    network.train()
+    for number, batch in zip(range(1, steps + 1), batches(len(images), batch_size, order), strict=False):
+        indices = torch.from_numpy(batch).to(images.device)
+        inputs, truth = images[indices], labels[indices]
+        logits = network(inputs)
+        loss = functional.cross_entropy(logits, truth)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        if clip:
+            torch.nn.utils.clip_grad_norm_(network.parameters(), GRADIENT_CLIP)
+        for group in optimiser.param_groups:
+            group["lr"] = rate(number)
+        optimiser.step()
+        yield Step(
+            number, rate(number), loss.detach(), (logits.detach().argmax(1) == truth).sum(), len(batch)
+        )
+
+
+@torch.no_grad()
+def evaluate(network: Network, images: Tensor, labels: Tensor, batch_size: int = 256) -> Score:
+    """Score the network in evaluation mode and leave it in the mode it was in."""
+    was_training = network.training
+    network.eval()
+    logits = torch.cat([network(batch) for batch in images.split(batch_size)])
+    network.train(was_training)
+    predictions = logits.argmax(1)
+    return Score(
+        loss=float(functional.cross_entropy(logits, labels)),
+        top1=float((predictions == labels).double().mean()),
+        predictions=predictions.cpu().numpy(),
+    )
