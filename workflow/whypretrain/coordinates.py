@@ -132,7 +132,8 @@ class Paths:
             "final": f"{run}/final.safetensors",
             "provenance": f"{run}/provenance.json",
             "table": f"{results}/tables/{{table}}.parquet",
-            "figure": f"{results}/figures/{{study}}/{{figure}}.{{format}}",
+            "figure_svg": f"{results}/figures/{{study}}/{{figure}}.svg",
+            "figure_png": f"{results}/figures/{{study}}/{{figure}}.png",
             "summary": f"{results}/summary.rst",
             "blocks": f"{results}/blocks.json",
         }
@@ -144,3 +145,10 @@ class Paths:
     def file(self, name: str, **coordinates: object) -> str:
         """Return the path of one file."""
         return self.patterns[name].format(**coordinates)
+
+    def open(self, name: str, **coordinates: object) -> str:
+        """Return a pattern with some wildcards filled and the others left open."""
+        pattern = self.patterns[name]
+        for key, value in coordinates.items():
+            pattern = pattern.replace(f"{{{key}}}", str(value))
+        return pattern

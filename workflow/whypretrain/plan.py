@@ -4,7 +4,7 @@ The Snakefile asks it, and the collectors ask it again to hold results against w
 should be. Every method that takes `wildcards` can stand as an input or params function.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any
 from whypretrain import grid, registry, treating
 from whypretrain.config import Config, Study, validate
 from whypretrain.coordinates import ANNEAL, UNTRAINED, Arm, Paths, span_layers, split_epoch, write_number
+from whypretrain.declared import constants
 from whypretrain.fingerprints import stage_fingerprint
 from whypretrain.storage import canonical
 
@@ -143,7 +144,7 @@ class Plan:
 
     def sources_of(self, pretraining: str) -> list[str]:
         """Return the sources that are trained by an entry of `pretraining`."""
-        return sorted(s for _, s in self.trained_sources if self.config.sources[s].pretraining == pretraining)
+        return sorted({s for _, s in self.trained_sources if self.config.sources[s].pretraining == pretraining})
 
     def training_blocks(self) -> list["TrainingBlock"]:
         """Return every block of seeds with every block of learning rates, of all recipes that any arm uses."""
@@ -283,6 +284,42 @@ class Plan:
         """Spec of what also reads the claims."""
         return self.collect_spec(claims=True)
 
+    def view(self, study: str) -> dict[str, Any]:
+        """Return what a figure knows of its study (`view.View`)."""
+        settings = self.config.studies[study]
+        pairs = {
+            name: dict(zip(("target", "shots"), setting.target.split("."), strict=True), source=setting.source)
+            for name, setting in settings.settings.items()
+        }
+        architectures = sorted({arm.architecture for arm in self.grid.arms_of(study)})
+        sources = sorted({arm.source for arm in self.grid.arms_of(study)} - {UNTRAINED})
+        epochs = {self.grid.epoch(source, settings.epoch, f"studies.{study}.epoch") for source in sources}
+        return {
+            "study": study,
+            "title": settings.title,
+            "settings": pairs,
+            "depths": {name: self.grid.depth(name) for name in architectures},
+            "epoch": sorted(epochs)[0] if epochs else "0",
+            "recipe": settings.recipe,
+            "scratch_recipe": settings.scratch_recipe,
+            "seed": self.config.seeds[0],
+        }
+
+    def spec_of_figure(self, figure: str) -> Callable[[Any], str]:
+        """Return the spec of a figure as a function of the study, with what each of its weight files is."""
+
+        def spec(wildcards: Any) -> str:
+            labels = [label for label, _ in self.weights_of_figure(figure, wildcards.study)]
+            return canonical({"figure": figure, "view": self.view(wildcards.study), "weights": labels})
+
+        return spec
+
+    def summary_spec(self) -> str:
+        """Spec of the report's main page: what each study asks."""
+        studies = {name: {"title": s.title, "question": s.question} for name, s in self.config.studies.items()}
+        views = {name: self.view(name) for name in self.config.studies}
+        return canonical({"studies": studies, "views": views, "seeds": len(self.config.seeds)})
+
     # --- code --------------------------------------------------------------------------
 
     def dataset_code(self, wildcards: Any) -> str:
@@ -303,9 +340,9 @@ class Plan:
         """Fingerprint of target training in a mode."""
         return stage_fingerprint("train_run", [registry.module_name("modes", arm.mode)])
 
-    def figure_code(self, wildcards: Any) -> str:
+    def figure_code(self, figure: str) -> str:
         """Fingerprint of one figure."""
-        return stage_fingerprint("plot_figure", [registry.module_name("figures", wildcards.figure)])
+        return stage_fingerprint("plot_figure", [registry.module_name("figures", figure)])
 
     def files_of_table(self, wildcards: Any) -> list[str]:
         """Return the files that a collected table is made from."""
@@ -314,6 +351,51 @@ class Plan:
         if wildcards.table == "starts":
             return [path for path, _, _ in self.measured_starts()]
         return self.run_files({"runs": "scores"}.get(wildcards.table, wildcards.table))
+
+    def figure_names(self) -> list[str]:
+        """Return the figures that any study has."""
+        return sorted({figure for study in self.config.studies.values() for figure in study.figures})
+
+    def figures(self) -> list[str]:
+        """Return the paths of all figures, in both formats."""
+        return [
+            self.paths.file(kind, study=name, figure=figure)
+            for name, study in self.config.studies.items()
+            for figure in study.figures
+            for kind in ("figure_svg", "figure_png")
+        ]
+
+    def tables_of_figure(self, figure: str) -> list[str]:
+        """Return the tables that a figure reads."""
+        tables = constants("figures", figure)["TABLES"]
+        return [self.paths.file("table", table=table) for table in tables]
+
+    def weights_of_figure(self, figure: str, study: str) -> list[tuple[dict[str, str], str]]:
+        """Return what each weight file of a figure is, with its path: none, or those of its study's claims.
+
+        These are, of one seed, the start and the finals at every learning rate of the intact arm and of the
+        one whose kernels are all shuffled, in the first setting.
+        """
+        settings = self.config.studies[study]
+        if not constants("figures", figure).get("WEIGHTS") or not settings.settings:
+            return []
+        setting = next(iter(settings.settings.values()))
+        epoch = self.grid.epoch(setting.source, settings.epoch, f"studies.{study}.epoch")
+        found = []
+        for arm in self.grid.arms_of(study):
+            told = (arm.source, arm.epoch, arm.target, arm.recipe) == (setting.source, epoch, setting.target, settings.recipe)
+            if told and arm.span == "all" and arm.treatment in ("intact", "shuffle-kernels"):
+                label = {"architecture": arm.architecture, "treatment": arm.treatment}
+                seed = self.config.seeds[0]
+                found.append(({**label, "what": "start"}, self.paths.file("start", **arm.columns(), seed=seed)))
+                for rate in self.config.recipes[arm.recipe].learning_rates:
+                    path = self.run_file("final", arm, rate, seed)
+                    found.append(({**label, "what": "final", "learning_rate": write_rate(rate)}, path))
+        return found
+
+    def weights_input(self, figure: str) -> Callable[[Any], list[str]]:
+        """Return the weight files of a figure as a function of the study."""
+        return lambda wildcards: [path for _, path in self.weights_of_figure(figure, wildcards.study)]
 
     # --- inputs ------------------------------------------------------------------------
 

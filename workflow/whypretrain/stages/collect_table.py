@@ -94,4 +94,6 @@ def main(job: Job) -> None:
     write_table(job.file("table"), name, table, job.spec_text, job.code)
     log.info("%s: %d rows from %d files", name, len(table), len(frames))
 
+
+if __name__ == "__main__":
     run_stage(main, ["table"])

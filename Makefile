@@ -1,0 +1,45 @@
+# make run    set up if needed, make all results of the default study, and the report
+# make test   set up if needed, check style and types, run all tests
+# Other studies: make run CONFIG=config/laptop.yaml RESULTS=results/laptop
+PYTHON ?= python3
+CORES ?= all
+RESULTS ?= results
+VENV := $(CURDIR)/.venv
+READY := $(VENV)/.ready
+# the environment is active in every recipe
+export PATH := $(VENV)/bin:$(PATH)
+export VIRTUAL_ENV := $(VENV)
+configfile := $(if $(CONFIG),--configfile $(CONFIG))
+
+.PHONY: run test check setup schema clean
+.DELETE_ON_ERROR:
+
+run: $(READY)
+	snakemake --cores $(CORES) $(configfile)
+	snakemake $(configfile) --report $(RESULTS)/report.html
+
+test: check
+	pytest
+
+check: $(READY)
+	ruff check .
+	ruff format --check .
+	snakefmt --check Snakefile workflow/rules
+	mypy
+	snakemake --lint
+
+setup: $(READY)
+
+# made anew where the pins change; an interrupted set-up leaves no .ready and is made again
+$(READY): envs/requirements.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed; set PYTHON=")'
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install --disable-pip-version-check --quiet -r envs/requirements.txt
+	touch $@
+
+# the JSON schema of the config, from its pydantic models
+schema: $(READY)
+	PYTHONPATH=workflow python -m whypretrain.stages.write_schema > workflow/schemas/config.schema.json
+
+clean:
+	rm -rf $(VENV) .snakemake

@@ -1,0 +1,49 @@
+# One rule for each figure: each has a caption and reads tables of its own.
+for figure in plan.figure_names():
+
+    rule:
+        name:
+            f"plot_{setup.identifier(figure)}"
+        input:
+            tables=plan.tables_of_figure(figure),
+            weights=plan.weights_input(figure),
+        output:
+            svg=report(
+                paths.open("figure_svg", figure=figure),
+                caption=f"../report/{figure}.rst",
+                category="{study}",
+                labels={"figure": figure.replace("-", " ")},
+            ),
+            png=paths.open("figure_png", figure=figure),
+        log:
+            f"{paths.results}/logs/plot_figure/{{study}}.{figure}.log",
+        params:
+            spec=plan.spec_of_figure(figure),
+            code=plan.figure_code(figure),
+        conda:
+            "../../envs/whypretrain.yaml"
+        shell:
+            "python -m whypretrain.stages.plot_figure --spec {params.spec:q} --code {params.code}"
+            " --tables {input.tables:q} --weights {input.weights:q} --svg {output.svg:q} --png {output.png:q}"
+            " > {log:q} 2>&1"
+
+
+# The main page of the report: what was asked and what came out.
+rule write_summary:
+    input:
+        verdicts=paths.file("table", table="verdicts"),
+        arms=paths.file("table", table="arms"),
+        sources=paths.file("table", table="sources"),
+    output:
+        summary=paths["summary"],
+    log:
+        f"{paths.results}/logs/write_summary.log",
+    params:
+        spec=plan.summary_spec(),
+        code=plan.stage_code("write_summary"),
+    conda:
+        "../../envs/whypretrain.yaml"
+    shell:
+        "python -m whypretrain.stages.write_summary --spec {params.spec:q} --code {params.code}"
+        " --verdicts {input.verdicts:q} --arms {input.arms:q} --sources {input.sources:q}"
+        " --summary {output.summary:q} > {log:q} 2>&1"
