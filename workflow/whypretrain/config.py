@@ -22,7 +22,7 @@ class ConfigError(Exception):
 
 
 class Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
 
 class Dataset(Strict):
@@ -90,8 +90,8 @@ class Recipe(Strict):
     learning_rate_blocks: tuple[tuple[Positive, ...], ...] = Field(
         min_length=1, description="The grid; a block is what one job trains. Append blocks, never edit one."
     )
-    epochs: Number = Field(
-        0, description="Passes over the training images; min_steps is the least in any case."
+    epochs: int = Field(
+        0, ge=0, description="Passes over the training images; min_steps is the least in any case."
     )
     min_steps: int = Field(200, ge=1, description="Least number of updates.")
     batch_size: int = Field(64, ge=2, description="Or all training images where they are fewer.")
@@ -325,13 +325,14 @@ def _nested(annotation: Any) -> list[Any]:
 
 
 def _message(error: ValidationError) -> str:
-    first = error.errors()[0]
+    # a misspelt key also makes the right one missing: tell of the misspelling
+    first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
     location = tuple(first["loc"])
     key = ".".join(str(part) for part in location) or "config"
     if first["type"] == "extra_forbidden":
         allowed = _allowed_keys(location)
         near = difflib.get_close_matches(str(location[-1]), allowed, 1)
-        hint = f"; did you mean '{near[0]}'?" if near else ""
+        hint = f"; did you mean '{near[0]}'?" if near else "."
         return f"{key}: no such key{hint} Allowed: {', '.join(allowed)}"
     if first["type"] == "missing":
         return f"{key}: is missing and has no default"

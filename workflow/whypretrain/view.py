@@ -1,6 +1,6 @@
 """What a figure knows of its study beside the tables."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 
@@ -8,17 +8,21 @@ from dataclasses import dataclass
 class View:
     """A study as its figures see it.
 
-    `settings` maps a setting's name to its source, target task and shots; `depths` maps each
-    architecture of the study to its number of layers; `epoch` is the checkpoint that claims are
-    about; `recipe` and `scratch_recipe` are those of the claims; `seed` is the one that is shown
-    where one must be.
+    `settings` are in the order of config, each with its name, source, epoch (the checkpoint that
+    claims are about), target task and shots; `depths` maps each architecture of the study to its number of layers;
+    `recipe` and `scratch_recipe` are those of the claims; `seed` is the one that is shown where
+    one must be.
     """
 
     study: str
     title: str
-    settings: Mapping[str, Mapping[str, str]]
+    settings: Sequence[Mapping[str, str]]
     depths: Mapping[str, int]
-    epoch: str
     recipe: str
     scratch_recipe: str
     seed: int
+
+    @property
+    def architectures(self) -> list[str]:
+        """The study's architectures, the shallowest first."""
+        return sorted(self.depths, key=lambda name: (self.depths[name], name))

@@ -1,0 +1,158 @@
+"""What tests share: the tiny study, plans of changed configs, and real runs of the pipeline in copies of it."""
+
+import copy
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from whypretrain import config
+from whypretrain.plan import Plan, pinned_versions
+
+ROOT = Path(__file__).parents[1]
+TINY = "tests/config/tiny.yaml"
+PROJECT = ("Snakefile", "workflow", "config", "envs", "profiles", "tests/config")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
+
+
+def tiny() -> dict[str, Any]:
+    """Return the tiny study as YAML gives it, to be changed at will."""
+    content: dict[str, Any] = yaml.safe_load((ROOT / TINY).read_text())
+    return content
+
+
+def put(raw: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
+    """Return a copy of a config with one value (a dotted key, numbers for places in lists) changed."""
+    changed = copy.deepcopy(raw)
+    *parents, last = (int(part) if part.isdigit() else part for part in key.split("."))
+    inner: Any = changed
+    for parent in parents:
+        inner = inner[parent]
+    if isinstance(inner, list) and last == len(inner):
+        inner.append(value)
+    else:
+        inner[last] = value
+    return changed
+
+
+def plan_of(raw: dict[str, Any]) -> Plan:
+    """Return the plan of a config, as the Snakefile makes it."""
+    return Plan(config.load(raw, ROOT), pinned_versions(ROOT / "envs" / "requirements.txt")["torch"])
+
+
+@pytest.fixture(scope="session")
+def default_config() -> dict[str, Any]:
+    """The embedded default study."""
+    return config.read_yaml(ROOT / "config" / "config.yaml")
+
+
+@dataclass(frozen=True)
+class Project:
+    """A copy of the project in a folder of its own, in which Snakemake really runs."""
+
+    path: Path
+
+    def command(self, *arguments: str) -> list[str]:
+        """Return the command line of a call with the tiny study."""
+        return [sys.executable, "-m", "snakemake", "--configfile", TINY, *arguments]
+
+    def environment(self) -> dict[str, str]:
+        """Return the caller's environment, with this Python's programs first and wide lines."""
+        found = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        return found | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "COLUMNS": "400"}
+
+    def snakemake(self, *arguments: str, status: int | None = 0) -> str:
+        """Call Snakemake, hold its exit status against `status` (None for any), return all it prints."""
+        done = subprocess.run(
+            self.command(*arguments), cwd=self.path, env=self.environment(), capture_output=True, text=True
+        )
+        text = done.stdout + done.stderr
+        assert status is None or done.returncode == status, text
+        return text
+
+    def planned(self, *arguments: str) -> dict[str, int]:
+        """Return the jobs that a dry run lists, by rule; nothing where all is up to date."""
+        text = self.snakemake("-n", "--cores", "2", *arguments)
+        if "Nothing to be done" in text:
+            return {}
+        stats = text.split("Job stats")[1].split("total")[0]
+        found = re.findall(r"^\s*([a-z0-9 _]+?)\s{2,}(\d+)\s*$", stats, re.MULTILINE)
+        return {rule.replace(" ", "_"): int(count) for rule, count in found}
+
+    def killed(self, *arguments: str, when: Callable[[], bool]) -> None:
+        """Call Snakemake and kill it with all its jobs, by SIGKILL, as soon as `when` is true."""
+        with (self.path / "killed.log").open("w") as log:
+            process = subprocess.Popen(
+                self.command(*arguments),
+                cwd=self.path,
+                env=self.environment(),
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+            deadline = time.monotonic() + 120
+            while process.poll() is None and not when() and time.monotonic() < deadline:
+                time.sleep(0.02)
+            ended = process.poll() is not None
+            if not ended:
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        assert not ended, (self.path / "killed.log").read_text()
+
+    def write_config(self, raw: dict[str, Any]) -> None:
+        """Replace the tiny study."""
+        (self.path / TINY).write_text(yaml.safe_dump(raw))
+
+    def edit(self, file: str, before: str, after: str) -> None:
+        """Replace a text in a file, which must be there."""
+        text = (self.path / file).read_text()
+        assert before in text, f"{file} has no {before!r}"
+        (self.path / file).write_text(text.replace(before, after, 1))
+
+
+def fresh(folder: Path) -> Project:
+    """Return a new copy of the project, as a clone has it: no results, new time stamps."""
+    folder.mkdir(parents=True)
+    for name in PROJECT:
+        source, target = ROOT / name, folder / name
+        if source.is_dir():
+            shutil.copytree(
+                source, target, copy_function=shutil.copy, ignore=shutil.ignore_patterns("__pycache__")
+            )
+        else:
+            shutil.copy(source, target)
+    return Project(folder)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The tiny study run to its end, once, on two cores. Don't change it: ask for `again`."""
+    project = fresh(tmp_path_factory.mktemp("finished") / "project")
+    project.snakemake("--cores", "2")
+    return project
+
+
+@pytest.fixture
+def again(finished: Project, tmp_path: Path) -> Iterator[Project]:
+    """A fresh clone beside the finished results, in another folder: every file of the code is new."""
+    project = fresh(tmp_path / "again")
+    for name in ("results", ".snakemake"):
+        # as `cp -a`: what Snakemake goes by, times and its own records, stays
+        shutil.copytree(finished.path / name, project.path / name, symlinks=True)
+    yield project
+    shutil.rmtree(project.path)

@@ -1,0 +1,285 @@
+"""What all figures share: colours, sizes, the choice of arms, intervals, and the words in titles."""
+
+import textwrap
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from whypretrain.statistics import Interval, interval, paired
+from whypretrain.view import View
+
+matplotlib.rcParams.update(
+    {
+        "font.size": 8,
+        "axes.titlesize": 8,
+        "axes.labelsize": 8,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.linewidth": 0.6,
+        "xtick.labelsize": 7,
+        "ytick.labelsize": 7,
+        "xtick.major.width": 0.6,
+        "ytick.major.width": 0.6,
+        "legend.fontsize": 7.5,
+        "legend.frameon": False,
+        "lines.linewidth": 1.4,
+        "figure.titlesize": 9.5,
+        "figure.dpi": 160,
+        # the same bytes each time: ids in the SVG come from this, not from chance
+        "svg.hashsalt": "whypretrain",
+    }
+)
+
+WIDTH = 7.0  # inches: two columns of a journal
+
+# One colour for each treatment, the same in every figure, in the order of the ladder. Any two stay apart in
+# normal, deuteranope and protanope vision (a test holds them to it). Scratch is the source `none`, whatever the
+# recipe; its longer recipe has a colour of its own.
+COLOURS = {
+    "intact": "#0072B2",
+    "permute-channels": "#22C4EC",
+    "shuffle-filters": "#FFC20A",
+    "shuffle-inputs": "#96DB8D",
+    "shuffle-kernels": "#D55E00",
+    "shuffle-taps": "#618253",
+    "shuffle-weights": "#682C00",
+    "resample-kernels": "#6275FF",
+    "gaussian-kernels": "#2009DD",
+    "gaussian": "#4B0092",
+    "gabor": "#6ADCD4",
+    "rewind": "#2C325F",
+    "reinit": "#6FBE4B",
+    "scratch": "#4D4D4D",
+    "scratch-long": "#938089",
+}
+OTHER = "#BAA18B"  # a treatment that has no colour here yet
+
+UNTRAINED = "none"
+MODE = "finetune"
+Loaded = list[tuple[dict[str, str], dict[str, np.ndarray]]]  # weights, each with what it is
+Entries = dict[str, tuple[str, str, str]]  # of a legend: name, colour, line style
+
+ABSENT = "no such arm in this study"
+KEYS = [
+    "architecture",
+    "source",
+    "epoch",
+    "treatment",
+    "span",
+    "target",
+    "shots",
+    "mode",
+    "recipe",
+    "learning_rate",
+    "seed",
+]
+
+
+def colour(name: str) -> str:
+    """Return the colour of a treatment (its suffixes don't matter), of `scratch`, or of `scratch-long`."""
+    return COLOURS.get(name.split("+")[0], OTHER)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A source and a target that a panel is about."""
+
+    name: str
+    source: str
+    epoch: str
+    target: str
+    shots: str
+
+    @property
+    def label(self) -> str:
+        """The setting in words."""
+        shots = "all images" if self.shots == "full" else f"{self.shots} shots"
+        return f"{self.name} ({self.source} → {self.target}, {shots})"
+
+
+def settings_of(frame: pd.DataFrame, view: View) -> list[Setting]:
+    """Return the study's settings; where it names none, the pairs of source and target of its intact arms."""
+    if view.settings:
+        return [Setting(**setting) for setting in view.settings]
+    rows = frame[(frame["source"] != UNTRAINED) & (frame["treatment"] == "intact") & (frame["mode"] == MODE)]
+    keys = ["source", "epoch", "target", "shots"]
+    found = rows[keys].astype(str).drop_duplicates().sort_values(keys)
+    return [Setting(f"{s} at {e}", s, e, t, n) for s, e, t, n in found.itertuples(index=False)]
+
+
+def of_study(frame: pd.DataFrame, view: View) -> pd.DataFrame:
+    """Return the rows of the figure's study."""
+    return frame[frame["study"] == view.study]
+
+
+def of_runs(design: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of a table of runs that belong to the rows of a design."""
+    return design.drop(columns="study").merge(runs, on=[key for key in KEYS if key in runs], how="inner")
+
+
+def in_panel(frame: pd.DataFrame, view: View, architecture: str, setting: Setting) -> pd.DataFrame:
+    """Return the rows of one architecture and setting: from its source with the study's recipe, and from scratch."""
+    here = (
+        (frame["architecture"] == architecture)
+        & (frame["target"] == setting.target)
+        & (frame["shots"] == setting.shots)
+        & (frame["mode"] == MODE)
+    )
+    transferred = (
+        (frame["source"] == setting.source)
+        & (frame["epoch"] == setting.epoch)
+        & (frame["recipe"] == view.recipe)
+    )
+    scratch = (frame["source"] == UNTRAINED) & (frame["treatment"] == "intact")
+    return frame[here & (transferred | scratch)]
+
+
+def treated(frame: pd.DataFrame, treatment: str, span: str = "all") -> pd.DataFrame:
+    """Return the rows of one treatment and span of a pre-trained source."""
+    return frame[
+        (frame["source"] != UNTRAINED) & (frame["treatment"] == treatment) & (frame["span"] == span)
+    ]
+
+
+def main_arms(panel: pd.DataFrame, view: View) -> Iterator[tuple[str, str, str, pd.DataFrame]]:
+    """Yield name, colour, line style and rows of intact, all kernels shuffled, and every recipe of scratch.
+
+    Those that the panel lacks are left out.
+    """
+    arms = [
+        ("intact", "intact", "-", treated(panel, "intact")),
+        ("all kernels shuffled", "shuffle-kernels", "-", treated(panel, "shuffle-kernels")),
+    ]
+    scratch = panel[panel["source"] == UNTRAINED]
+    recipes = sorted({str(recipe) for recipe in scratch["recipe"]}, key=lambda r: (r != view.scratch_recipe, r))
+    for recipe in recipes:
+        short = recipe == view.scratch_recipe
+        name = "scratch" if short else recipe
+        arms.append((name, "scratch" if short else "scratch-long", "--" if short else ":", scratch[scratch["recipe"] == recipe]))
+    yield from ((name, colour(key), style, rows) for name, key, style, rows in arms if len(rows))
+
+
+# --- estimates ---------------------------------------------------------------------------
+
+
+def estimates(frame: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
+    """Return mean, low, high (95 % t-interval over rows, NaN for one) and n of `y` at each `x`."""
+    rows = []
+    for value, group in frame.groupby(x, observed=True):
+        found = interval(group[y].to_numpy(dtype=float))
+        rows.append((value, found.mean, *limits(found), found.n))
+    return pd.DataFrame(rows, columns=[x, "mean", "low", "high", "n"])
+
+
+def limits(found: Interval) -> tuple[float, float]:
+    """Return an interval's limits, NaN (which is not drawn) where they are infinite."""
+    return (found.low, found.high) if np.isfinite(found.low) else (np.nan, np.nan)
+
+
+def difference(of: pd.DataFrame, minus: pd.DataFrame, measure: str = "top1_test") -> Interval:
+    """Return the paired difference of two arms over the seeds that both have."""
+    a, b = (
+        dict(zip(rows["seed"].tolist(), rows[measure].tolist(), strict=True)) for rows in (of, minus)
+    )
+    both = a.keys() & b.keys()
+    return interval(paired({s: a[s] for s in both}, {s: b[s] for s in both}))
+
+
+# --- words -------------------------------------------------------------------------------
+
+
+def points(value: float, signed: bool = False) -> str:
+    """Write a difference of fractions in points of 100, with a real minus sign."""
+    return f"{100 * value:{'+' if signed else ''}.1f}".replace("-", "−")
+
+
+def how_many(counts: Iterable[int]) -> str:
+    """Write n, or its range."""
+    numbers = sorted({int(count) for count in counts})
+    if not numbers:
+        return "n = 0"
+    return f"n = {numbers[0]}" if len(numbers) == 1 else f"n = {numbers[0]} to {numbers[-1]}"
+
+
+def listed(words: Sequence[str]) -> str:
+    """Join words by commas and `and`."""
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def cost_sentence(subject: str, effects: Sequence[tuple[str, Interval]]) -> str:
+    """Say what a treatment costs or gains, in points of test top-1, by where its interval lies.
+
+    `effects` are paired differences to intact with the place each is from; with more than four the places
+    are counted, not named.
+    """
+    known = [(place, effect) for place, effect in effects if effect.n and np.isfinite(effect.mean)]
+    if not known:
+        return f"{subject}: {ABSENT}"
+    groups = {
+        "costs": [each for each in known if each[1].high < 0],
+        "gains": [each for each in known if each[1].low > 0],
+    }
+    unclear = [each for each in known if not any(each in group for group in groups.values())]
+    clauses = []
+    for verb, group in groups.items():
+        if not group:
+            continue
+        sizes = sorted(abs(effect.mean) for _, effect in group)
+        if len(known) > 4:
+            span = points(sizes[0]) if len(sizes) == 1 else f"{points(sizes[0])} to {points(sizes[-1])}"
+            clauses.append(f"{verb} {span} points of test top-1 in {len(group)} of {len(known)} panels")
+        else:
+            parts = [f"{points(abs(effect.mean))} ({place})" for place, effect in group]
+            clauses.append(f"{verb} {listed(parts)} points of test top-1")
+    if unclear:
+        parts = [f"{place}: {points(effect.mean, signed=True)}" for place, effect in unclear]
+        where = f"{len(unclear)} of {len(known)} panels" if len(known) > 4 else "; ".join(parts)
+        clauses.append(f"shows no clear difference ({where})")
+    return f"{subject} {listed(clauses)} ({how_many(effect.n for _, effect in known)})"
+
+
+# --- drawing -----------------------------------------------------------------------------
+
+
+def new_figure(height: float, title: str) -> Figure:
+    """Return an empty figure of the full width with its title, which is wrapped to fit."""
+    lines = textwrap.wrap(title, 104)
+    figure = Figure(figsize=(WIDTH, height + 0.16 * len(lines)), layout="constrained")
+    figure.suptitle("\n".join(lines), x=0.01, ha="left", fontweight="bold")
+    return figure
+
+
+def errors(found: pd.DataFrame, scale: float = 1.0) -> np.ndarray:
+    """Return the lengths of the lower and upper halves of intervals, as `errorbar` takes them."""
+    return scale * np.stack([found["mean"] - found["low"], found["high"] - found["mean"]])
+
+
+def say(axes: Axes, text: str = ABSENT) -> None:
+    """Write into an empty panel why it is empty."""
+    axes.text(
+        0.5, 0.5, textwrap.fill(text, 24), transform=axes.transAxes, ha="center", va="center", color="#767676"
+    )
+    axes.set_xticks([])
+    axes.set_yticks([])
+
+
+def band(axes: Axes, found: pd.DataFrame, x: str, shade: str, style: str = "-", scale: float = 1.0) -> None:
+    """Draw a mean over `x` with its interval as a band."""
+    axes.plot(found[x], scale * found["mean"], color=shade, linestyle=style)
+    axes.fill_between(
+        found[x], scale * found["low"], scale * found["high"], color=shade, alpha=0.2, linewidth=0
+    )
+
+
+def legend(figure: Figure, entries: Entries, title: str, columns: int = 4) -> None:
+    """Put a legend of lines (name, colour, style) below the panels; its title says how intervals are made."""
+    handles = [Line2D([], [], color=shade, linestyle=style, label=name) for name, shade, style in entries.values()]
+    figure.legend(
+        handles=handles, loc="outside lower center", ncols=columns, title=title, title_fontsize=7.5, handlelength=2.2
+    )

@@ -1,0 +1,100 @@
+"""Learning curves of target training: validation accuracy and training loss over updates."""
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
+
+from whypretrain import drawing
+from whypretrain.view import View
+
+TABLES = ("design", "history")
+
+MEASURES = (("top1_validation", "validation top-1 (%)", 100.0), ("loss_train", "training loss (nats)", 1.0))
+TICKS = [base * 10**power for power in range(7) for base in (1, 2, 5)]
+
+
+def draw(tables: dict[str, pd.DataFrame], view: View, weights: drawing.Loaded) -> Figure:
+    """Draw two rows for each architecture and a column for each setting."""
+    design = drawing.of_study(tables["design"], view)
+    history = drawing.of_runs(design[design["selected"]], tables["history"])
+    settings = drawing.settings_of(history, view)
+    panels = {
+        (architecture, setting): list(
+            drawing.main_arms(drawing.in_panel(history, view, architecture, setting), view)
+        )
+        for architecture in view.architectures
+        for setting in settings
+    }
+    figure = drawing.new_figure(2 * 1.45 * len(view.depths) + 0.6, title(panels))
+    grid = figure.subplots(2 * len(view.depths), max(len(settings), 1), squeeze=False)
+    shown: drawing.Entries = {}
+    counts: set[int] = set()
+    for i, architecture in enumerate(view.architectures):
+        for k, (measure, label, scale) in enumerate(MEASURES):
+            grid[2 * i + k][0].set_ylabel(label)
+            for j, axes in enumerate(grid[2 * i + k]):
+                arms = panels[architecture, settings[j]] if j < len(settings) else []
+                if k == 0:
+                    axes.set_title(f"{architecture}, {settings[j].label}" if settings else architecture, loc="left")
+                if not arms:
+                    drawing.say(axes)
+                    continue
+                for name, shade, style, rows in arms:
+                    found = drawing.estimates(rows, "step", measure)
+                    drawing.band(axes, found, "step", shade, style, scale)
+                    shown.setdefault(name, (name, shade, style))
+                    counts.update(found["n"])
+                _log_updates(axes, pd.concat([rows["step"] for *_, rows in arms]))
+    for axes in grid[-1]:
+        axes.set_xlabel("updates (log scale from the first read-out on)")
+    drawing.legend(
+        figure,
+        shown,
+        f"means over seeds with 95 % t-intervals, each arm at its selected rate; {drawing.how_many(counts)}",
+    )
+    return figure
+
+
+def _log_updates(axes: Axes, steps: pd.Series) -> None:
+    later = steps[steps > 0]
+    if later.empty:
+        return
+    first, last = int(later.min()), int(later.max())
+    axes.set_xscale("symlog", linthresh=first, linscale=0.4)
+    axes.set_xticks([0, *(t for t in TICKS if first <= t <= last)])
+    axes.xaxis.set_major_formatter("{x:.0f}")
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xlim(0, last)
+
+
+def updates_to(found: pd.DataFrame, level: float) -> int | None:
+    """Return the updates after which a mean curve first reaches a level, or None."""
+    reached = found.loc[found["mean"] >= level, "step"]
+    return None if reached.empty else int(reached.iloc[0])
+
+
+def title(panels: dict) -> str:
+    """Say, in each architecture's first setting, how soon the means reach scratch's last one."""
+    said = []
+    seen = set()
+    for (architecture, setting), arms in panels.items():
+        curves = {name: drawing.estimates(rows, "step", "top1_validation") for name, _, _, rows in arms}
+        if architecture in seen or "scratch" not in curves or len(curves) < 2:
+            continue
+        seen.add(architecture)
+        level = curves["scratch"]["mean"].iloc[-1]
+        parts = []
+        for name in ("intact", "all kernels shuffled"):
+            if name in curves:
+                updates = updates_to(curves[name], level)
+                parts.append(f"never ({name})" if updates is None else f"after {updates} updates ({name})")
+        said.append(f"{listed_or(parts)} in {architecture}, {setting.name}")
+    if not said:
+        return "Learning curves of target training"
+    return f"Scratch's last validation top-1 is reached {'; '.join(said)}"
+
+
+def listed_or(parts: list[str]) -> str:
+    """Join the parts, of which there is at least one."""
+    return drawing.listed(parts) if parts else "by no other arm"

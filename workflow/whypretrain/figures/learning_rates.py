@@ -1,0 +1,141 @@
+"""Validation accuracy at every learning rate of every arm, with the rate that was selected."""
+
+import matplotlib
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from whypretrain import drawing
+from whypretrain.view import View
+
+TABLES = ("design", "runs", "arms")
+
+EDGE = "#D5006D"
+
+
+def row_name(treatment: str, span: str, source: str, recipe: str, view: View) -> str:
+    """Return an arm's label within its panel."""
+    if source == drawing.UNTRAINED:
+        return "scratch" if recipe == view.scratch_recipe else recipe
+    return treatment if span == "all" else f"{treatment}, {span}"
+
+
+def rung(name: str) -> tuple[int, str, int, str]:
+    """Order rows as the ladder has them, and spans by their number."""
+    treatment, _, span = name.partition(", ")
+    order = list(drawing.COLOURS)
+    base = treatment.split("+")[0]
+    place = order.index(base) if base in order else len(order)
+    kind, _, number = span.partition("-")
+    return place, treatment, int(number or 0), kind
+
+
+def draw(tables: dict[str, pd.DataFrame], view: View, weights: drawing.Loaded) -> Figure:
+    """Draw a table of coloured cells for each architecture (rows) and setting (columns)."""
+    design = drawing.of_study(tables["design"], view)
+    runs = drawing.of_runs(design, tables["runs"])
+    arms = drawing.of_study(tables["arms"], view)
+    settings = drawing.settings_of(runs, view)
+    panels, chosen = {}, {}
+    for architecture in view.architectures:
+        for setting in settings:
+            panels[architecture, setting] = _named(
+                drawing.in_panel(runs, view, architecture, setting), view
+            )
+            chosen[architecture, setting] = _named(
+                drawing.in_panel(arms, view, architecture, setting), view
+            )
+    lengths = [
+        2 + max([panels[name, setting]["name"].nunique() for setting in settings], default=1)
+        for name in view.architectures
+    ]
+    figure = drawing.new_figure(0.16 * sum(lengths) + 0.5, title(list(chosen.values())))
+    grid = figure.subplots(
+        len(lengths), max(len(settings), 1), squeeze=False, gridspec_kw={"height_ratios": lengths}
+    )
+    counts: set[int] = set()
+    for i, architecture in enumerate(view.architectures):
+        for j, axes in enumerate(grid[i]):
+            rows = panels[architecture, settings[j]] if settings else pd.DataFrame()
+            if settings:
+                axes.set_title(f"{architecture}, {settings[j].label}", loc="left")
+            if rows.empty:
+                drawing.say(axes)
+                continue
+            _draw_table(axes, rows, chosen[architecture, settings[j]], counts)
+    for axes in grid[-1]:
+        axes.set_xlabel("learning rate")
+    figure.supxlabel(
+        "cells: validation top-1 (%), mean over seeds ± half of its 95 % t-interval; "
+        f"{drawing.how_many(counts)}\nframed: selected rate; dashed and marked ◂ or ▸: at the grid's edge",
+        fontsize=8,
+    )
+    return figure
+
+
+def _named(rows: pd.DataFrame, view: View) -> pd.DataFrame:
+    keys = zip(rows["treatment"], rows["span"], rows["source"], rows["recipe"], strict=True)
+    return rows.assign(name=[row_name(*map(str, key), view) for key in keys])
+
+
+def _draw_table(axes: Axes, rows: pd.DataFrame, chosen: pd.DataFrame, counts: set[int]) -> None:
+    names = sorted(rows["name"].unique(), key=rung)
+    rates = sorted(rows["learning_rate"].unique())
+    means = rows.groupby(["name", "learning_rate"])["top1_validation"].mean()
+    shades = matplotlib.colormaps["cividis"]
+    least, spread = means.min(), max(means.max() - means.min(), 1e-9)
+    selected = {row["name"]: row for row in chosen.to_dict("records")}
+    for y, name in enumerate(names):
+        for x, rate in enumerate(rates):
+            cell = rows[(rows["name"] == name) & (rows["learning_rate"] == rate)]
+            if cell.empty:
+                continue
+            found = drawing.interval(cell["top1_validation"])
+            counts.add(found.n)
+            level = (found.mean - least) / spread
+            axes.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, color=shades(level), linewidth=0))
+            half = "" if found.n < 2 else f" ± {100 * (found.high - found.mean):.0f}"
+            if cell["diverged"].any():
+                half += f", {int(cell['diverged'].sum())} diverged"
+            axes.text(
+                x, y, f"{100 * found.mean:.0f}{half}", ha="center", va="center", fontsize=6.5,
+                color="white" if level < 0.55 else "black",
+            )  # fmt: skip
+        if name in selected:
+            x, edge = rates.index(selected[name]["learning_rate"]), bool(selected[name]["grid_edge"])
+            axes.add_patch(
+                Rectangle(
+                    (x - 0.46, y - 0.42), 0.92, 0.84, fill=False, linewidth=1.3,
+                    edgecolor=EDGE if edge else "black", linestyle=(0, (2, 1)) if edge else "-",
+                )
+            )  # fmt: skip
+            axes.add_patch(
+                Rectangle(
+                    (x - 0.49, y - 0.47), 0.98, 0.94, fill=False, linewidth=0.8, edgecolor="white", zorder=0.9
+                )
+            )
+            if edge:
+                mine = sorted(rows.loc[rows["name"] == name, "learning_rate"].unique())
+                low = selected[name]["learning_rate"] == mine[0]
+                axes.text(
+                    x + (-0.4 if low else 0.4), y, "◂" if low else "▸", color=EDGE, fontsize=7,
+                    ha="center", va="center",
+                )  # fmt: skip
+    axes.set_xlim(-0.5, len(rates) - 0.5)
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.set_xticks(range(len(rates)), [f"{rate:g}" for rate in rates])
+    axes.set_yticks(range(len(names)), names)
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+
+
+def title(chosen: list[pd.DataFrame]) -> str:
+    """Count the arms whose rate was selected at the edge of its grid."""
+    arms = pd.concat(chosen, ignore_index=True) if chosen else pd.DataFrame()
+    if arms.empty:
+        return f"Learning rates: {drawing.ABSENT}"
+    edges = int(arms["grid_edge"].sum())
+    if not edges:
+        return f"No selected learning rate is at the edge of its grid ({len(arms)} arms)"
+    return f"The selected learning rate is at the edge of its grid for {edges} of {len(arms)} arms"
