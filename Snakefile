@@ -43,12 +43,12 @@ wildcard_constraints:
 
 
 rule all:
+    default_target: True
     input:
         plan.source_files(),
         plan.tables(),
         plan.figures(),
         paths["summary"],
-    default_target: True
 
 
 include: "workflow/rules/data.smk"

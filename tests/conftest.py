@@ -131,9 +131,7 @@ def fresh(folder: Path) -> Project:
     for name in PROJECT:
         source, target = ROOT / name, folder / name
         if source.is_dir():
-            shutil.copytree(
-                source, target, copy_function=shutil.copy, ignore=shutil.ignore_patterns("__pycache__")
-            )
+            shutil.copytree(source, target, copy_function=shutil.copy, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(source, target)
     return Project(folder)

@@ -26,9 +26,7 @@ LIGHT = sorted({path.stem for path in STAGES.glob("*.py")} - TORCH)
 
 def heavy(planned: dict[str, int]) -> dict[str, int]:
     """Leave out what makes tables and figures, which any change of the grid renews."""
-    return {
-        rule: n for rule, n in planned.items() if rule not in COLLECTORS and not rule.startswith("plot_")
-    }
+    return {rule: n for rule, n in planned.items() if rule not in COLLECTORS and not rule.startswith("plot_")}
 
 
 def tables(project: Project) -> dict[str, bytes]:
@@ -39,9 +37,7 @@ def tables(project: Project) -> dict[str, bytes]:
 
 
 def rows(project: Project, table: str) -> list[dict[str, object]]:
-    found: list[dict[str, object]] = pq.read_table(
-        project.path / f"results/tables/{table}.parquet"
-    ).to_pylist()
+    found: list[dict[str, object]] = pq.read_table(project.path / f"results/tables/{table}.parquet").to_pylist()
     return found
 
 
@@ -94,9 +90,7 @@ def test_neither_cores_nor_a_kill_nor_dropped_weights_change_a_table(finished: P
     assert {name for name in expected if found[name] != expected[name]} == set()
 
 
-def test_without_keep_weights_the_finals_are_gone_and_nothing_is_to_be_done(
-    finished: Project, interrupted: Project
-):
+def test_without_keep_weights_the_finals_are_gone_and_nothing_is_to_be_done(finished: Project, interrupted: Project):
     assert len(list((finished.path / "results/runs").rglob("final.safetensors"))) == ARMS * SEEDS * 2
     assert list((interrupted.path / "results/runs").rglob("final.safetensors")) == []
     assert interrupted.planned() == {}
@@ -141,9 +135,7 @@ def test_a_new_learning_rate_block_trains_only_its_own_runs(again: Project):
 
 
 def test_a_new_treatment_runs_only_its_own_jobs(again: Project):
-    again.write_config(
-        put(tiny(), "studies.tiny.grid.0.treatments", ["intact", "shuffle-kernels", "gaussian"])
-    )
+    again.write_config(put(tiny(), "studies.tiny.grid.0.treatments", ["intact", "shuffle-kernels", "gaussian"]))
     assert heavy(again.planned()) == {
         "treat_checkpoint": SEEDS,
         "measure_start_s0": 1,
@@ -152,9 +144,7 @@ def test_a_new_treatment_runs_only_its_own_jobs(again: Project):
 
 
 def test_a_new_architecture_leaves_the_others_alone(again: Project):
-    raw = put(
-        tiny(), "architectures.other", {"widths": [3, 3], "kernels": [3, 3], "pool_after": [], "norm": "none"}
-    )
+    raw = put(tiny(), "architectures.other", {"widths": [3, 3], "kernels": [3, 3], "pool_after": [], "norm": "none"})
     raw["studies"]["tiny"]["grid"].append(
         {"architectures": ["other"], "sources": ["none"], "targets": ["digits.2"], "recipes": ["short"]}
     )
@@ -222,9 +212,7 @@ def test_a_checkpoint_more_trains_the_source_again(again: Project):
         ("recipes.short.learning_rate_blocks", [[0.01, 0.2]], "recipes.short.learning_rate_blocks.0"),
     ],
 )
-def test_editing_a_written_block_is_refused_with_one_message(
-    again: Project, key: str, value: object, told: str
-):
+def test_editing_a_written_block_is_refused_with_one_message(again: Project, key: str, value: object, told: str):
     again.write_config(put(tiny(), key, value))
     text = again.snakemake("-n", "--cores", "2", status=1)
     assert text.count("Mistake in config") == 1

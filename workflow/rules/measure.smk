@@ -11,12 +11,12 @@ for block in plan.measuring_blocks():
         log:
             f"{paths.results}/logs/measure_start/{{architecture}}.{{source}}.epoch-{{epoch}}.{{treatment}}.{{span}}"
             f".{{target}}.{block.name}.log",
-        params:
-            spec=block.spec,
-            code=plan.stage_code("measure_start"),
         conda:
             "../../envs/whypretrain.yaml"
         threads: plan.config.threads
+        params:
+            spec=block.spec,
+            code=plan.stage_code("measure_start"),
         shell:
             "python -m whypretrain.stages.measure_start --spec {params.spec:q} --code {params.code}"
             " --datasets {input.datasets:q} --starts {input.starts:q} --measured {output.measured:q}"
@@ -32,11 +32,11 @@ rule collect_table:
         f"{paths.results}/logs/collect_table/{{table}}.log",
     wildcard_constraints:
         table="sources|starts|runs|history|kernels|provenance",
+    conda:
+        "../../envs/whypretrain.yaml"
     params:
         spec=plan.collect_spec,
         code=plan.stage_code("collect_table"),
-    conda:
-        "../../envs/whypretrain.yaml"
     shell:
         "python -m whypretrain.stages.collect_table --spec {params.spec:q} --code {params.code}"
         " --table {output.table:q} > {log:q} 2>&1"
@@ -50,11 +50,11 @@ rule summarise_arms:
         arms=paths.file("table", table="arms"),
     log:
         f"{paths.results}/logs/summarise_arms.log",
+    conda:
+        "../../envs/whypretrain.yaml"
     params:
         spec=plan.collect_spec(),
         code=plan.stage_code("summarise_arms"),
-    conda:
-        "../../envs/whypretrain.yaml"
     shell:
         "python -m whypretrain.stages.summarise_arms --spec {params.spec:q} --code {params.code}"
         " --runs {input.runs:q} --design {output.design:q} --arms {output.arms:q} > {log:q} 2>&1"
@@ -67,11 +67,11 @@ rule contrast_arms:
         contrasts=paths.file("table", table="contrasts"),
     log:
         f"{paths.results}/logs/contrast_arms.log",
+    conda:
+        "../../envs/whypretrain.yaml"
     params:
         spec=plan.collect_spec(),
         code=plan.stage_code("contrast_arms"),
-    conda:
-        "../../envs/whypretrain.yaml"
     shell:
         "python -m whypretrain.stages.contrast_arms --spec {params.spec:q} --code {params.code}"
         " --runs {input.runs:q} --contrasts {output.contrasts:q} > {log:q} 2>&1"
@@ -85,11 +85,11 @@ rule judge_claims:
         verdicts=paths.file("table", table="verdicts"),
     log:
         f"{paths.results}/logs/judge_claims.log",
+    conda:
+        "../../envs/whypretrain.yaml"
     params:
         spec=plan.claims_spec(),
         code=plan.stage_code("judge_claims"),
-    conda:
-        "../../envs/whypretrain.yaml"
     shell:
         "python -m whypretrain.stages.judge_claims --spec {params.spec:q} --code {params.code}"
         " --runs {input.runs:q} --kernels {input.kernels:q} --verdicts {output.verdicts:q} > {log:q} 2>&1"

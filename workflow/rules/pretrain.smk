@@ -3,11 +3,11 @@ rule initialise_network:
         checkpoint=paths["untrained"],
     log:
         f"{paths.results}/logs/initialise_network/{{architecture}}.s{{seed}}.log",
+    conda:
+        "../../envs/whypretrain.yaml"
     params:
         spec=plan.initialise_spec,
         code=plan.stage_code("initialise_network"),
-    conda:
-        "../../envs/whypretrain.yaml"
     shell:
         "python -m whypretrain.stages.initialise_network --spec {params.spec:q} --code {params.code}"
         " --checkpoint {output.checkpoint:q} > {log:q} 2>&1"
@@ -32,12 +32,12 @@ for pretraining in plan.pretrainings():
             f"{paths.results}/logs/pretrain_source/{{architecture}}.{{source}}.s{{seed}}.log",
         wildcard_constraints:
             source="|".join(plan.sources_of(pretraining)),
-        params:
-            spec=plan.pretrain_spec,
-            code=plan.stage_code("pretrain_source"),
         conda:
             "../../envs/whypretrain.yaml"
         threads: plan.config.threads
+        params:
+            spec=plan.pretrain_spec,
+            code=plan.stage_code("pretrain_source"),
         shell:
             "python -m whypretrain.stages.pretrain_source --spec {params.spec:q} --code {params.code}"
             " --dataset {input.dataset:q} --checkpoints {output.checkpoints:q} --history {output.history:q}"
@@ -55,12 +55,12 @@ rule anneal_source:
         f"{paths.results}/logs/anneal_source/{{architecture}}.{{source}}.s{{seed}}.epoch-{{epoch}}.log",
     wildcard_constraints:
         epoch="[0-9.]+",
-    params:
-        spec=plan.anneal_spec,
-        code=plan.stage_code("anneal_source"),
     conda:
         "../../envs/whypretrain.yaml"
     threads: plan.config.threads
+    params:
+        spec=plan.anneal_spec,
+        code=plan.stage_code("anneal_source"),
     shell:
         "python -m whypretrain.stages.anneal_source --spec {params.spec:q} --code {params.code}"
         " --dataset {input.dataset:q} --checkpoint {input.checkpoint:q} --annealed {output.annealed:q}"

@@ -17,11 +17,11 @@ for figure in plan.figure_names():
             png=paths.open("figure_png", figure=figure),
         log:
             f"{paths.results}/logs/plot_figure/{{study}}.{figure}.log",
+        conda:
+            "../../envs/whypretrain.yaml"
         params:
             spec=plan.spec_of_figure(figure),
             code=plan.figure_code(figure),
-        conda:
-            "../../envs/whypretrain.yaml"
         shell:
             "python -m whypretrain.stages.plot_figure --spec {params.spec:q} --code {params.code}"
             " --tables {input.tables:q} --weights {input.weights:q} --svg {output.svg:q} --png {output.png:q}"
@@ -38,11 +38,11 @@ rule write_summary:
         summary=paths["summary"],
     log:
         f"{paths.results}/logs/write_summary.log",
+    conda:
+        "../../envs/whypretrain.yaml"
     params:
         spec=plan.summary_spec(),
         code=plan.stage_code("write_summary"),
-    conda:
-        "../../envs/whypretrain.yaml"
     shell:
         "python -m whypretrain.stages.write_summary --spec {params.spec:q} --code {params.code}"
         " --verdicts {input.verdicts:q} --arms {input.arms:q} --sources {input.sources:q}"

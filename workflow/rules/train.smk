@@ -13,22 +13,18 @@ for block in plan.training_blocks():
                 kind: block.outputs(paths[kind])
                 for kind in ("history", "scores", "kernels", "predictions", "provenance")
             },
-            final=(
-                block.outputs(paths["final"])
-                if plan.config.keep_weights
-                else temp(block.outputs(paths["final"]))
-            ),
+            final=(block.outputs(paths["final"]) if plan.config.keep_weights else temp(block.outputs(paths["final"]))),
         log:
             f"{paths.results}/logs/train_run/{{architecture}}.{{source}}.epoch-{{epoch}}.{{treatment}}.{{span}}"
             f".{{target}}.{{mode}}.{{recipe}}.{block.name}.log",
         wildcard_constraints:
             recipe=block.recipe,
-        params:
-            spec=block.spec,
-            code=plan.train_code,
         conda:
             "../../envs/whypretrain.yaml"
         threads: plan.config.threads
+        params:
+            spec=block.spec,
+            code=plan.train_code,
         shell:
             "python -m whypretrain.stages.train_run --spec {params.spec:q} --code {params.code}"
             " --dataset {input.dataset:q} --starts {input.starts:q} --history {output.history:q}"

@@ -42,15 +42,9 @@ def select_learning_rates(runs: pd.DataFrame) -> pd.DataFrame:
         ["top1_validation", "loss_validation", "learning_rate"], ascending=[False, True, True], kind="stable"
     )
     best = order.drop_duplicates(ARM_KEYS)[[*ARM_KEYS, "learning_rate"]]
-    edges = (
-        means.groupby(ARM_KEYS, as_index=False, observed=True)["learning_rate"]
-        .agg(["min", "max"])
-        .reset_index()
-    )
+    edges = means.groupby(ARM_KEYS, as_index=False, observed=True)["learning_rate"].agg(["min", "max"]).reset_index()
     merged = best.merge(edges[[*ARM_KEYS, "min", "max"]], on=ARM_KEYS)
-    merged["grid_edge"] = (merged["learning_rate"] == merged["min"]) | (
-        merged["learning_rate"] == merged["max"]
-    )
+    merged["grid_edge"] = (merged["learning_rate"] == merged["min"]) | (merged["learning_rate"] == merged["max"])
     return merged.drop(columns=["min", "max"]).sort_values(ARM_KEYS, ignore_index=True)
 
 
@@ -78,7 +72,7 @@ def make_design(
 def summarise_arms(runs: pd.DataFrame, design: pd.DataFrame, selected: pd.DataFrame) -> pd.DataFrame:
     """Return one row a study and arm: the means over seeds at the selected rate, with a t-interval for test top-1."""
     kept = design[design["selected"]].merge(runs, on=[*ARM_KEYS, "learning_rate", "seed"])
-    edges = selected.set_index(ARM_KEYS)["grid_edge"]
+    edges = dict(zip(selected[ARM_KEYS].itertuples(index=False, name=None), selected["grid_edge"], strict=True))
     rows = []
     for keys, group in kept.groupby(["study", *ARM_KEYS], observed=True):
         estimate = interval(group["top1_test"].to_numpy())
@@ -86,27 +80,23 @@ def summarise_arms(runs: pd.DataFrame, design: pd.DataFrame, selected: pd.DataFr
         row |= {
             "relation": group["relation"].iloc[0],
             "learning_rate": group["learning_rate"].iloc[0],
-            "grid_edge": bool(edges.loc[keys[1:]]),
+            "grid_edge": bool(edges[tuple(keys)[1:]]),
             "n": len(group),
             "diverged": int(group["diverged"].sum()),
             "collapsed": int(group["collapsed"].sum()),
             "top1_test_low": estimate.low,
             "top1_test_high": estimate.high,
         }
-        row |= {
-            f"{what}_{part}": group[f"{what}_{part}"].mean() for what in ("top1", "loss") for part in PARTS
-        }
+        row |= {f"{what}_{part}": group[f"{what}_{part}"].mean() for what in ("top1", "loss") for part in PARTS}
         rows.append(row)
     return pd.DataFrame(rows).replace([np.inf, -np.inf], np.nan)
 
 
-def seed_values(
-    runs: pd.DataFrame, selected: pd.DataFrame, measure: str
-) -> dict[tuple[str, ...], dict[int, float]]:
+def seed_values(runs: pd.DataFrame, selected: pd.DataFrame, measure: str) -> dict[tuple[str, ...], dict[int, float]]:
     """Return a measure by seed of every arm at its selected rate; arms are given by their key columns' values."""
     chosen = runs.merge(selected[[*ARM_KEYS, "learning_rate"]], on=[*ARM_KEYS, "learning_rate"])
     return {
-        tuple(keys): dict(zip(group["seed"].tolist(), group[measure].tolist(), strict=True))
+        tuple(map(str, keys)): dict(zip(group["seed"].tolist(), group[measure].tolist(), strict=True))
         for keys, group in chosen.groupby(ARM_KEYS, observed=True)
     }
 
@@ -127,9 +117,7 @@ def _pairs(arms: Iterable[Arm], scratch_recipe: str) -> Iterable[tuple[Arm, Arm]
         for other in alike:
             same_source = (other.source, other.epoch, other.recipe) == (arm.source, arm.epoch, arm.recipe)
             intact = same_source and other.treatment == "intact"
-            scratch = (
-                other.source == "none" and other.treatment == "intact" and other.recipe == scratch_recipe
-            )
+            scratch = other.source == "none" and other.treatment == "intact" and other.recipe == scratch_recipe
             nested = same_source and other.span == arm.span and (arm.treatment, other.treatment) in NESTED
             if other != arm and (intact or scratch or nested):
                 yield arm, other
@@ -163,9 +151,7 @@ def make_contrasts(
                         "effect": estimate.mean,
                         "low": estimate.low,
                         "high": estimate.high,
-                        "p": min(
-                            p_value(differences, "superiority", 0), p_value(-differences, "superiority", 0)
-                        ),
+                        "p": min(p_value(differences, "superiority", 0), p_value(-differences, "superiority", 0)),
                     }
                 )
     return pd.DataFrame(rows).replace([np.inf, -np.inf], np.nan)

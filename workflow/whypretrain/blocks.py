@@ -10,11 +10,9 @@ from whypretrain.storage import write_json
 
 def blocks_of(config: Config) -> dict[str, list[list[Any]]]:
     """Return all blocks of a config by their key."""
-    blocks = {"seed_blocks": [list(block) for block in config.seed_blocks]}
+    blocks: dict[str, list[list[Any]]] = {"seed_blocks": [list(block) for block in config.seed_blocks]}
     for name, recipe in sorted(config.recipes.items()):
-        blocks[f"recipes.{name}.learning_rate_blocks"] = [
-            list(block) for block in recipe.learning_rate_blocks
-        ]
+        blocks[f"recipes.{name}.learning_rate_blocks"] = [list(block) for block in recipe.learning_rate_blocks]
     return blocks
 
 
@@ -24,9 +22,7 @@ def _recorded(path: Path) -> dict[str, list[list[Any]]]:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ConfigError(
-            f"{path} is damaged ({error}); delete it if no block was edited since the last run"
-        ) from None
+        raise ConfigError(f"{path} is damaged ({error}); delete it if no block was edited since the last run") from None
 
 
 def check_blocks(config: Config, path: Path) -> None:

@@ -61,9 +61,7 @@ class Judge:
         )["target_epoch"].transform("max")
         self.cosines = {
             keys: dict(zip(group["seed"].tolist(), group["cosine_mean"].tolist(), strict=True))
-            for keys, group in tables.kernels[last].groupby(
-                [*ARM_KEYS, "learning_rate", "layer"], observed=True
-            )
+            for keys, group in tables.kernels[last].groupby([*ARM_KEYS, "learning_rate", "layer"], observed=True)
         }
 
     def _controls(self, claim: Claim, setting: Setting) -> tuple[Arm, Arm]:
@@ -81,16 +79,12 @@ class Judge:
         gains = [interval(self._gain(claim, setting)).mean for setting in settings]
         return max(0.0, float(margin.share_of_gain or 0) * min(gains))
 
-    def _top1_differences(
-        self, claim: Claim, setting: Setting, difference: Difference
-    ) -> dict[str, np.ndarray]:
+    def _top1_differences(self, claim: Claim, setting: Setting, difference: Difference) -> dict[str, np.ndarray]:
         of, minus = self.grid.contrast_arms(self.study, claim, setting, difference)
         a, b = (_mean_of([self.top1[key_of(arm)] for arm in arms]) for arms in (of, minus))
         return {_words(difference): paired(a, b)}
 
-    def _cosine_differences(
-        self, claim: Claim, setting: Setting, difference: Difference
-    ) -> dict[str, np.ndarray]:
+    def _cosine_differences(self, claim: Claim, setting: Setting, difference: Difference) -> dict[str, np.ndarray]:
         (of,), (minus,) = self.grid.contrast_arms(self.study, claim, setting, difference)
         found = {}
         for keys, values in self.cosines.items():
@@ -178,9 +172,7 @@ class Judge:
             for setting_name in claim.settings:
                 setting = self.study.settings[setting_name]
                 found = self._differences(claim, setting)
-                asked.append(
-                    self._question(name, claim, setting_name, [setting], claim.test, claim.margin, found)
-                )
+                asked.append(self._question(name, claim, setting_name, [setting], claim.test, claim.margin, found))
             if claim.interaction:
                 first = claim.model_copy(update={"components": claim.components[:1]})
                 pair = [self.study.settings[each] for each in claim.interaction.settings]
@@ -188,9 +180,7 @@ class Judge:
                 found = {words: here[words] - there[words] for words in here if words in there}
                 label = " minus ".join(claim.interaction.settings)
                 asked.append(
-                    self._question(
-                        name, first, label, pair, claim.interaction.test, claim.interaction.margin, found
-                    )
+                    self._question(name, first, label, pair, claim.interaction.test, claim.interaction.margin, found)
                 )
         return asked
 

@@ -47,9 +47,7 @@ def run_stage(main: Callable[[Job], None], files: Sequence[str]) -> None:
     for name in files:
         parser.add_argument(f"--{name}", nargs="*", default=[], metavar="PATH")
     arguments = vars(parser.parse_args())
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr
-    )
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
     job = Job(arguments.pop("spec"), arguments.pop("code"), arguments)
     try:
         main(job)

@@ -22,6 +22,8 @@ class ConfigError(Exception):
 
 
 class Strict(BaseModel):
+    """A part of config: no unknown keys, defaults checked like values, nothing changes."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
 
@@ -36,9 +38,7 @@ class Task(Strict):
     """A dataset or a subset of its classes and images."""
 
     dataset: Name = Field(description="Name of a dataset in `datasets`.")
-    classes: tuple[str, ...] | None = Field(
-        None, min_length=2, description="Its classes; all where left out."
-    )
+    classes: tuple[str, ...] | None = Field(None, min_length=2, description="Its classes; all where left out.")
     images: Literal["all", "a", "b"] = Field(
         "all", description="All training images, or one of two disjoint halves of them."
     )
@@ -57,23 +57,17 @@ class Normalisation(Strict):
 class Pretraining(Strict):
     """Hyper-parameters of source training: warm-up, constant rate, annealed branches."""
 
-    checkpoints: tuple[Number, ...] = Field(
-        min_length=2, description="Epochs kept, from 0 up; the last ends training."
-    )
+    checkpoints: tuple[Number, ...] = Field(min_length=2, description="Epochs kept, from 0 up; the last ends training.")
     learning_rate: Positive = Field(0.1, description="Peak learning rate.")
     batch_size: int = Field(64, ge=2)
     weight_decay: Number = Field(5e-4, description="Not on biases and norms.")
     warmup_epochs: Number = Field(0.5, description="Linear warm-up.")
-    anneal_share: Positive = Field(
-        0.2, description="Length of a branch to zero, as a share of the epochs before it."
-    )
+    anneal_share: Positive = Field(0.2, description="Length of a branch to zero, as a share of the epochs before it.")
 
     @model_validator(mode="after")
     def _ordered(self) -> "Pretraining":
         if self.checkpoints[0] != 0 or list(self.checkpoints) != sorted(set(self.checkpoints)):
-            raise ValueError(
-                f"checkpoints are {list(self.checkpoints)}; allowed: increasing epochs that begin with 0"
-            )
+            raise ValueError(f"checkpoints are {list(self.checkpoints)}; allowed: increasing epochs that begin with 0")
         return self
 
 
@@ -90,17 +84,13 @@ class Recipe(Strict):
     learning_rate_blocks: tuple[tuple[Positive, ...], ...] = Field(
         min_length=1, description="The grid; a block is what one job trains. Append blocks, never edit one."
     )
-    epochs: int = Field(
-        0, ge=0, description="Passes over the training images; min_steps is the least in any case."
-    )
+    epochs: int = Field(0, ge=0, description="Passes over the training images; min_steps is the least in any case.")
     min_steps: int = Field(200, ge=1, description="Least number of updates.")
     batch_size: int = Field(64, ge=2, description="Or all training images where they are fewer.")
     weight_decay: Number = Field(5e-4, description="Not on biases and norms.")
-    warmup_share: float = Field(
-        0.1, ge=0, lt=1, description="Share of the steps with a linearly rising rate."
-    )
+    warmup_share: float = Field(0.1, ge=0, lt=1, description="Share of the steps with a linearly rising rate.")
     epoch_steps: int = Field(
-        10, ge=1, description="A read-out epoch is the fewest whole passes that make this many steps."
+        20, ge=1, description="A read-out epoch is the fewest whole passes that make this many steps."
     )
 
     @model_validator(mode="after")
@@ -127,9 +117,7 @@ class Block(Strict):
     )
     treatments: tuple[str, ...] = Field(("intact",), min_length=1)
     spans: tuple[str, ...] = Field(("all",), min_length=1)
-    targets: tuple[str, ...] = Field(
-        min_length=1, description="`task.shots`, shots a number per class or `full`."
-    )
+    targets: tuple[str, ...] = Field(min_length=1, description="`task.shots`, shots a number per class or `full`.")
     modes: tuple[str, ...] = Field(("finetune",), min_length=1)
     recipes: tuple[Name, ...] = Field(min_length=1)
 
@@ -147,11 +135,9 @@ class Study(Strict):
     title: str
     question: str = Field(description="What the study asks, in one or two sentences.")
     size: int = Field(ge=8, le=256, description="Height and width of all its images.")
-    normalisation: Normalisation = Normalisation()
+    normalisation: Normalisation = Field(default_factory=lambda: Normalisation.model_validate({}))
     grid: tuple[Block, ...] = Field(min_length=1)
-    settings: dict[Name, Setting] = Field(
-        default_factory=dict, description="Named pairs of source and target."
-    )
+    settings: dict[Name, Setting] = Field(default_factory=dict, description="Named pairs of source and target.")
     epoch: str | float = Field("last+anneal", description="The checkpoint that claims and figures are about.")
     recipe: Name = Field(description="The recipe that claims are decided on.")
     scratch_recipe: Name = Field(description="The recipe of training from scratch.")
@@ -206,9 +192,7 @@ class Claim(Strict):
     settings: tuple[Name, ...] = Field(min_length=1, description="Each gets a verdict of its own.")
     measure: Literal["top1_test", "cosine_mean"]
     test: Test
-    components: tuple[Difference, ...] = Field(
-        min_length=1, description="All must be supported (intersection-union)."
-    )
+    components: tuple[Difference, ...] = Field(min_length=1, description="All must be supported (intersection-union).")
     margin: Margin
     interaction: Interaction | None = None
 
@@ -216,12 +200,8 @@ class Claim(Strict):
 class Config(Strict):
     """All that a run of the pipeline is told."""
 
-    include: tuple[str, ...] = Field(
-        (), description="Files with more of these keys, relative to the project's root."
-    )
-    results: str = Field(
-        "results", pattern=r"^[A-Za-z0-9_][A-Za-z0-9_./-]*$", description="Folder of all results."
-    )
+    include: tuple[str, ...] = Field((), description="Files with more of these keys, relative to the project's root.")
+    results: str = Field("results", pattern=r"^[A-Za-z0-9_][A-Za-z0-9_./-]*$", description="Folder of all results.")
     seed_blocks: tuple[tuple[Annotated[int, Field(ge=0)], ...], ...] = Field(
         min_length=1, description="Seeds; a block is what one job trains. Append blocks, never edit one."
     )
@@ -297,9 +277,7 @@ def _with_includes(raw: dict[str, Any], root: Path) -> dict[str, Any]:
                 merged[key] = value
             elif isinstance(mine, dict) and isinstance(value, dict):
                 if twice := [entry for entry in value if entry in mine and mine[entry] != value[entry]]:
-                    raise ConfigError(
-                        f"{key}.{twice[0]}: {name} gives this name to something else; rename one"
-                    )
+                    raise ConfigError(f"{key}.{twice[0]}: {name} gives this name to something else; rename one")
                 merged[key] = {**value, **mine}
             else:
                 raise ConfigError(f"{key}: stands in {name} and in the config that includes it; keep one")
@@ -349,11 +327,7 @@ def validate(model: type[BaseModel], raw: Any, key: str) -> Any:
     except ValidationError as error:
         first = error.errors()[0]
         inner = ".".join(str(part) for part in first["loc"])
-        allowed = (
-            f" Allowed: {', '.join(model.model_fields) or 'none'}"
-            if first["type"] == "extra_forbidden"
-            else ""
-        )
+        allowed = f" Allowed: {', '.join(model.model_fields) or 'none'}" if first["type"] == "extra_forbidden" else ""
         raise ConfigError(f"{key}.{inner}: is {first['input']!r}: {first['msg']}.{allowed}") from None
 
 

@@ -84,9 +84,7 @@ def span_layers(span: str, depth: int) -> tuple[int, ...]:
         raise ValueError(f"the span '{span}' goes beyond the network, which has layers 1 to {depth}")
     if kind == "only":
         return (number,)
-    first, last = {"top": (depth - number + 1, depth), "bottom": (1, number), "above": (number + 1, depth)}[
-        kind
-    ]
+    first, last = {"top": (depth - number + 1, depth), "bottom": (1, number), "above": (number + 1, depth)}[kind]
     return tuple(range(first, last + 1))
 
 

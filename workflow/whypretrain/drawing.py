@@ -1,8 +1,9 @@
 """What all figures share: colours, sizes, the choice of arms, intervals, and the words in titles."""
 
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import matplotlib
 import numpy as np
@@ -29,7 +30,7 @@ matplotlib.rcParams.update(
         "legend.fontsize": 7.5,
         "legend.frameon": False,
         "lines.linewidth": 1.4,
-        "figure.titlesize": 9.5,
+        "figure.titlesize": 9,
         "figure.dpi": 160,
         # the same bytes each time: ids in the SVG come from this, not from chance
         "svg.hashsalt": "whypretrain",
@@ -62,8 +63,11 @@ OTHER = "#BAA18B"  # a treatment that has no colour here yet
 
 UNTRAINED = "none"
 MODE = "finetune"
+INTACT, SHUFFLED, SCRATCH = "intact", "all kernels shuffled", "scratch"  # as legends have them
 Loaded = list[tuple[dict[str, str], dict[str, np.ndarray]]]  # weights, each with what it is
-Entries = dict[str, tuple[str, str, str]]  # of a legend: name, colour, line style
+Style = Literal["-", "--", ":"]
+Entry = tuple[str, str, Style]  # of a legend: name, colour, line style
+Entries = dict[str, Entry]
 
 ABSENT = "no such arm in this study"
 KEYS = [
@@ -98,9 +102,9 @@ class Setting:
 
     @property
     def label(self) -> str:
-        """The setting in words."""
+        """What goes where, and from how many images."""
         shots = "all images" if self.shots == "full" else f"{self.shots} shots"
-        return f"{self.name} ({self.source} → {self.target}, {shots})"
+        return f"{self.source} → {self.target}, {shots}"
 
 
 def settings_of(frame: pd.DataFrame, view: View) -> list[Setting]:
@@ -132,9 +136,7 @@ def in_panel(frame: pd.DataFrame, view: View, architecture: str, setting: Settin
         & (frame["mode"] == MODE)
     )
     transferred = (
-        (frame["source"] == setting.source)
-        & (frame["epoch"] == setting.epoch)
-        & (frame["recipe"] == view.recipe)
+        (frame["source"] == setting.source) & (frame["epoch"] == setting.epoch) & (frame["recipe"] == view.recipe)
     )
     scratch = (frame["source"] == UNTRAINED) & (frame["treatment"] == "intact")
     return frame[here & (transferred | scratch)]
@@ -142,27 +144,38 @@ def in_panel(frame: pd.DataFrame, view: View, architecture: str, setting: Settin
 
 def treated(frame: pd.DataFrame, treatment: str, span: str = "all") -> pd.DataFrame:
     """Return the rows of one treatment and span of a pre-trained source."""
-    return frame[
-        (frame["source"] != UNTRAINED) & (frame["treatment"] == treatment) & (frame["span"] == span)
-    ]
+    return frame[(frame["source"] != UNTRAINED) & (frame["treatment"] == treatment) & (frame["span"] == span)]
 
 
-def main_arms(panel: pd.DataFrame, view: View) -> Iterator[tuple[str, str, str, pd.DataFrame]]:
-    """Yield name, colour, line style and rows of intact, all kernels shuffled, and every recipe of scratch.
+@dataclass(frozen=True, eq=False)
+class MainArm:
+    """One of the arms that a panel compares, with how it is drawn."""
 
-    Those that the panel lacks are left out.
-    """
+    name: str
+    shade: str
+    style: Style
+    rows: pd.DataFrame
+
+    @property
+    def entry(self) -> Entry:
+        """Its entry in a legend."""
+        return (self.name, self.shade, self.style)
+
+
+def main_arms(panel: pd.DataFrame, view: View) -> list[MainArm]:
+    """Return intact, all kernels shuffled, and every recipe of scratch; those that the panel lacks are left out."""
     arms = [
-        ("intact", "intact", "-", treated(panel, "intact")),
-        ("all kernels shuffled", "shuffle-kernels", "-", treated(panel, "shuffle-kernels")),
+        MainArm(INTACT, colour("intact"), "-", treated(panel, "intact")),
+        MainArm(SHUFFLED, colour("shuffle-kernels"), "-", treated(panel, "shuffle-kernels")),
     ]
     scratch = panel[panel["source"] == UNTRAINED]
-    recipes = sorted({str(recipe) for recipe in scratch["recipe"]}, key=lambda r: (r != view.scratch_recipe, r))
-    for recipe in recipes:
-        short = recipe == view.scratch_recipe
-        name = "scratch" if short else recipe
-        arms.append((name, "scratch" if short else "scratch-long", "--" if short else ":", scratch[scratch["recipe"] == recipe]))
-    yield from ((name, colour(key), style, rows) for name, key, style, rows in arms if len(rows))
+    for recipe in sorted({str(each) for each in scratch["recipe"]}):
+        rows = scratch[scratch["recipe"] == recipe]
+        if recipe == view.scratch_recipe:
+            arms.insert(2, MainArm(SCRATCH, colour("scratch"), "--", rows))
+        else:
+            arms.append(MainArm(recipe, colour("scratch-long"), ":", rows))
+    return [arm for arm in arms if len(arm.rows)]
 
 
 # --- estimates ---------------------------------------------------------------------------
@@ -184,9 +197,7 @@ def limits(found: Interval) -> tuple[float, float]:
 
 def difference(of: pd.DataFrame, minus: pd.DataFrame, measure: str = "top1_test") -> Interval:
     """Return the paired difference of two arms over the seeds that both have."""
-    a, b = (
-        dict(zip(rows["seed"].tolist(), rows[measure].tolist(), strict=True)) for rows in (of, minus)
-    )
+    a, b = (dict(zip(rows["seed"].tolist(), rows[measure].tolist(), strict=True)) for rows in (of, minus))
     both = a.keys() & b.keys()
     return interval(paired({s: a[s] for s in both}, {s: b[s] for s in both}))
 
@@ -249,10 +260,17 @@ def cost_sentence(subject: str, effects: Sequence[tuple[str, Interval]]) -> str:
 
 def new_figure(height: float, title: str) -> Figure:
     """Return an empty figure of the full width with its title, which is wrapped to fit."""
-    lines = textwrap.wrap(title, 104)
-    figure = Figure(figsize=(WIDTH, height + 0.16 * len(lines)), layout="constrained")
+    lines = textwrap.wrap(title, 98)
+    figure = Figure(figsize=(WIDTH, height + 0.15 * len(lines)), layout="constrained")
     figure.suptitle("\n".join(lines), x=0.01, ha="left", fontweight="bold")
     return figure
+
+
+def name_panel(axes: Axes, architecture: str, setting: Setting | None, columns: int = 1) -> None:
+    """Write above a panel its architecture and setting, in lines that fit into one of `columns`."""
+    lines = [architecture] if setting is None else [f"{architecture}, {setting.name}", setting.label]
+    wide = max(100 // columns, 20)
+    axes.set_title("\n".join(part for line in lines for part in textwrap.wrap(line, wide)), loc="left", fontsize=7.5)
 
 
 def errors(found: pd.DataFrame, scale: float = 1.0) -> np.ndarray:
@@ -262,24 +280,25 @@ def errors(found: pd.DataFrame, scale: float = 1.0) -> np.ndarray:
 
 def say(axes: Axes, text: str = ABSENT) -> None:
     """Write into an empty panel why it is empty."""
-    axes.text(
-        0.5, 0.5, textwrap.fill(text, 24), transform=axes.transAxes, ha="center", va="center", color="#767676"
-    )
+    axes.text(0.5, 0.5, textwrap.fill(text, 24), transform=axes.transAxes, ha="center", va="center", color="#767676")
     axes.set_xticks([])
     axes.set_yticks([])
 
 
-def band(axes: Axes, found: pd.DataFrame, x: str, shade: str, style: str = "-", scale: float = 1.0) -> None:
+def band(axes: Axes, found: pd.DataFrame, x: str, shade: str, style: Style = "-", scale: float = 1.0) -> None:
     """Draw a mean over `x` with its interval as a band."""
     axes.plot(found[x], scale * found["mean"], color=shade, linestyle=style)
-    axes.fill_between(
-        found[x], scale * found["low"], scale * found["high"], color=shade, alpha=0.2, linewidth=0
-    )
+    axes.fill_between(found[x], scale * found["low"], scale * found["high"], color=shade, alpha=0.2, linewidth=0)
 
 
 def legend(figure: Figure, entries: Entries, title: str, columns: int = 4) -> None:
     """Put a legend of lines (name, colour, style) below the panels; its title says how intervals are made."""
     handles = [Line2D([], [], color=shade, linestyle=style, label=name) for name, shade, style in entries.values()]
     figure.legend(
-        handles=handles, loc="outside lower center", ncols=columns, title=title, title_fontsize=7.5, handlelength=2.2
+        handles=handles,
+        loc="outside lower center",
+        ncols=columns,
+        title=title,
+        title_fontsize=7.5,
+        handlelength=2.2,
     )

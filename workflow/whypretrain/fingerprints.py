@@ -18,11 +18,7 @@ ROOT = PACKAGE.name
 
 def _without_docstring(body: list[ast.stmt]) -> list[ast.stmt]:
     first = body[0] if body else None
-    if (
-        isinstance(first, ast.Expr)
-        and isinstance(first.value, ast.Constant)
-        and isinstance(first.value.value, str)
-    ):
+    if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
         return body[1:]
     return body
 
@@ -64,9 +60,7 @@ def _imported(source: str, package: Path) -> Iterator[str]:
             yield from (alias.name for alias in node.names if alias.name.split(".")[0] == ROOT)
         elif isinstance(node, ast.ImportFrom):
             if node.level:
-                raise ValueError(
-                    f"relative import of '{node.module}': write it absolute, fingerprints follow those"
-                )
+                raise ValueError(f"relative import of '{node.module}': write it absolute, fingerprints follow those")
             if (node.module or "").split(".")[0] == ROOT:
                 yield str(node.module)
                 for alias in node.names:

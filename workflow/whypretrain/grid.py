@@ -3,6 +3,7 @@
 Read by the Snakefile and by the collectors alone; imports neither torch nor pandas.
 """
 
+import contextlib
 import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -94,9 +95,7 @@ class Grid:
         task, _, text = target.rpartition(".")
         _known(key, task, self.config.tasks)
         if not (text == "full" or (text.isdigit() and int(text) > 0)):
-            raise ConfigError(
-                f"{key}: '{target}' has no shots; allowed: {task}.N with N from 1 up, or {task}.full"
-            )
+            raise ConfigError(f"{key}: '{target}' has no shots; allowed: {task}.N with N from 1 up, or {task}.full")
         shots = None if text == "full" else int(text)
         asked = self.config.tasks[task].validation_shots
         validation = asked or min(shots or DEFAULT_VALIDATION_SHOTS, DEFAULT_VALIDATION_SHOTS)
@@ -137,10 +136,8 @@ class Grid:
         text = text.replace("last", write_number(checkpoints[-1]), 1)
         allowed = [write_number(c) for c in checkpoints]
         raw = text.removesuffix(ANNEAL)
-        try:
+        with contextlib.suppress(ValueError):
             raw = write_number(float(raw))
-        except ValueError:
-            pass
         if raw not in allowed or (raw == "0" and text.endswith(ANNEAL)):
             raise ConfigError(
                 f"{key}: '{epoch}' is no checkpoint of source '{source}'; allowed: {', '.join(allowed)}, last, "
@@ -268,9 +265,7 @@ def _check_parts(config: Config, grid: Grid) -> None:
             raise ConfigError(f"tasks.{name}.classes: {list(task.classes)} name a class twice")
         for label, (training, validating) in grid.images_per_class(name).items():
             if training == 0 or validating == 0:
-                raise ConfigError(
-                    f"tasks.{name}: class {label} has no images left for training or validation"
-                )
+                raise ConfigError(f"tasks.{name}: class {label} has no images left for training or validation")
     for name, source in config.sources.items():
         if name == UNTRAINED:
             raise ConfigError(f"sources.{name}: the name stands for the untrained network; choose another")
@@ -290,7 +285,7 @@ def _check_claims(grid: Grid, name: str, study: Study) -> None:
         if relation == "overlapping":
             raise ConfigError(
                 f"{key}.settings.{setting_name}: source '{setting.source}' and target '{setting.target}' overlap in "
-                "classes or images; allowed: disjoint classes, the same images, or the halves a and b of the same classes"
+                "classes or images; allowed: disjoint classes, the same images, or halves a and b of the same classes"
             )
         if setting_name in ("different", "same-images", "same-distribution") and setting_name != relation:
             raise ConfigError(
@@ -309,14 +304,12 @@ def _check_claims(grid: Grid, name: str, study: Study) -> None:
                 sides = grid.contrast_arms(study, claim, setting, difference)
                 needed += [*sides[0], *sides[1]]
                 if not all(sides):
-                    raise ConfigError(
-                        f"claims.{claim_name}: study '{name}' has no top-K arm with K up to a quarter"
-                    )
+                    raise ConfigError(f"claims.{claim_name}: study '{name}' has no top-K arm with K up to a quarter")
             for arm in needed:
                 if name not in grid.arms.get(arm, ()):
                     raise ConfigError(
-                        f"{key}.grid: the claim '{claim_name}' needs the arm {arm.source}, {arm.treatment}.{arm.span} on "
-                        f"{arm.target} with recipe '{arm.recipe}' of '{arm.architecture}'; add it or drop the claim"
+                        f"{key}.grid: the claim '{claim_name}' needs the arm {arm.source}, {arm.treatment}.{arm.span} "
+                        f"on {arm.target} with recipe '{arm.recipe}' of '{arm.architecture}'; add it or drop the claim"
                     )
 
 
@@ -338,7 +331,7 @@ def _check_names_shared(grid: Grid) -> None:
                 other, earlier = seen.setdefault((kind, thing), (name, value))
                 if earlier != value:
                     raise ConfigError(
-                        f"studies.{name}: {kind} '{thing}' is used with {value}, but with {earlier} in study '{other}'; "
+                        f"studies.{name}: {kind} '{thing}' is used with {value}, but with {earlier} in '{other}'; "
                         "give one of them another name"
                     )
 

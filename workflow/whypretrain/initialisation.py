@@ -19,9 +19,7 @@ def initialise_layers(layers: Sequence[Layer], stream: np.random.Generator) -> W
     for layer in layers:
         shape = (layer.outputs, layer.inputs, layer.kernel, layer.kernel)
         deviation = np.sqrt(2.0 / (layer.inputs * layer.kernel**2))
-        weights[f"layer{layer.number}.weight"] = (stream.standard_normal(shape) * deviation).astype(
-            np.float32
-        )
+        weights[f"layer{layer.number}.weight"] = (stream.standard_normal(shape) * deviation).astype(np.float32)
         zeros = np.zeros(layer.outputs, np.float32)
         if layer.norm:
             weights[f"norm{layer.number}.weight"] = np.ones(layer.outputs, np.float32)

@@ -38,9 +38,9 @@ class Network(nn.Module):
             x = self.get_submodule(f"layer{layer.number}")(x)
             if layer.norm:
                 x = self.get_submodule(f"norm{layer.number}")(x)
-            x = functional.relu(x)
-            if layer.pool:
+            if layer.pool:  # before ReLU: the same values, a quarter of the work
                 x = functional.max_pool2d(x, 2)
+            x = functional.relu(x, inplace=True)
         return x.mean((2, 3))
 
     def forward(self, images: Tensor) -> Tensor:

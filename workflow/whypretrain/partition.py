@@ -86,9 +86,7 @@ def draw_shots(
     for label in np.unique(labels[train_indices]):
         order = rng.permutation(np.sort(train_indices[labels[train_indices] == label]))
         if shots is not None and shots > len(order):
-            raise ValueError(
-                f"class {label} has {len(order)} images to draw from, but {shots} shots are asked"
-            )
+            raise ValueError(f"class {label} has {len(order)} images to draw from, but {shots} shots are asked")
         pieces.append(order[:shots])
     return np.concatenate(pieces)
 

@@ -83,7 +83,7 @@ class Plan:
 
     def annealed(self) -> list[tuple[str, str, str]]:
         """Return architecture, source and epoch of every annealed branch that any arm starts from."""
-        return sorted({arm.start[:3] for arm in self.arms if arm.epoch.endswith(ANNEAL)})  # type: ignore[misc]
+        return sorted({arm.start[:3] for arm in self.arms if arm.epoch.endswith(ANNEAL)})
 
     def runs(self, arms: tuple[Arm, ...] | None = None) -> Iterator[tuple[Arm, float, int]]:
         """Yield every run: its arm, learning rate and seed, in one fixed order."""
@@ -107,9 +107,7 @@ class Plan:
             pretraining = self.config.sources[source].pretraining
             for seed in self.config.seeds:
                 key = {"architecture": architecture, "source": source, "seed": seed}
-                files += [
-                    self.paths.file("checkpoint", **key, epoch=e) for e in self.checkpoints(pretraining)
-                ]
+                files += [self.paths.file("checkpoint", **key, epoch=e) for e in self.checkpoints(pretraining)]
         return files
 
     def histories(self) -> Iterator[tuple[str, SimpleNamespace, bool]]:
@@ -191,9 +189,7 @@ class Plan:
     def dataset_spec(self, wildcards: Any) -> str:
         """Spec of a dataset: its module, parameters and size."""
         dataset = self.config.datasets[wildcards.dataset]
-        parameters = validate(
-            self.grid.dataset_module(wildcards.dataset).Parameters, dataset.parameters, "datasets"
-        )
+        parameters = validate(self.grid.dataset_module(wildcards.dataset).Parameters, dataset.parameters, "datasets")
         return canonical(
             {
                 "dataset": wildcards.dataset,
@@ -222,9 +218,7 @@ class Plan:
 
     def pretrain_spec(self, wildcards: Any) -> str:
         """Spec of one source with one seed."""
-        return canonical(
-            {**self._source(wildcards.architecture, wildcards.source), "seed": int(wildcards.seed)}
-        )
+        return canonical({**self._source(wildcards.architecture, wildcards.source), "seed": int(wildcards.seed)})
 
     def anneal_spec(self, wildcards: Any) -> str:
         """Spec of one annealed branch: its source's, without the list of checkpoints."""
@@ -261,9 +255,7 @@ class Plan:
             **self._environment(),
             "architecture": self._architecture(arm.architecture),
             "target": self._target(arm.target),
-            "source_task": None
-            if arm.source == UNTRAINED
-            else self._task(self.config.sources[arm.source].task),
+            "source_task": None if arm.source == UNTRAINED else self._task(self.config.sources[arm.source].task),
             "normalisation": self._normalisation("task", arm.target.rpartition(".")[0]),
             "seeds": seeds,
         }
@@ -287,19 +279,22 @@ class Plan:
     def view(self, study: str) -> dict[str, Any]:
         """Return what a figure knows of its study (`view.View`)."""
         settings = self.config.studies[study]
-        pairs = {
-            name: dict(zip(("target", "shots"), setting.target.split("."), strict=True), source=setting.source)
+        pairs = [
+            {
+                "name": name,
+                "source": setting.source,
+                "epoch": self.grid.epoch(setting.source, settings.epoch, f"studies.{study}.epoch"),
+                "target": setting.target.rpartition(".")[0],
+                "shots": setting.target.rpartition(".")[2],
+            }
             for name, setting in settings.settings.items()
-        }
+        ]
         architectures = sorted({arm.architecture for arm in self.grid.arms_of(study)})
-        sources = sorted({arm.source for arm in self.grid.arms_of(study)} - {UNTRAINED})
-        epochs = {self.grid.epoch(source, settings.epoch, f"studies.{study}.epoch") for source in sources}
         return {
             "study": study,
             "title": settings.title,
             "settings": pairs,
             "depths": {name: self.grid.depth(name) for name in architectures},
-            "epoch": sorted(epochs)[0] if epochs else "0",
             "recipe": settings.recipe,
             "scratch_recipe": settings.scratch_recipe,
             "seed": self.config.seeds[0],
@@ -315,10 +310,16 @@ class Plan:
         return spec
 
     def summary_spec(self) -> str:
-        """Spec of the report's main page: what each study asks."""
-        studies = {name: {"title": s.title, "question": s.question} for name, s in self.config.studies.items()}
-        views = {name: self.view(name) for name in self.config.studies}
-        return canonical({"studies": studies, "views": views, "seeds": len(self.config.seeds)})
+        """Spec of the report's main page: what each study asks, and what its claims measure."""
+        studies = [
+            {
+                "question": study.question,
+                "view": self.view(name),
+                "claims": {claim: self.config.claims[claim].measure for claim in study.claims},
+            }
+            for name, study in self.config.studies.items()
+        ]
+        return canonical({"studies": studies})
 
     # --- code --------------------------------------------------------------------------
 
@@ -383,7 +384,12 @@ class Plan:
         epoch = self.grid.epoch(setting.source, settings.epoch, f"studies.{study}.epoch")
         found = []
         for arm in self.grid.arms_of(study):
-            told = (arm.source, arm.epoch, arm.target, arm.recipe) == (setting.source, epoch, setting.target, settings.recipe)
+            told = (arm.source, arm.epoch, arm.target, arm.recipe) == (
+                setting.source,
+                epoch,
+                setting.target,
+                settings.recipe,
+            )
             if told and arm.span == "all" and arm.treatment in ("intact", "shuffle-kernels"):
                 label = {"architecture": arm.architecture, "treatment": arm.treatment}
                 seed = self.config.seeds[0]

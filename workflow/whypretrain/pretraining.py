@@ -46,14 +46,10 @@ def _checkpoint(network: Network, data: TargetData, epoch: float, step: int, los
     return Checkpoint(epoch, weights_of(network), row)
 
 
-def _passes(
-    network: Network, data: TargetData, marks: Mapping[int, float], **options: Any
-) -> Iterator[Checkpoint]:
+def _passes(network: Network, data: TargetData, marks: Mapping[int, float], **options: Any) -> Iterator[Checkpoint]:
     """Train and yield a checkpoint at each marked step; other read-outs of a step are not taken."""
     loss, since = torch.zeros(()), 0
-    for step in training.train(
-        network, data.images["train"], data.labels["train"], steps=max(marks), **options
-    ):
+    for step in training.train(network, data.images["train"], data.labels["train"], steps=max(marks), **options):
         loss, since = loss + step.loss, since + 1
         if step.number in marks:
             yield _checkpoint(network, data, marks[step.number], step.number, float(loss) / since)
@@ -82,9 +78,7 @@ def pretrain(spec: Mapping[str, Any], data: TargetData) -> Iterator[Checkpoint]:
         network,
         data,
         marks,
-        rate=training.constant_after_warmup(
-            settings["learning_rate"], round(settings["warmup_epochs"] * a_pass)
-        ),
+        rate=training.constant_after_warmup(settings["learning_rate"], round(settings["warmup_epochs"] * a_pass)),
         batch_size=settings["batch_size"],
         weight_decay=settings["weight_decay"],
         order=stream("source-order", seed, name, spec["source"]),

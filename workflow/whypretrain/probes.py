@@ -38,9 +38,7 @@ def fit_probe(features: dict[str, np.ndarray], labels: dict[str, np.ndarray]) ->
             warnings.simplefilter("always", ConvergenceWarning)
             model = LogisticRegression(C=strength, max_iter=ITERATIONS).fit(scaled["train"], labels["train"])
         top1 = {part: float(model.score(values, labels[part])) for part, values in scaled.items()}
-        loss = float(
-            log_loss(labels["validation"], model.predict_proba(scaled["validation"]), labels=model.classes_)
-        )
+        loss = float(log_loss(labels["validation"], model.predict_proba(scaled["validation"]), labels=model.classes_))
         converged = not any(issubclass(w.category, ConvergenceWarning) for w in caught)
         found.append(Probe(top1, loss, strength, converged))
     return min(found, key=lambda probe: (-probe.top1["validation"], probe.loss_validation, probe.strength))

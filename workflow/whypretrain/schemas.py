@@ -70,13 +70,9 @@ TABLES: dict[str, dict[str, Column]] = {
         **{name: KEY_COLUMNS[name] for name in ("target", "shots")},
         "seed": RUN_COLUMNS["seed"],
         "source_top1_stored": _fraction("source head on source test images, norm statistics as stored", True),
-        "source_top1_reestimated": _fraction(
-            "the same, statistics re-estimated on source training images", True
-        ),
+        "source_top1_reestimated": _fraction("the same, statistics re-estimated on source training images", True),
         **{f"probe_top1_{part}": _fraction(f"probe on the target, {PARTS[part]}") for part in PARTS},
-        "probe_strength": Column(
-            float, Check.gt(0), description="C = 1 / L2 of the probe, selected on validation"
-        ),
+        "probe_strength": Column(float, Check.gt(0), description="C = 1 / L2 of the probe, selected on validation"),
         "probe_converged": Column(bool, description="whether the probe's optimiser converged"),
     },
     "runs": {
@@ -89,9 +85,7 @@ TABLES: dict[str, dict[str, Column]] = {
     },
     "history": {
         **RUN_COLUMNS,
-        "target_epoch": Column(
-            int, Check.ge(0), description="read-out epoch of target training; 0 is the start"
-        ),
+        "target_epoch": Column(int, Check.ge(0), description="read-out epoch of target training; 0 is the start"),
         "step": Column(int, Check.ge(0), description="updates done"),
         "loss_train": _loss("mean loss of the epoch's batches; at 0 on all training images"),
         "top1_train": _fraction("top-1 of the epoch's batches; at 0 on all training images"),
@@ -100,9 +94,7 @@ TABLES: dict[str, dict[str, Column]] = {
     },
     "kernels": {
         **RUN_COLUMNS,
-        "target_epoch": Column(
-            int, Check.ge(0), description="read-out epoch of target training; 0 is the start"
-        ),
+        "target_epoch": Column(int, Check.ge(0), description="read-out epoch of target training; 0 is the start"),
         "layer": Column(int, Check.ge(1), description="layer, counted from 1 at the input"),
         "cosine_mean": _cosine("mean over kernels of the cosine between start and current weights"),
         "cosine_abs_mean": _cosine("mean of its absolute value"),
@@ -134,24 +126,14 @@ TABLES: dict[str, dict[str, Column]] = {
         **STUDY,
         **KEY_COLUMNS,
         "relation": Column(str, description="how the source's images stand to the target's"),
-        "learning_rate": Column(
-            float, Check.gt(0), description="rate selected on validation, averaged over seeds"
-        ),
+        "learning_rate": Column(float, Check.gt(0), description="rate selected on validation, averaged over seeds"),
         "grid_edge": Column(bool, description="the selected rate is the least or the largest of the grid"),
         "n": Column(int, Check.ge(1), description="seeds"),
-        "diverged": Column(
-            int, Check.ge(0), description="runs of the arm that diverged, at the selected rate"
-        ),
-        "collapsed": Column(
-            int, Check.ge(0), description="runs of the arm that collapsed, at the selected rate"
-        ),
+        "diverged": Column(int, Check.ge(0), description="runs of the arm that diverged, at the selected rate"),
+        "collapsed": Column(int, Check.ge(0), description="runs of the arm that collapsed, at the selected rate"),
         **{f"top1_{part}": _fraction(f"mean top-1 on {text}") for part, text in PARTS.items()},
-        "top1_test_low": Column(
-            float, nullable=True, description="lower limit of its 95 % t-interval over seeds"
-        ),
-        "top1_test_high": Column(
-            float, nullable=True, description="upper limit of its 95 % t-interval over seeds"
-        ),
+        "top1_test_low": Column(float, nullable=True, description="lower limit of its 95 % t-interval over seeds"),
+        "top1_test_high": Column(float, nullable=True, description="upper limit of its 95 % t-interval over seeds"),
         **{f"loss_{part}": _loss(f"mean loss on {text}") for part, text in PARTS.items()},
     },
     "contrasts": {
@@ -174,9 +156,7 @@ TABLES: dict[str, dict[str, Column]] = {
         "component": Column(str, description="the part of the claim that decided"),
         **ESTIMATE,
         "margin": Column(float, nullable=True, description="fixed before the runs, or a share of the gain"),
-        "verdict": Column(
-            str, Check.isin(["supported", "contradicted", "inconclusive"]), description="verdict"
-        ),
+        "verdict": Column(str, Check.isin(["supported", "contradicted", "inconclusive"]), description="verdict"),
         "reason": Column(str, description="why"),
     },
 }
@@ -185,7 +165,7 @@ TABLES: dict[str, dict[str, Column]] = {
 def check_table(name: str, frame: pd.DataFrame) -> pd.DataFrame:
     """Return the frame with the table's columns in order, checked. Raises pandera's SchemaError."""
     columns = TABLES[name]
-    schema = pa.DataFrameSchema({c: column for c, column in columns.items()}, strict=True, ordered=True)
+    schema = pa.DataFrameSchema(columns, strict=True, ordered=True)
     return schema.validate(frame[list(columns)])
 
 

@@ -5,7 +5,7 @@ slice is one number, it is the whole filter.
 """
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 
 import numpy as np
 
@@ -47,14 +47,15 @@ def as_kernels(weight: np.ndarray) -> np.ndarray:
 def kernel_cosine(start: np.ndarray, current: np.ndarray, pairing: np.ndarray) -> KernelCosine:
     """Compare each kernel of `current` (out, in, kh, kw) with the one of `start` in its place.
 
-    `pairing` is a permutation of the layer's kernels, for the null. All values are NaN
+    `pairing` is a permutation of the layer's kernels, for the null. All cosines are NaN
     where no kernel is left, or where the weights are not finite.
     """
     a, b = as_kernels(start), as_kernels(current)
     norm_a, norm_b = np.linalg.norm(a, axis=1), np.linalg.norm(b, axis=1)
     kept = (norm_a > SMALL * np.median(norm_a)) & (norm_b > SMALL * np.median(norm_b))
     if not kept.any() or not np.isfinite(norm_b).all():
-        return KernelCosine(*[float("nan")] * 10, kernels=0, kernels_excluded=len(a))
+        undefined = {field.name: float("nan") for field in fields(KernelCosine) if field.type is float}
+        return KernelCosine(**undefined, kernels=0, kernels_excluded=len(a))
     unit_a, unit_b = a[kept] / norm_a[kept, None], b[kept] / norm_b[kept, None]
     cosine = np.einsum("ij,ij->i", unit_a, unit_b)
     order = pairing[kept[pairing]]  # the permutation restricted to the kernels kept

@@ -119,10 +119,7 @@ def write_columns(
     import pyarrow.parquet as pq
 
     table = pa.table(dict(columns))
-    fields = [
-        field.with_metadata({"description": (descriptions or {}).get(field.name, "")})
-        for field in table.schema
-    ]
+    fields = [field.with_metadata({"description": (descriptions or {}).get(field.name, "")}) for field in table.schema]
     table = table.cast(pa.schema(fields, metadata={"spec": spec, "code": code}))
 
     def write(temporary: Path) -> None:

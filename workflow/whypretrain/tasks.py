@@ -39,9 +39,7 @@ def source_images(tensors: Mapping[str, np.ndarray], task: Mapping[str, Any], se
     return {part: _images(tensors, task, _part(tensors, task, seed, part)) for part in parts}
 
 
-def target_images(
-    tensors: Mapping[str, np.ndarray], target: Mapping[str, Any], seed: int
-) -> dict[str, Images]:
+def target_images(tensors: Mapping[str, np.ndarray], target: Mapping[str, Any], seed: int) -> dict[str, Images]:
     """Return a target's train images (`shots` a class), validation images and all its test images.
 
     Draws are nested: the images of fewer shots are among those of more, with the same seed.

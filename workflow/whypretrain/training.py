@@ -111,9 +111,7 @@ def train(
         for group in optimiser.param_groups:
             group["lr"] = rate(number)
         optimiser.step()
-        yield Step(
-            number, rate(number), loss.detach(), (logits.detach().argmax(1) == truth).sum(), len(batch)
-        )
+        yield Step(number, rate(number), loss.detach(), (logits.detach().argmax(1) == truth).sum(), len(batch))
 
 
 @torch.no_grad()

@@ -140,8 +140,7 @@ def judge(family: Sequence[ClaimEvidence], alpha: float = 0.05) -> list[Verdict]
         raise ValueError(f"claims of one name: {', '.join(sorted({n for n in names if names.count(n) > 1}))}")
     levels, adjusted = holm([max(_p(part) for part in claim.components) for claim in family], alpha)
     return [
-        _judge_claim(claim, float(level), float(p))
-        for claim, level, p in zip(family, levels, adjusted, strict=True)
+        _judge_claim(claim, float(level), float(p)) for claim, level, p in zip(family, levels, adjusted, strict=True)
     ]
 
 
@@ -182,9 +181,7 @@ def _missing(component: Component) -> str:
     return f"too few seeds: n = {n}, at least {FEWEST_SEEDS} needed" if n < FEWEST_SEEDS else ""
 
 
-def _judge_component(
-    component: Component, level: float, claim: ClaimEvidence
-) -> tuple[int, ComponentVerdict]:
+def _judge_component(component: Component, level: float, claim: ClaimEvidence) -> tuple[int, ComponentVerdict]:
     """Return a component's verdict after the rank of its reason: low ranks are told first."""
     observed = interval(component.differences, confidence(component.kind, level))
     p = _p(component)

@@ -23,9 +23,7 @@ class Parameters(BaseModel):
     @model_validator(mode="after")
     def _fits_together(self) -> "Parameters":
         if len(self.widths) != len(self.kernels):
-            raise ValueError(
-                f"{len(self.widths)} widths but {len(self.kernels)} kernels; give one of each a layer"
-            )
+            raise ValueError(f"{len(self.widths)} widths but {len(self.kernels)} kernels; give one of each a layer")
         if any(k < 1 or k % 2 == 0 for k in self.kernels):
             raise ValueError(f"kernels are {list(self.kernels)}; allowed: odd numbers from 1 up")
         if any(w < 1 for w in self.widths):
@@ -52,9 +50,7 @@ def layers(parameters: Parameters, channels: int = 1) -> tuple[Layer, ...]:
     inputs = (channels, *parameters.widths[:-1])
     return tuple(
         Layer(n, i, o, k, norm=parameters.norm == "batch", pool=n in parameters.pool_after)
-        for n, (i, o, k) in enumerate(
-            zip(inputs, parameters.widths, parameters.kernels, strict=True), start=1
-        )
+        for n, (i, o, k) in enumerate(zip(inputs, parameters.widths, parameters.kernels, strict=True), start=1)
     )
 
 

@@ -59,33 +59,19 @@ class Parameters(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
 
     images_per_class: int = pydantic.Field(300, ge=10, description="images of each of the 26 letters")
-    seed: int = pydantic.Field(
-        0, ge=0, lt=1 << 32, description="seed of the drawing; another seed draws other images"
-    )
+    seed: int = pydantic.Field(0, ge=0, lt=1 << 32, description="seed of the drawing; another seed draws other images")
     rotation: int = pydantic.Field(35, ge=0, le=180, description="largest rotation either way, degrees")
-    shear: int = pydantic.Field(
-        12, ge=0, le=100, description="largest shear either way, percent of the height"
-    )
-    smallest: int = pydantic.Field(
-        77, ge=20, le=200, description="smallest font size, percent of the image's side"
-    )
-    largest: int = pydantic.Field(
-        105, ge=20, le=200, description="largest font size, percent of the image's side"
-    )
-    stretch: int = pydantic.Field(
-        15, ge=0, le=50, description="largest change of the width either way, percent"
-    )
-    shift: int = pydantic.Field(
-        8, ge=0, le=50, description="largest shift along each axis, percent of the side"
-    )
+    shear: int = pydantic.Field(12, ge=0, le=100, description="largest shear either way, percent of the height")
+    smallest: int = pydantic.Field(77, ge=20, le=200, description="smallest font size, percent of the image's side")
+    largest: int = pydantic.Field(105, ge=20, le=200, description="largest font size, percent of the image's side")
+    stretch: int = pydantic.Field(15, ge=0, le=50, description="largest change of the width either way, percent")
+    shift: int = pydantic.Field(8, ge=0, le=50, description="largest shift along each axis, percent of the side")
     lines: int = pydantic.Field(2, ge=0, le=20, description="most distractor lines in an image")
     faintest: int = pydantic.Field(
         125, ge=80, le=255, description="grey level of the faintest ink; the brightest is 255"
     )
     background: int = pydantic.Field(30, ge=0, le=60, description="grey level of the brightest background")
-    noise: int = pydantic.Field(
-        6, ge=0, le=100, description="standard deviation of the pixel noise, grey levels"
-    )
+    noise: int = pydantic.Field(6, ge=0, le=100, description="standard deviation of the pixel noise, grey levels")
 
     @pydantic.model_validator(mode="after")
     def _sizes_in_order(self) -> "Parameters":

@@ -5,6 +5,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from whypretrain import drawing
+from whypretrain.statistics import interval
 from whypretrain.view import View
 
 TABLES = ("design", "runs")
@@ -39,20 +40,18 @@ def draw(tables: dict[str, pd.DataFrame], view: View, weights: drawing.Loaded) -
         )
         for (architecture, setting), rows in panels.items()
     ]
-    figure = drawing.new_figure(
-        2.1 * len(view.depths) + 0.6, drawing.cost_sentence("Shuffling all kernels", effects)
-    )
+    figure = drawing.new_figure(2.2 * len(view.depths) + 0.6, drawing.cost_sentence("Shuffling all kernels", effects))
     grid = figure.subplots(len(view.depths), max(len(settings), 1), squeeze=False)
     shown: drawing.Entries = {}
     counts: set[int] = set()
-    for i, (architecture, depth) in enumerate(view.depths.items()):
+    for i, architecture in enumerate(view.architectures):
         for axes, setting in zip(grid[i], settings, strict=False):
-            axes.set_title(f"{architecture}, {setting.label}", loc="left")
+            drawing.name_panel(axes, architecture, setting, len(settings))
             rows = panels[architecture, setting]
             if rows.empty:
                 drawing.say(axes)
                 continue
-            _draw_panel(axes, rows, view, depth, shown, counts)
+            _draw_panel(axes, rows, view, view.depths[architecture], shown, counts)
         if not settings:
             drawing.say(grid[i][0])
     for axes in grid[:, 0]:
@@ -67,33 +66,39 @@ def draw(tables: dict[str, pd.DataFrame], view: View, weights: drawing.Loaded) -
 def _draw_panel(
     axes: Axes, rows: pd.DataFrame, view: View, depth: int, shown: drawing.Entries, counts: set[int]
 ) -> None:
-    for name, shade, style, arm in drawing.main_arms(rows, view):
-        if name == "all kernels shuffled":
+    for arm in drawing.main_arms(rows, view):
+        if arm.name == drawing.SHUFFLED:
             continue
-        found = drawing.interval(arm["top1_test"])
+        found = interval(arm.rows["top1_test"])
         low, high = drawing.limits(found)
         if found.n > 1:
-            axes.axhspan(100 * low, 100 * high, color=shade, alpha=0.15, linewidth=0)
-        axes.axhline(100 * found.mean, color=shade, linestyle=style, linewidth=1)
-        shown.setdefault(name, (name, shade, style))
+            axes.axhspan(100 * low, 100 * high, color=arm.shade, alpha=0.15, linewidth=0)
+        axes.axhline(100 * found.mean, color=arm.shade, linestyle=arm.style, linewidth=1)
+        shown.setdefault(arm.name, arm.entry)
         counts.add(found.n)
     ladder = rows[(rows["source"] != drawing.UNTRAINED) & rows["treatment"].isin(["intact", TREATMENT])]
-    layers = [
-        top_layers(str(t), str(s), depth) for t, s in zip(ladder["treatment"], ladder["span"], strict=True)
-    ]
+    layers = [top_layers(str(t), str(s), depth) for t, s in zip(ladder["treatment"], ladder["span"], strict=True)]
     ladder = ladder.assign(layers=layers).dropna(subset="layers")
     shade = drawing.colour(TREATMENT)
     for _, seed in ladder.groupby("seed"):
         line = seed.sort_values("layers")
         axes.plot(
-            line["layers"], 100 * line["top1_test"], color=shade, alpha=0.35, linewidth=0.6, marker=".", markersize=2.5
+            line["layers"],
+            100 * line["top1_test"],
+            color=shade,
+            alpha=0.35,
+            linewidth=0.6,
+            marker=".",
+            markersize=2.5,
         )
-    found = drawing.estimates(ladder, "layers", "top1_test")
-    counts.update(found["n"])
+    if ladder.empty:
+        return
+    means = drawing.estimates(ladder, "layers", "top1_test")
+    counts.update(means["n"])
     axes.errorbar(
-        found["layers"],
-        100 * found["mean"],
-        yerr=drawing.errors(found, 100),
+        means["layers"],
+        100 * means["mean"],
+        yerr=drawing.errors(means, 100),
         color=shade,
         marker="o",
         markersize=4,

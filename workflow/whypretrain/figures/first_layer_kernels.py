@@ -70,7 +70,7 @@ def draw(tables: dict[str, pd.DataFrame], view: View, weights: drawing.Loaded) -
     heights = []
     for architecture in view.architectures:
         sizes = [mosaic(each).shape for (name, *_), each in found.items() if name == architecture]
-        heights.append(max([5.2 * h / w for h, w in sizes], default=0.2) + 0.13)
+        heights.append(max([5.2 * h / w for h, w in sizes], default=0.2) + 0.16)
     figure = drawing.new_figure(len(STATES) * sum(heights) + 0.3 * len(heights) + 0.25, title(found, view))
     grid = figure.subplots(
         len(STATES) * len(heights),
@@ -104,7 +104,7 @@ def _words(treatment: str, what: str, rate: float | None) -> str:
     words = "pre-trained" if treatment == "intact" else "shuffled"
     if what == "start":
         return words
-    return f"{words},\nfine-tuned" + (f"\nat rate {rate:g}" if rate else "")
+    return f"{words}, tuned" + (f"\nat rate {rate:g}" if rate else "")
 
 
 def _draw_line(axes: Axes, kernels: np.ndarray | None) -> None:
@@ -127,9 +127,9 @@ def title(found: dict[tuple[str, str, str], np.ndarray], view: View) -> str:
         for treatment, word in (("intact", "pre-trained"), (TREATMENT, "shuffled")):
             start, final = (found.get((architecture, treatment, what)) for what in ("start", "final"))
             if start is not None and final is not None:
-                parts.append(f"{mean_cosine(start, final):.2f} ({word})")
+                parts.append(f"{mean_cosine(start, final):.3f} ({word})")
         if parts:
             said.append(f"{drawing.listed(parts)} in {architecture}")
     if not said:
         return f"First-layer kernels: {drawing.ABSENT}"
-    return f"First-layer kernels after fine-tuning: mean cosine to their start {'; '.join(said)} (seed {view.seed})"
+    return f"First-layer kernels after fine-tuning, mean cosine to their start: {'; '.join(said)} (seed {view.seed})"

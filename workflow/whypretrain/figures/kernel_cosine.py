@@ -1,7 +1,9 @@
 """How far kernels turn in target training: their cosine to the start, layer by layer."""
 
 import pandas as pd
-from matplotlib.figure import Figure
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure, SubFigure
+from matplotlib.ticker import MaxNLocator
 
 from whypretrain import drawing
 from whypretrain.view import View
@@ -10,10 +12,12 @@ TABLES = ("design", "runs", "kernels")
 
 COLUMNS = 8  # panels side by side
 
+Curves = list[tuple[drawing.MainArm, pd.DataFrame]]  # arms with the cosines of their runs
 
-def common_rate(arms: list[pd.DataFrame]) -> float | None:
+
+def common_rate(arms: list[drawing.MainArm]) -> float | None:
     """Return the middle one of the learning rates that all arms have and none diverged at, or None."""
-    sets = [set(rows["learning_rate"]) - set(rows.loc[rows["diverged"], "learning_rate"]) for rows in arms]
+    sets = [set(arm.rows["learning_rate"]) - set(arm.rows.loc[arm.rows["diverged"], "learning_rate"]) for arm in arms]
     rates = sorted(set.intersection(*sets)) if sets else []
     return rates[(len(rates) - 1) // 2] if rates else None
 
@@ -22,54 +26,26 @@ def draw(tables: dict[str, pd.DataFrame], view: View, weights: drawing.Loaded) -
     """Draw a panel for each layer, the layers of an architecture side by side, in the first setting."""
     design = drawing.of_study(tables["design"], view)
     runs = drawing.of_runs(design, tables["runs"])
-    settings = drawing.settings_of(runs, view)[:1]
-    arms = {
-        architecture: [
-            arm
-            for arm in drawing.main_arms(drawing.in_panel(runs, view, architecture, settings[0]), view)
-            if arm[1] != drawing.colour("scratch-long")
+    setting = next(iter(drawing.settings_of(runs, view)), None)
+    curves: dict[str, Curves] = {}
+    rates: dict[str, float | None] = {}
+    for name in view.architectures:
+        panel = runs[:0] if setting is None else drawing.in_panel(runs, view, name, setting)
+        arms = [arm for arm in drawing.main_arms(panel, view) if arm.shade != drawing.colour("scratch-long")]
+        rates[name] = common_rate(arms)
+        curves[name] = [
+            (arm, _cosines(arm.rows[arm.rows["learning_rate"] == rates[name]], tables["kernels"])) for arm in arms
         ]
-        if settings
-        else []
-        for architecture in view.architectures
-    }
-    rates = {name: common_rate([rows for *_, rows in each]) for name, each in arms.items()}
-    curves = {
-        name: [
-            (label, shade, _cosines(rows[rows["learning_rate"] == rates[name]], tables["kernels"]))
-            for label, shade, _, rows in each
-        ]
-        for name, each in arms.items()
-    }
-    lines = {name: -(-depth // COLUMNS) for name, depth in view.depths.items()}
-    figure = drawing.new_figure(1.55 * sum(lines.values()) + 0.75, title(curves))
+    lines = {name: -(-view.depths[name] // COLUMNS) for name in view.architectures}
+    figure = drawing.new_figure(1.9 * sum(lines.values()) + 0.5, title(curves))
     blocks = figure.subfigures(len(lines), 1, squeeze=False, height_ratios=list(lines.values()))[:, 0]
     shown: drawing.Entries = {}
     counts: set[int] = set()
-    for block, (name, depth) in zip(blocks, view.depths.items(), strict=True):
+    for block, name in zip(blocks, view.architectures, strict=True):
         told = f"learning rate {rates[name]:g}" if rates[name] else "no learning rate common to all arms"
-        block.suptitle(f"{name}, {settings[0].label}, {told}" if settings else name, fontsize=8, x=0.01, ha="left")
-        panels = block.subplots(lines[name], min(depth, COLUMNS), squeeze=False, sharex=True, sharey=True)
-        for layer, axes in enumerate(panels.flat, start=1):
-            if layer > depth:
-                axes.set_axis_off()
-                continue
-            axes.set_title(f"layer {layer}")
-            if rates[name] is None:
-                drawing.say(axes)
-                continue
-            for label, shade, rows in curves[name]:
-                here = rows[rows["layer"] == layer]
-                found = drawing.estimates(here, "target_epoch", "cosine_mean")
-                drawing.band(axes, found, "target_epoch", shade)
-                null = here.groupby("target_epoch")["cosine_null"].mean()
-                axes.plot(null.index, null, color=shade, linestyle="--", linewidth=0.8)
-                counts.update(found["n"])
-                shown.setdefault(label, (label, shade, "-"))
-        for axes in panels[:, 0]:
-            axes.set_ylabel("cosine to start")
-        block.supxlabel("read-out epoch of target training", fontsize=8)
-    shown["null"] = ("the same with kernels re-paired at random", "#000000", "--")
+        where = "" if setting is None else f"{setting.name} ({setting.label}), "
+        block.suptitle(f"{name}, {where}{told}", fontsize=8, x=0.01, ha="left")
+        _draw_block(block, curves[name] if rates[name] else [], view.depths[name], lines[name], shown, counts)
     drawing.legend(figure, shown, f"means over seeds with 95 % t-intervals; {drawing.how_many(counts)}")
     return figure
 
@@ -79,17 +55,61 @@ def _cosines(rows: pd.DataFrame, kernels: pd.DataFrame) -> pd.DataFrame:
     return rows[keys].merge(kernels, on=keys)
 
 
-def title(curves: dict[str, list[tuple[str, str, pd.DataFrame]]]) -> str:
+def _draw_block(
+    block: SubFigure, curves: Curves, depth: int, lines: int, shown: drawing.Entries, counts: set[int]
+) -> None:
+    """Draw an architecture: above each other the cosine, close up, and its null, on a scale of its own."""
+    columns = min(depth, COLUMNS)
+    grid = block.subplots(2 * lines, columns, squeeze=False, sharex=True, height_ratios=[3, 1] * lines)
+    for layer in range(1, lines * columns + 1):
+        line, column = divmod(layer - 1, columns)
+        upper, lower = grid[2 * line][column], grid[2 * line + 1][column]
+        if layer > depth:
+            upper.set_axis_off()
+            lower.set_axis_off()
+            continue
+        upper.set_title(f"layer {layer}")
+        if not curves:
+            drawing.say(upper)
+        for arm, rows in curves:
+            here = rows[rows["layer"] == layer]
+            for axes, measure in ((upper, "cosine_mean"), (lower, "cosine_null")):
+                found = drawing.estimates(here, "target_epoch", measure)
+                drawing.band(axes, found, "target_epoch", arm.shade, "-" if axes is upper else "--")
+                counts.update(found["n"])
+            shown.setdefault(arm.name, (arm.name, arm.shade, "-"))
+    for line in range(lines):
+        _share_scale(list(grid[2 * line]), "cosine\nto start")
+        _share_scale(list(grid[2 * line + 1]), "null")
+    if curves:
+        shown["null"] = ("null: kernels re-paired at random", "#000000", "--")
+    block.supxlabel("read-out epoch of target training", fontsize=8)
+
+
+def _share_scale(row: list[Axes], label: str) -> None:
+    """Give the panels of a line one scale, that of their means and intervals; the first has its numbers."""
+    drawn = [axes for axes in row if axes.lines]
+    low = min((axes.dataLim.y0 for axes in drawn), default=0.0)
+    high = max((axes.dataLim.y1 for axes in drawn), default=1.0)
+    room = max(0.08 * (high - low), 0.005)
+    row[0].set_ylabel(label)
+    for axes in drawn:
+        axes.set_ylim(low - room, high + room)
+        axes.yaxis.set_major_locator(MaxNLocator(2 if label == "null" else 4))
+        axes.tick_params(labelleft=axes is row[0])
+
+
+def title(curves: dict[str, Curves]) -> str:
     """Say where the mean over layers of the cosine ends, arm by arm."""
     said = []
     for name, arms in curves.items():
         ends = []
-        for label, _, rows in arms:
+        for arm, rows in arms:
             last = rows[rows["target_epoch"] == rows["target_epoch"].max()]
             if len(last):
-                ends.append(f"{last['cosine_mean'].mean():.2f} {label}")
+                ends.append(f"{arm.name} {last['cosine_mean'].mean():.3f}")
         if ends:
-            said.append(f"{drawing.listed(ends)} in {name}")
+            said.append(f"{', '.join(ends)} ({name})")
     if not said:
         return f"Kernel cosine: {drawing.ABSENT}"
-    return f"Mean cosine of kernels to their start after target training: {'; '.join(said)}"
+    return f"Cosine of kernels to their start at the end, mean over layers: {'; '.join(said)}"

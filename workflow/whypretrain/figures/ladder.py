@@ -17,13 +17,13 @@ PARTIAL = (("gabor", "bottom-1"), ("shuffle-filters", "top-1"))
 CONTROLS = (("permute-channels", "all"), ("shuffle-filters", "top-1"))
 
 
-def rung(row: tuple[str, str]) -> tuple[int, str, str]:
+def rung(row: tuple[str, str]) -> tuple[float, str, str]:
     """Order rows as the ladder has them: treatments by the colours' order, unknown ones last, then scratch."""
     treatment, span = row
     order = list(drawing.COLOURS)
     base = treatment.split("+")[0]
     place = order.index(base) if base in order else order.index("scratch") - 0.5
-    return (place, treatment, "" if span != "all" else span)  # type: ignore[return-value]
+    return (place, treatment, "" if span != "all" else span)
 
 
 def words(row: tuple[str, str]) -> str:
@@ -70,7 +70,7 @@ def draw(tables: dict[str, pd.DataFrame], view: View, weights: drawing.Loaded) -
         ]
         for architecture in view.architectures
     }
-    lengths = [len(each) + 1.2 for each in rows.values()]
+    lengths = [len(each) + 2.0 for each in rows.values()]
     figure = drawing.new_figure(0.19 * sum(lengths) + 0.7, title(panels))
     grid = figure.subplots(
         len(rows),
@@ -84,7 +84,7 @@ def draw(tables: dict[str, pd.DataFrame], view: View, weights: drawing.Loaded) -
             if j >= len(settings):
                 drawing.say(axes)
                 continue
-            axes.set_title(f"{architecture}, {settings[j].label}", loc="left")
+            drawing.name_panel(axes, architecture, settings[j], len(settings) + 1)
             _draw_panel(axes, names, panels[architecture, settings[j]], labelled=j == 0)
     counts = {effect.n for found in panels.values() for effect in found.values()}
     figure.supxlabel(

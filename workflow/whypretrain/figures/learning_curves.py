@@ -20,13 +20,11 @@ def draw(tables: dict[str, pd.DataFrame], view: View, weights: drawing.Loaded) -
     history = drawing.of_runs(design[design["selected"]], tables["history"])
     settings = drawing.settings_of(history, view)
     panels = {
-        (architecture, setting): list(
-            drawing.main_arms(drawing.in_panel(history, view, architecture, setting), view)
-        )
+        (architecture, setting): list(drawing.main_arms(drawing.in_panel(history, view, architecture, setting), view))
         for architecture in view.architectures
         for setting in settings
     }
-    figure = drawing.new_figure(2 * 1.45 * len(view.depths) + 0.6, title(panels))
+    figure = drawing.new_figure(2 * 1.5 * len(view.depths) + 0.6, title(panels))
     grid = figure.subplots(2 * len(view.depths), max(len(settings), 1), squeeze=False)
     shown: drawing.Entries = {}
     counts: set[int] = set()
@@ -36,16 +34,16 @@ def draw(tables: dict[str, pd.DataFrame], view: View, weights: drawing.Loaded) -
             for j, axes in enumerate(grid[2 * i + k]):
                 arms = panels[architecture, settings[j]] if j < len(settings) else []
                 if k == 0:
-                    axes.set_title(f"{architecture}, {settings[j].label}" if settings else architecture, loc="left")
+                    drawing.name_panel(axes, architecture, settings[j] if settings else None, len(settings))
                 if not arms:
                     drawing.say(axes)
                     continue
-                for name, shade, style, rows in arms:
-                    found = drawing.estimates(rows, "step", measure)
-                    drawing.band(axes, found, "step", shade, style, scale)
-                    shown.setdefault(name, (name, shade, style))
+                for arm in arms:
+                    found = drawing.estimates(arm.rows, "step", measure)
+                    drawing.band(axes, found, "step", arm.shade, arm.style, scale)
+                    shown.setdefault(arm.name, arm.entry)
                     counts.update(found["n"])
-                _log_updates(axes, pd.concat([rows["step"] for *_, rows in arms]))
+                _log_updates(axes, pd.concat([arm.rows["step"] for arm in arms]))
     for axes in grid[-1]:
         axes.set_xlabel("updates (log scale from the first read-out on)")
     drawing.legend(
@@ -74,27 +72,20 @@ def updates_to(found: pd.DataFrame, level: float) -> int | None:
     return None if reached.empty else int(reached.iloc[0])
 
 
-def title(panels: dict) -> str:
+def title(panels: dict[tuple[str, drawing.Setting], list[drawing.MainArm]]) -> str:
     """Say, in each architecture's first setting, how soon the means reach scratch's last one."""
-    said = []
+    said: dict[str, list[str]] = {}
     seen = set()
     for (architecture, setting), arms in panels.items():
-        curves = {name: drawing.estimates(rows, "step", "top1_validation") for name, _, _, rows in arms}
-        if architecture in seen or "scratch" not in curves or len(curves) < 2:
+        curves = {arm.name: drawing.estimates(arm.rows, "step", "top1_validation") for arm in arms}
+        others = [name for name in (drawing.INTACT, drawing.SHUFFLED) if name in curves]
+        if architecture in seen or "scratch" not in curves or not others:
             continue
         seen.add(architecture)
         level = curves["scratch"]["mean"].iloc[-1]
-        parts = []
-        for name in ("intact", "all kernels shuffled"):
-            if name in curves:
-                updates = updates_to(curves[name], level)
-                parts.append(f"never ({name})" if updates is None else f"after {updates} updates ({name})")
-        said.append(f"{listed_or(parts)} in {architecture}, {setting.name}")
+        updates = [f"{name} {updates_to(curves[name], level) or 'never'}" for name in others]
+        said.setdefault(setting.name, []).append(f"{', '.join(updates)} ({architecture})")
     if not said:
         return "Learning curves of target training"
-    return f"Scratch's last validation top-1 is reached {'; '.join(said)}"
-
-
-def listed_or(parts: list[str]) -> str:
-    """Join the parts, of which there is at least one."""
-    return drawing.listed(parts) if parts else "by no other arm"
+    places = "; ".join(f"{name}: {'; '.join(parts)}" for name, parts in said.items())
+    return f"Updates until the mean validation top-1 reaches scratch's last, in {places}"

@@ -7,14 +7,15 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from whypretrain import drawing
+from whypretrain.statistics import interval
 from whypretrain.view import View
 
 TABLES = ("design", "runs", "arms")
 
-EDGE = "#D5006D"
+EDGE = "#B0005A"
 
 
-def row_name(treatment: str, span: str, source: str, recipe: str, view: View) -> str:
+def row_name(view: View, treatment: str, span: str, source: str, recipe: str) -> str:
     """Return an arm's label within its panel."""
     if source == drawing.UNTRAINED:
         return "scratch" if recipe == view.scratch_recipe else recipe
@@ -40,26 +41,20 @@ def draw(tables: dict[str, pd.DataFrame], view: View, weights: drawing.Loaded) -
     panels, chosen = {}, {}
     for architecture in view.architectures:
         for setting in settings:
-            panels[architecture, setting] = _named(
-                drawing.in_panel(runs, view, architecture, setting), view
-            )
-            chosen[architecture, setting] = _named(
-                drawing.in_panel(arms, view, architecture, setting), view
-            )
+            panels[architecture, setting] = _named(drawing.in_panel(runs, view, architecture, setting), view)
+            chosen[architecture, setting] = _named(drawing.in_panel(arms, view, architecture, setting), view)
     lengths = [
-        2 + max([panels[name, setting]["name"].nunique() for setting in settings], default=1)
+        2.6 + max([panels[name, setting]["name"].nunique() for setting in settings], default=1)
         for name in view.architectures
     ]
     figure = drawing.new_figure(0.16 * sum(lengths) + 0.5, title(list(chosen.values())))
-    grid = figure.subplots(
-        len(lengths), max(len(settings), 1), squeeze=False, gridspec_kw={"height_ratios": lengths}
-    )
+    grid = figure.subplots(len(lengths), max(len(settings), 1), squeeze=False, gridspec_kw={"height_ratios": lengths})
     counts: set[int] = set()
     for i, architecture in enumerate(view.architectures):
         for j, axes in enumerate(grid[i]):
             rows = panels[architecture, settings[j]] if settings else pd.DataFrame()
             if settings:
-                axes.set_title(f"{architecture}, {settings[j].label}", loc="left")
+                drawing.name_panel(axes, architecture, settings[j], len(settings) + 1)
             if rows.empty:
                 drawing.say(axes)
                 continue
@@ -76,14 +71,14 @@ def draw(tables: dict[str, pd.DataFrame], view: View, weights: drawing.Loaded) -
 
 def _named(rows: pd.DataFrame, view: View) -> pd.DataFrame:
     keys = zip(rows["treatment"], rows["span"], rows["source"], rows["recipe"], strict=True)
-    return rows.assign(name=[row_name(*map(str, key), view) for key in keys])
+    return rows.assign(name=[row_name(view, *map(str, key)) for key in keys])
 
 
 def _draw_table(axes: Axes, rows: pd.DataFrame, chosen: pd.DataFrame, counts: set[int]) -> None:
     names = sorted(rows["name"].unique(), key=rung)
     rates = sorted(rows["learning_rate"].unique())
     means = rows.groupby(["name", "learning_rate"])["top1_validation"].mean()
-    shades = matplotlib.colormaps["cividis"]
+    shades = matplotlib.colormaps["Blues"]
     least, spread = means.min(), max(means.max() - means.min(), 1e-9)
     selected = {row["name"]: row for row in chosen.to_dict("records")}
     for y, name in enumerate(names):
@@ -91,16 +86,15 @@ def _draw_table(axes: Axes, rows: pd.DataFrame, chosen: pd.DataFrame, counts: se
             cell = rows[(rows["name"] == name) & (rows["learning_rate"] == rate)]
             if cell.empty:
                 continue
-            found = drawing.interval(cell["top1_validation"])
+            found = interval(cell["top1_validation"])
             counts.add(found.n)
             level = (found.mean - least) / spread
-            axes.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, color=shades(level), linewidth=0))
+            axes.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, color=shades(0.02 + 0.5 * level), linewidth=0))
             half = "" if found.n < 2 else f" ± {100 * (found.high - found.mean):.0f}"
             if cell["diverged"].any():
                 half += f", {int(cell['diverged'].sum())} diverged"
             axes.text(
                 x, y, f"{100 * found.mean:.0f}{half}", ha="center", va="center", fontsize=6.5,
-                color="white" if level < 0.55 else "black",
             )  # fmt: skip
         if name in selected:
             x, edge = rates.index(selected[name]["learning_rate"]), bool(selected[name]["grid_edge"])
@@ -110,11 +104,6 @@ def _draw_table(axes: Axes, rows: pd.DataFrame, chosen: pd.DataFrame, counts: se
                     edgecolor=EDGE if edge else "black", linestyle=(0, (2, 1)) if edge else "-",
                 )
             )  # fmt: skip
-            axes.add_patch(
-                Rectangle(
-                    (x - 0.49, y - 0.47), 0.98, 0.94, fill=False, linewidth=0.8, edgecolor="white", zorder=0.9
-                )
-            )
             if edge:
                 mine = sorted(rows.loc[rows["name"] == name, "learning_rate"].unique())
                 low = selected[name]["learning_rate"] == mine[0]

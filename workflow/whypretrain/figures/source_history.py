@@ -75,8 +75,7 @@ def title(sources: pd.DataFrame, view: View) -> str:
             mine = rows[rows["source"] == name]
             place = architecture if rows["source"].nunique() == 1 else f"{architecture}, {name}"
             raw, annealed = (
-                each[each["epoch"] == each["epoch"].max()]
-                for each in (mine[~mine["annealed"]], mine[mine["annealed"]])
+                each[each["epoch"] == each["epoch"].max()] for each in (mine[~mine["annealed"]], mine[mine["annealed"]])
             )
             if len(annealed):
                 gain = drawing.difference(annealed, raw) if len(raw) else None

@@ -43,9 +43,7 @@ def run(request: Request) -> Outcome:
     chance on its own training images is `collapsed`. Both are results.
     """
     data, recipe = request.data, request.recipe
-    head = initialise_head(
-        request.layers[-1].outputs, data.classes, stream("head", request.seed, request.task)
-    )
+    head = initialise_head(request.layers[-1].outputs, data.classes, stream("head", request.seed, request.task))
     network = Network(request.layers, data.classes)
     body = {name: array for name, array in request.start.items() if not name.startswith("head.")}
     load_weights(network, {**body, **head})

@@ -11,9 +11,7 @@ def main(job: Job) -> None:
     """Read `runs`; write `contrasts`."""
     plan = plan_of(job.spec)
     runs = read_columns(job.file("runs"))[0].to_pandas()
-    studies = {
-        name: (plan.grid.arms_of(name), study.scratch_recipe) for name, study in plan.config.studies.items()
-    }
+    studies = {name: (plan.grid.arms_of(name), study.scratch_recipe) for name, study in plan.config.studies.items()}
     contrasts = make_contrasts(runs, select_learning_rates(runs), studies)
     write_table(job.file("contrasts"), "contrasts", contrasts, job.spec_text, job.code)
 

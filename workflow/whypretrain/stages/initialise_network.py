@@ -11,9 +11,7 @@ def main(job: Job) -> None:
     """Draw the weights from the scratch stream, independent of every source."""
     architecture = dict(job.spec["architecture"])
     name = architecture.pop("name")
-    weights = initialise_layers(
-        layers(Parameters(**architecture)), stream("scratch-init", job.spec["seed"], name)
-    )
+    weights = initialise_layers(layers(Parameters(**architecture)), stream("scratch-init", job.spec["seed"], name))
     write_tensors(job.file("checkpoint"), weights, job.spec_text, job.code)
 
 

@@ -65,9 +65,7 @@ def main(job: Job) -> None:
         body = {name: array for name, array in weights.items() if not name.startswith("head.")}
         head = initialise_head(described[-1].outputs, data.classes, stream("head", seed, target["name"]))
         load_weights(network, {**body, **head})
-        probe = fit_probe(
-            _features(network.to(device), data), {part: images.labels for part, images in parts.items()}
-        )
+        probe = fit_probe(_features(network.to(device), data), {part: images.labels for part, images in parts.items()})
         row |= {f"probe_top1_{part}": value for part, value in probe.top1.items()}
         row |= {"probe_strength": probe.strength, "probe_converged": probe.converged}
         own = canonical({**spec, "seeds": [seed]})

@@ -16,9 +16,7 @@ def main(job: Job) -> None:
     counts = module.class_counts(parameters)
     found = np.bincount(labels, minlength=len(counts)).tolist()
     if found != list(counts.values()):
-        raise StageError(
-            f"dataset {spec['dataset']} has {found} images per class, but its module says {counts}"
-        )
+        raise StageError(f"dataset {spec['dataset']} has {found} images per class, but its module says {counts}")
     tensors = {"images": images, "labels": labels}
     scaled = images.astype(np.float64) / 255
     card = {

@@ -17,9 +17,7 @@ def main(job: Job) -> None:
     arms = summarise_arms(runs, design, selected)
     write_table(job.file("design"), "design", design, job.spec_text, job.code)
     write_table(job.file("arms"), "arms", arms, job.spec_text, job.code)
-    log.info(
-        "%d arms, %d with the learning rate at the edge of its grid", len(arms), int(arms["grid_edge"].sum())
-    )
+    log.info("%d arms, %d with the learning rate at the edge of its grid", len(arms), int(arms["grid_edge"].sum()))
 
 
 if __name__ == "__main__":

@@ -21,18 +21,14 @@ from whypretrain.storage import canonical, read_tensors, write_columns, write_js
 from whypretrain.tasks import target_images
 
 
-def _provenance(
-    job: Job, spec: str, device: torch.device, started: datetime, seconds: float
-) -> dict[str, object]:
+def _provenance(job: Job, spec: str, device: torch.device, started: datetime, seconds: float) -> dict[str, object]:
     return {
         "spec": json.loads(spec),
         "code": job.code,
         "torch": torch.__version__,
         "numpy": np.__version__,
         "python": platform.python_version(),
-        "device": torch.cuda.get_device_name(device)
-        if device.type == "cuda"
-        else platform.processor() or "cpu",
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or "cpu",
         "threads": torch.get_num_threads(),
         "host": platform.node(),
         "process": os.getpid(),
@@ -78,9 +74,7 @@ def main(job: Job) -> None:
             write_tensors(path["final"], outcome.final, own, job.code)
             seconds = time.perf_counter() - clock
             write_json(path["provenance"], _provenance(job, own, device, started, seconds))
-            log.info(
-                "%s: test top-1 %.3f in %.1f s", Path(path["scores"]).parent, scores["top1_test"][0], seconds
-            )
+            log.info("%s: test top-1 %.3f in %.1f s", Path(path["scores"]).parent, scores["top1_test"][0], seconds)
 
 
 FILES = ("history", "scores", "kernels", "predictions", "final", "provenance")

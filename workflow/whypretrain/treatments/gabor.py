@@ -65,9 +65,7 @@ def _bank(shape: tuple[int, ...], generator: np.random.Generator) -> np.ndarray:
     frequency = (HIGHEST_FREQUENCY * size) ** spread() / size
     phase = 2 * np.pi * spread()
     sigma = np.minimum(OCTAVE / frequency, size / 4)
-    y, x = np.meshgrid(
-        np.arange(height) - (height - 1) / 2, np.arange(width) - (width - 1) / 2, indexing="ij"
-    )
+    y, x = np.meshgrid(np.arange(height) - (height - 1) / 2, np.arange(width) - (width - 1) / 2, indexing="ij")
     along = x * np.cos(orientation) + y * np.sin(orientation)
     gabor = np.exp(-(x**2 + y**2) / (2 * sigma**2)) * np.cos(2 * np.pi * frequency * along + phase)
     colour = generator.standard_normal((filters, inputs))

@@ -14,7 +14,5 @@ REFERENCE: str | None = None
 def treat(weights: Weights, layers: tuple[int, ...], stream: Stream, reference: Weights | None) -> Weights:
     """Return the network with the filters of each layer in another order."""
     for layer in layers:
-        weights = permute_filters(
-            weights, layer, stream(layer).permutation(len(weights[f"layer{layer}.weight"]))
-        )
+        weights = permute_filters(weights, layer, stream(layer).permutation(len(weights[f"layer{layer}.weight"])))
     return dict(weights)

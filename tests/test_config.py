@@ -1,0 +1,342 @@
+"""Mistakes in config: each is found before anything runs, and told in one message with key, value and what is allowed."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from conftest import ROOT, fresh, plan_of, put, tiny
+
+from whypretrain import config
+from whypretrain.config import ConfigError
+
+GRID = "studies.tiny.grid.0"
+
+# what is changed in the tiny study, its new value, and what the message must say: key, value, what is allowed
+MISTAKES: dict[str, tuple[str, Any, list[str]]] = {
+    "unknown dataset": (
+        "tasks.letters.dataset",
+        "cifar",
+        ["tasks.letters.dataset", "'cifar'", "glyphs", "digits"],
+    ),
+    "unknown dataset module": (
+        "datasets.digits.module",
+        "cifar",
+        ["datasets.digits.module", "'cifar'", "mnist5k"],
+    ),
+    "unknown parameter of a dataset": (
+        "datasets.glyphs.parameters",
+        {"fonts": 3},
+        ["datasets.glyphs.parameters.fonts", "images_per_class"],
+    ),
+    "dataset parameter too small": (
+        "datasets.glyphs.parameters",
+        {"images_per_class": 1},
+        ["datasets.glyphs.parameters.images_per_class", "1", "10"],
+    ),
+    "unknown architecture": (
+        f"{GRID}.architectures",
+        ["resnet"],
+        [f"{GRID}.architectures", "'resnet'", "tiny"],
+    ),
+    "unknown treatment": (
+        f"{GRID}.treatments",
+        ["intact", "shuffle-everything"],
+        [f"{GRID}.treatments", "'shuffle-everything'", "shuffle-kernels"],
+    ),
+    "unknown suffix": (
+        f"{GRID}.treatments",
+        ["intact+reset"],
+        [f"{GRID}.treatments", "+reset", "+affine-reset"],
+    ),
+    "unknown mode": (f"{GRID}.modes", ["probing"], [f"{GRID}.modes", "'probing'", "finetune"]),
+    "unknown recipe": (f"{GRID}.recipes", ["long"], [f"{GRID}.recipes", "'long'", "short"]),
+    "unknown recipe of claims": (
+        "studies.tiny.recipe",
+        "long",
+        ["studies.tiny.recipe", "'long'", "short"],
+    ),
+    "unknown source": (f"{GRID}.sources", ["words"], [f"{GRID}.sources", "'words'", "none, letters"]),
+    "unknown task of a source": (
+        "sources.letters.task",
+        "words",
+        ["sources.letters.task", "'words'", "letters"],
+    ),
+    "unknown pretraining": (
+        "sources.letters.pretraining",
+        "long",
+        ["sources.letters.pretraining", "'long'", "brief"],
+    ),
+    "unknown task of a target": (f"{GRID}.targets", ["words.2"], [f"{GRID}.targets", "'words'", "digits"]),
+    "unknown figure": ("studies.tiny.figures", ["pie-chart"], ["studies.tiny.figures", "'pie-chart'"]),
+    "unknown claim": ("studies.tiny.claims", ["G9"], ["studies.tiny.claims", "'G9'", "kept"]),
+    "unknown setting of a claim": (
+        "claims.kept.settings",
+        ["equal"],
+        ["claims.kept.settings", "'equal'", "different"],
+    ),
+    "unknown architecture of a claim": (
+        "claims.kept.architecture",
+        "deep",
+        ["claims.kept.architecture", "'deep'", "tiny"],
+    ),
+    "unknown measure": ("claims.kept.measure", "top5", ["claims.kept.measure", "'top5'", "top1_test"]),
+    "unknown test": ("claims.kept.test", "hope", ["claims.kept.test", "'hope'", "superiority"]),
+    "a claim's arm that isn't in the grid": (
+        f"{GRID}.treatments",
+        ["intact"],
+        ["studies.tiny.grid", "'kept'", "shuffle-kernels.all", "digits.2"],
+    ),
+    "a setting's name that isn't true": (
+        "studies.tiny.settings",
+        {"same-images": {"source": "letters", "target": "digits.2"}},
+        ["studies.tiny.settings.same-images", "'different'"],
+    ),
+    "span that is none": (f"{GRID}.spans", ["middle-2"], [f"{GRID}.spans", "'middle-2'", "top-K"]),
+    "span beyond the depth": (f"{GRID}.spans", ["top-3"], [f"{GRID}.spans", "'top-3'", "layers 1 to 2"]),
+    "layer 0": (f"{GRID}.spans", ["only-0"], [f"{GRID}.spans", "'only-0'", "layers 1 to 2"]),
+    "Gabor filters in small kernels": (
+        f"{GRID}.treatments",
+        ["gabor"],
+        [f"{GRID}.treatments", "'gabor'", "'all'"],
+    ),
+    "a checkpoint that isn't kept": (f"{GRID}.epochs", [0.75], [f"{GRID}.epochs", "'0.75'", "0, 0.5, 1"]),
+    "an annealed initialisation": (f"{GRID}.epochs", ["0+anneal"], [f"{GRID}.epochs", "'0+anneal'", "last"]),
+    "target without shots": (f"{GRID}.targets", ["digits"], [f"{GRID}.targets", "'digits'", "digits"]),
+    "zero shots": (f"{GRID}.targets", ["digits.0"], [f"{GRID}.targets", "'digits.0'", "digits.full"]),
+    "more shots than images": (
+        f"{GRID}.targets",
+        ["digits.500"],
+        [f"{GRID}.targets", "'digits.500'", "500 images", "up to 1"],
+    ),
+    "more validation shots than images": (
+        "tasks.digits.validation_shots",
+        99,
+        ["tasks.digits.validation_shots", "99", "up to 3"],
+    ),
+    "a class that isn't there": (
+        "tasks.digits.classes",
+        ["1", "x"],
+        ["tasks.digits.classes", "'x'", "0, 1, 2"],
+    ),
+    "a class twice": ("tasks.digits.classes", ["1", "1"], ["tasks.digits.classes", "twice"]),
+    "one class": ("tasks.digits.classes", ["1"], ["tasks.digits.classes", "2"]),
+    "no class": ("tasks.digits.classes", [], ["tasks.digits.classes", "2"]),
+    "misspelt key": ("seed_block", [[3]], ["seed_block", "did you mean 'seed_blocks'?"]),
+    "misspelt key inside": (
+        "recipes.short.min_step",
+        3,
+        ["recipes.short.min_step", "did you mean 'min_steps'?"],
+    ),
+    "unknown key": ("colour", "red", ["colour", "no such key", "architectures"]),
+    "image too small": (
+        "architectures.tiny",
+        {"widths": [4] * 5, "kernels": [3] * 5, "pool_after": [1, 2, 3, 4]},
+        [f"{GRID}.architectures", "'tiny'", "from 16 up"],
+    ),
+    "even kernel": ("architectures.tiny.kernels", [3, 4], ["architectures.tiny", "[3, 4]", "odd"]),
+    "too few kernels": ("architectures.tiny.kernels", [3], ["architectures.tiny", "2 widths but 1"]),
+    "pooling after no layer": ("architectures.tiny.pool_after", [3], ["architectures.tiny", "3", "1 to 2"]),
+    "unknown norm": ("architectures.tiny.norm", "group", ["architectures.tiny.norm", "'group'", "'batch'"]),
+    "a name with a capital": (
+        "architectures.Tiny",
+        {"widths": [4], "kernels": [3]},
+        ["architectures.Tiny", "a-z0-9"],
+    ),
+    "a source named none": (
+        "sources.none",
+        {"task": "letters", "pretraining": "brief"},
+        ["sources.none", "untrained"],
+    ),
+    "checkpoints out of order": (
+        "pretraining.brief.checkpoints",
+        [0, 1, 0.5],
+        ["pretraining.brief", "[0.0, 1.0, 0.5]", "increasing"],
+    ),
+    "checkpoints without the first": (
+        "pretraining.brief.checkpoints",
+        [1, 2],
+        ["pretraining.brief", "begin with 0"],
+    ),
+    "a negative rate": ("recipes.short.learning_rate_blocks", [[-0.1]], ["learning_rate_blocks.0.0", "-0.1"]),
+    "a rate twice": (
+        "recipes.short.learning_rate_blocks",
+        [[0.1], [0.1]],
+        ["recipes.short", "twice"],
+    ),
+    "a rate that isn't a number": (
+        "recipes.short.learning_rate_blocks",
+        [["fast"]],
+        ["learning_rate_blocks.0.0", "'fast'"],
+    ),
+    "a seed twice": ("seed_blocks", [[0, 1], [1]], ["twice"]),
+    "a negative seed": ("seed_blocks", [[-1]], ["seed_blocks.0.0", "-1"]),
+    "no seed": ("seed_blocks", [], ["seed_blocks"]),
+    "an empty block of seeds": ("seed_blocks", [[]], ["seed_blocks"]),
+    "an empty block of rates": ("recipes.short.learning_rate_blocks", [[]], ["learning_rate_blocks"]),
+    "a results folder with a space": ("results", "my results", ["results", "'my results'"]),
+    "an included file that isn't there": ("include", ["config/none.yaml"], ["config/none.yaml"]),
+    "an include that is no list": ("include", 3, ["include", "3", "list"]),
+    "a margin of two kinds": (
+        "claims.kept.margin",
+        {"value": 0.1, "share_of_gain": 0.2},
+        ["claims.kept.margin", "one of value and share_of_gain"],
+    ),
+}
+
+
+def complaint(raw: dict[str, Any]) -> str:
+    with pytest.raises(ConfigError) as found:
+        plan_of(raw)
+    return str(found.value)
+
+
+def test_the_tiny_study_itself_is_right():
+    assert len(plan_of(tiny()).arms) == 3
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_told_with_key_value_and_what_is_allowed(mistake: str):
+    key, value, expected = MISTAKES[mistake]
+    message = complaint(put(tiny(), key, value))
+    assert [text for text in expected if text not in message] == [], message
+    assert "\n" not in message
+
+
+def test_a_missing_key_is_named():
+    raw = tiny()
+    del raw["studies"]["tiny"]["recipe"]
+    assert complaint(raw) == "studies.tiny.recipe: is missing and has no default"
+
+
+@pytest.mark.parametrize(
+    ("classes", "relation"),
+    [(["A", "B", "C"], "overlapping"), (["C", "D"], "different"), (["A", "B"], "same-images")],
+)
+def test_overlapping_class_subsets_are_refused_where_a_claim_rests_on_them(classes: list[str], relation: str):
+    raw = put(tiny(), "tasks.letters.classes", ["A", "B"])
+    raw["tasks"]["target"] = {"dataset": "glyphs", "classes": classes}
+    raw = put(raw, "studies.tiny.settings", {"pair": {"source": "letters", "target": "target.2"}})
+    raw = put(raw, "claims.kept.settings", ["pair"])
+    for block in raw["studies"]["tiny"]["grid"]:
+        block["targets"] = ["target.2"]
+    if relation == "overlapping":
+        message = complaint(raw)
+        assert "studies.tiny.settings.pair" in message
+        assert "overlap" in message
+        assert "allowed: disjoint classes" in message
+    else:
+        assert plan_of(raw).grid.relation("letters", "target") == relation
+
+
+def two_studies(**changes: Any) -> dict[str, Any]:
+    raw = tiny()
+    other = json.loads(json.dumps(raw["studies"]["tiny"])) | changes
+    raw["studies"]["other"] = other | {"claims": [], "settings": {}}
+    return raw
+
+
+def test_two_studies_may_share_everything():
+    assert len(plan_of(two_studies()).arms) == 3
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"size": 12}, "size 12"),
+        ({"normalisation": {"mean": 0.5}}, "normalisation 0.5"),
+    ],
+)
+def test_two_studies_that_give_one_name_to_two_things_are_refused(changes: dict[str, Any], told: str):
+    message = complaint(two_studies(**changes))
+    assert "studies.other" in message
+    assert told in message
+    assert "another name" in message
+
+
+def test_two_files_that_give_one_name_to_two_things_are_refused(tmp_path: Path):
+    (tmp_path / "more.yaml").write_text(yaml.safe_dump({"tasks": {"digits": {"dataset": "glyphs"}}}))
+    with pytest.raises(ConfigError, match=r"tasks.digits: more.yaml gives this name to something else"):
+        config.load({**tiny(), "include": ["more.yaml"]}, tmp_path)
+
+
+def test_a_key_written_twice_is_refused(tmp_path: Path):
+    path = tmp_path / "twice.yaml"
+    path.write_text("recipes:\n  short: {min_steps: 1}\n  short: {min_steps: 2}\n")
+    with pytest.raises(ConfigError, match=r"twice\.yaml: the key 'short' stands twice"):
+        config.read_yaml(path)
+
+
+@pytest.mark.parametrize("text", ["a: [1", "- 1\n- 2\n", "", "!!python/object:os.system {}"])
+def test_what_is_no_yaml_of_keys_is_refused_and_never_run(tmp_path: Path, text: str):
+    path = tmp_path / "bad.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=r"bad\.yaml"):
+        config.read_yaml(path)
+
+
+def test_numbers_mean_the_same_however_they_are_written():
+    # YAML reads 1e-5 as a text, 0.00001 as a number
+    raws = [put(tiny(), "recipes.short.weight_decay", value) for value in ("1e-5", 0.00001)]
+    specs = [plan_of(raw).train_spec(plan_of(raw).arms[0], (0.1,), (0,)) for raw in raws]
+    assert specs[0] == specs[1]
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "laptop.yaml"])
+def test_the_configs_that_come_with_the_project_are_right(name: str):
+    assert plan_of(config.read_yaml(ROOT / "config" / name)).arms
+
+
+def test_the_schema_file_is_the_one_of_the_models():
+    written = json.loads((ROOT / "workflow/schemas/config.schema.json").read_text())
+    assert written == json.loads(json.dumps(config.schema())), "it has drifted; run: make schema"
+
+
+def test_every_key_of_the_schema_that_ends_in_a_number_is_described():
+    definitions = config.schema()["$defs"]
+    for model in ("Recipe", "Pretraining"):
+        for key, entry in definitions[model]["properties"].items():
+            assert "description" in entry or "default" in entry, f"{model}.{key}"
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    return fresh(tmp_path_factory.mktemp("config") / "project")
+
+
+@pytest.mark.parametrize(
+    "mistake", ["unknown treatment", "span beyond the depth", "more shots than images", "misspelt key"]
+)
+def test_snakemake_says_one_message_and_no_traceback(clone: Any, mistake: str):
+    key, value, expected = MISTAKES[mistake]
+    clone.write_config(put(tiny(), key, value))
+    done = subprocess.run(clone.command("-n"), cwd=clone.path, env=clone.environment(), capture_output=True, text=True)
+    text = done.stdout + done.stderr
+    assert done.returncode != 0
+    assert text.count("Mistake in config") == 1
+    assert [part for part in expected if part not in text] == []
+    assert "Traceback" not in text
+    assert not (clone.path / "results").exists()
+
+
+def test_a_key_written_twice_is_refused_by_snakemake(clone: Any):
+    clone.write_config(tiny())
+    clone.edit("tests/config/tiny.yaml", "results: results\n", "results: results\nresults: others\n")
+    text = clone.snakemake("-n", status=1)
+    assert "the key 'results' stands twice" in text
+    assert "Traceback" not in text
+
+
+def test_parsing_config_is_quick_and_imports_nothing_heavy():
+    program = (
+        "import sys; from whypretrain import setup\n"
+        "found = {'torch', 'torchvision', 'sklearn', 'pandas', 'pyarrow', 'matplotlib'} & set(sys.modules)\n"
+        "sys.exit(f'imports {found}' if found else 0)"
+    )
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "workflow")}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True)
+    assert done.returncode == 0, done.stderr.decode()

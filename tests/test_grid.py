@@ -1,0 +1,199 @@
+"""The grid: one name for one thing, runs shared between studies, and what sources and targets have in common."""
+
+import copy
+from typing import Any
+
+import pytest
+from conftest import plan_of, put, tiny
+from hypothesis import given
+from hypothesis import strategies as st
+
+from whypretrain.coordinates import Arm, Paths, canonical_span, span_layers, split_epoch, write_number
+from whypretrain.grid import Grid
+
+DEPTH = 5
+
+
+def deep(**task: Any) -> dict[str, Any]:
+    """The tiny study with a network of five layers, without claims."""
+    raw = put(tiny(), "architectures.tiny", {"widths": [2] * DEPTH, "kernels": [5] + [3] * (DEPTH - 1)})
+    raw["studies"]["tiny"] |= {"claims": [], "settings": {}}
+    return raw
+
+
+@pytest.fixture(scope="module")
+def grid() -> Grid:
+    return plan_of(deep()).grid
+
+
+def arm(grid: Grid, treatment: str, span: str, source: str = "letters", epoch: Any = "last+anneal") -> Arm:
+    return grid.arm(
+        "test",
+        architecture="tiny",
+        source=source,
+        epoch=epoch,
+        treatment=treatment,
+        span=span,
+        target="digits.2",
+        mode="finetune",
+        recipe="short",
+    )
+
+
+def named(found: Arm) -> str:
+    return f"{found.source} {found.epoch} {found.treatment}.{found.span}"
+
+
+@pytest.mark.parametrize(
+    ("treatment", "span", "source", "epoch", "expected"),
+    [
+        # training from scratch is one thing, whatever source was thrown away for it
+        ("intact", "all", "none", "last", "none 0 intact.all"),
+        ("reinit", "all", "letters", "last+anneal", "none 0 intact.all"),
+        ("reinit", "top-5", "letters", 0.5, "none 0 intact.all"),
+        ("reinit", "only-2", "none", 0, "none 0 intact.all"),
+        # a source is named with its checkpoint
+        ("intact", "all", "letters", "last", "letters 1 intact.all"),
+        ("intact", "all", "letters", "1.0", "letters 1 intact.all"),
+        ("intact", "all", "letters", 0.5, "letters 0.5 intact.all"),
+        ("intact", "all", "letters", "0.50+anneal", "letters 0.5+anneal intact.all"),
+        # what does nothing is intact
+        ("intact", "top-2", "letters", "last+anneal", "letters 1+anneal intact.all"),
+        ("shuffle-kernels", "top-0", "letters", "last+anneal", "letters 1+anneal intact.all"),
+        ("shuffle-kernels", "above-5", "letters", "last+anneal", "letters 1+anneal intact.all"),
+        ("rewind", "top-2", "letters", 0, "letters 0 intact.all"),
+        # a set of layers has one name
+        ("shuffle-kernels", "top-5", "letters", "last+anneal", "letters 1+anneal shuffle-kernels.all"),
+        ("shuffle-kernels", "bottom-5", "letters", "last+anneal", "letters 1+anneal shuffle-kernels.all"),
+        ("shuffle-kernels", "above-0", "letters", "last+anneal", "letters 1+anneal shuffle-kernels.all"),
+        ("shuffle-kernels", "only-5", "letters", "last+anneal", "letters 1+anneal shuffle-kernels.top-1"),
+        ("shuffle-kernels", "only-1", "letters", "last+anneal", "letters 1+anneal shuffle-kernels.bottom-1"),
+        ("shuffle-kernels", "above-2", "letters", "last+anneal", "letters 1+anneal shuffle-kernels.top-3"),
+        ("shuffle-kernels", "only-3", "letters", "last+anneal", "letters 1+anneal shuffle-kernels.only-3"),
+        # and what does something keeps its own
+        ("rewind", "top-2", "letters", 0.5, "letters 0.5 rewind.top-2"),
+        ("reinit", "top-2", "letters", "last", "letters 1 reinit.top-2"),
+        ("shuffle-kernels", "all", "none", 0, "none 0 shuffle-kernels.all"),
+        ("reinit+affine-reset", "all", "letters", "last", "letters 1 reinit+affine-reset.all"),
+        ("intact+affine-reset", "top-5", "letters", "last", "letters 1 intact+affine-reset.all"),
+    ],
+)
+def test_coordinates_that_cannot_matter_are_written_one_way(
+    grid: Grid, treatment: str, span: str, source: str, epoch: Any, expected: str
+):
+    assert named(arm(grid, treatment, span, source, epoch)) == expected
+
+
+@given(st.integers(1, 12), st.data())
+def test_a_span_and_its_canonical_name_are_the_same_layers(depth: int, data: st.DataObject):
+    kind = data.draw(st.sampled_from(["top", "bottom", "only", "above"]))
+    number = data.draw(st.integers(1, depth))
+    layers = span_layers(f"{kind}-{number}", depth)
+    if layers:
+        assert span_layers(canonical_span(layers, depth), depth) == layers
+        assert canonical_span(layers, depth) == canonical_span(tuple(layers), depth)
+
+
+@given(st.integers(1, 12))
+def test_two_sets_of_layers_never_share_a_name(depth: int):
+    names: dict[str, tuple[int, ...]] = {}
+    for kind in ("top", "bottom", "only"):
+        for number in range(1, depth + 1):
+            layers = span_layers(f"{kind}-{number}", depth)
+            assert names.setdefault(canonical_span(layers, depth), layers) == layers
+
+
+@given(st.floats(0, 1000, allow_nan=False), st.booleans())
+def test_an_epoch_is_read_back_as_it_was_written(epoch: float, annealed: bool):
+    text = write_number(epoch) + ("+anneal" if annealed else "")
+    assert split_epoch(text) == (epoch, annealed)
+
+
+def test_different_arms_have_different_paths(grid: Grid):
+    arms = [
+        arm(grid, treatment, span, epoch=epoch)
+        for treatment in ("shuffle-kernels", "shuffle-filters", "shuffle-kernels+affine-reset")
+        for span in ("all", "top-2", "only-2")
+        for epoch in (0, 0.5, "1", "1+anneal")
+    ]
+    paths = {Paths("results").file("scores", **each.columns(), learning_rate=0.1, seed=0) for each in arms}
+    assert len(paths) == len(arms) == 36
+
+
+def test_one_arm_of_two_studies_is_one_set_of_runs():
+    raw = tiny()
+    alone = plan_of(raw)
+    raw["studies"]["other"] = copy.deepcopy(raw["studies"]["tiny"]) | {"claims": [], "settings": {}}
+    # the same arms under other spellings
+    raw["studies"]["other"]["grid"][0] |= {"epochs": ["1.0+anneal"], "spans": ["top-2"]}
+    raw["studies"]["other"]["grid"][1] |= {"sources": ["letters"], "treatments": ["reinit"]}
+    both = plan_of(raw)
+    assert set(both.arms) == set(alone.arms)
+    assert both.run_files("scores") == alone.run_files("scores")
+    assert all(studies == ("tiny", "other") for studies in both.grid.arms.values())
+
+
+def test_a_grid_is_every_combination_once():
+    raw = put(deep(), "studies.tiny.grid.0.treatments", ["intact", "shuffle-kernels", "gaussian"])
+    raw = put(raw, "studies.tiny.grid.0.spans", ["top-1", "top-2", "all", "top-5"])
+    raw = put(raw, "studies.tiny.grid.0.targets", ["digits.2", "digits.3"])
+    # two treatments on three sets of layers, intact and scratch; scratch on one of the two targets
+    assert len(plan_of(raw).arms) == 2 * 3 * 2 + 2 + 1
+
+
+@pytest.mark.parametrize(
+    ("of_source", "of_target", "expected"),
+    [
+        ({"dataset": "glyphs"}, {"dataset": "digits"}, "different"),
+        (
+            {"dataset": "digits", "classes": ["0", "1"]},
+            {"dataset": "digits", "classes": ["2", "3"]},
+            "different",
+        ),
+        ({"dataset": "digits"}, {"dataset": "digits"}, "same-images"),
+        ({"dataset": "digits", "images": "a"}, {"dataset": "digits", "images": "a"}, "same-images"),
+        ({"dataset": "digits", "images": "a"}, {"dataset": "digits", "images": "b"}, "same-distribution"),
+        ({"dataset": "digits", "images": "b"}, {"dataset": "digits", "images": "a"}, "same-distribution"),
+        ({"dataset": "digits", "images": "a"}, {"dataset": "digits"}, "overlapping"),
+        ({"dataset": "digits", "classes": ["0", "1"]}, {"dataset": "digits"}, "overlapping"),
+        (
+            {"dataset": "digits", "classes": ["0", "1"], "images": "a"},
+            {"dataset": "digits", "classes": ["1", "2"], "images": "b"},
+            "overlapping",
+        ),
+    ],
+)
+def test_relations_of_source_and_target(of_source: dict[str, Any], of_target: dict[str, Any], expected: str):
+    raw = deep()
+    raw["tasks"] |= {"from": of_source, "to": of_target}
+    raw["sources"]["letters"]["task"] = "from"
+    for block in raw["studies"]["tiny"]["grid"]:
+        block["targets"] = ["to.2"]
+    grid = plan_of(raw).grid
+    assert grid.relation("letters", "to") == expected
+    assert grid.relation("none", "to") == "untrained"
+
+
+def test_the_top_few_of_a_claim_are_those_of_the_study_up_to_a_quarter():
+    # ceil(5 / 4) = 2: top-1 and top-2, of which the study has both
+    raw = put(deep(), "studies.tiny.grid.0.spans", ["top-1", "top-2", "top-3", "all"])
+    raw["studies"]["tiny"]["claims"] = ["kept"]
+    raw["studies"]["tiny"]["settings"] = {"different": {"source": "letters", "target": "digits.2"}}
+    raw["claims"]["kept"]["components"] = [
+        {"of": {"treatment": "shuffle-kernels", "span": "few"}, "minus": {"treatment": "intact"}}
+    ]
+    plan = plan_of(raw)
+    study, claim = plan.config.studies["tiny"], plan.config.claims["kept"]
+    of, minus = plan.grid.contrast_arms(study, claim, study.settings["different"], claim.components[0])
+    assert [each.span for each in of] == ["top-1", "top-2"]
+    assert [named(each) for each in minus] == ["letters 1+anneal intact.all"]
+
+
+def test_validation_is_as_poor_as_training():
+    raw = deep()
+    grid = plan_of(raw).grid
+    assert grid.target("digits.2", "test").validation_shots == 2
+    assert grid.target("digits.30", "test").validation_shots == 20
+    assert grid.target("digits.full", "test").shots is None
+    asked = plan_of(put(raw, "tasks.digits.validation_shots", 7)).grid
+    assert asked.target("digits.2", "test").validation_shots == 7

@@ -1,0 +1,203 @@
+"""Write the main page of the report: what each study asked, and what came out."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from whypretrain import drawing
+from whypretrain.command import Job, run_stage
+from whypretrain.storage import read_columns, write_whole
+from whypretrain.view import View
+
+INTRODUCTION = """\
+What was asked, and what came out. The figures are under *Results* in the menu, a category for each study. Numbers here
+are read from the tables, and every interval is over seeds.
+"""
+
+READING = """\
+Verdicts
+    A claim is a paper's statement, written as differences between arms, seed by seed, with a test and a margin that
+    were fixed before the runs. Effect and interval are of the difference that decided; the interval's confidence is
+    adjusted, like the p values, for the number of that paper's claims (Holm).
+**supported**
+    The interval lies where the claim says, beyond the margin that its test has.
+**contradicted**
+    The interval lies wholly where the claim says it doesn't.
+**inconclusive**
+    Anything else; the reason says what is missing. *Too few seeds* gives the number that would do. *Grid edge*: a
+    learning rate was selected at the end of its grid, so a better one may lie beyond. *No assay sensitivity*: intact
+    and scratch are too close, so there was nothing to lose.
+Interaction
+    A setting called "a minus b" compares the effect in two settings.
+"""
+
+TABLES = """\
+All numbers stand in the tables, in the folder ``tables`` beside this report: ``verdicts``, ``contrasts`` (paired
+differences), ``arms`` (means with intervals), ``runs`` (a row for each training), ``history``, ``kernels``, ``sources``,
+``starts``, ``design`` (which study a run belongs to) and ``provenance``. They are Parquet files; each column carries its
+description.
+"""
+
+
+def plain(text: object) -> str:
+    """Return a text as reStructuredText shows it literally, wherever it stands; Jinja finds nothing in it either."""
+    words = " ".join(str(text).split())
+    return "\\ " + re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", words)
+
+
+def comment(name: str, text: str) -> str:
+    """Return a comment that carries JSON, or a word; Jinja finds nothing to replace in it."""
+    return f".. {name}: {re.sub(r'{(?=[{%#])', lambda _: chr(92) + 'u007b', text)}\n"
+
+
+def heading(text: str, line: str) -> str:
+    """Return a section's heading."""
+    return f"{plain(text)}\n{line * (2 * len(plain(text)))}\n"
+
+
+def quantity(value: float, measure: str) -> str:
+    """Write a number of a claim: points of top-1, or a cosine."""
+    if pd.isna(value):
+        return "–"
+    return drawing.points(value) if measure == "top1_test" else f"{value:.3f}".replace("-", "−")
+
+
+def list_table(rows: list[list[str]], widths: list[int]) -> str:
+    """Return a table of cells that are reStructuredText; the first row is the head."""
+    lines = [".. list-table::", "   :header-rows: 1", f"   :widths: {' '.join(map(str, widths))}", ""]
+    for cells in rows:
+        lines += [f"   {'*' if number == 0 else ' '} - {cell}" for number, cell in enumerate(cells)]
+    return "\n".join([*lines, ""])
+
+
+def verdict_table(verdicts: pd.DataFrame, measures: dict[str, str]) -> str:
+    """Return the table of a study's verdicts, and what its claims say."""
+    if verdicts.empty:
+        return "This study decides no claim.\n"
+    rows = [["claim", "setting", "effect (interval)", "margin", "n", "verdict", "reason"]]
+    for row in verdicts.to_dict("records"):
+        measure = measures[row["claim"]]
+        effect, low, high, margin = (quantity(row[name], measure) for name in ("effect", "low", "high", "margin"))
+        unit = "points" if measure == "top1_test" else "of cosine"
+        between = "no interval" if "–" in (low, high) else f"{low} to {high}"
+        rows.append(
+            [
+                plain(row["claim"]),
+                plain(row["setting"]),
+                f"{effect} {unit} ({between})",
+                margin,
+                str(row["n"]),
+                f"**{row['verdict']}**",
+                plain(row["reason"]),
+            ]
+        )
+    claims = verdicts.drop_duplicates("claim").to_dict("records")
+    said = [
+        f"- **{plain(row['claim'])}** ({plain(row['paper'])}; test: {row['test']}): {plain(row['statement'])}"
+        for row in claims
+    ]
+    return "\n".join([list_table(rows, [7, 15, 20, 7, 4, 14, 33]), *said, ""])
+
+
+def share(row: dict[str, Any]) -> str:
+    """Write an arm's test accuracy in % with its interval; a dagger says that its rate is at the grid's edge."""
+    low, high = row["top1_test_low"], row["top1_test_high"]
+    interval = "no interval" if pd.isna(low) else f"{100 * low:.1f} to {100 * high:.1f}"
+    return f"{100 * row['top1_test']:.1f} ({interval}){' †' if row['grid_edge'] else ''}"
+
+
+def source_lines(sources: pd.DataFrame, arms: pd.DataFrame, view: View) -> list[str]:
+    """Return a line for each architecture and source of the study: where its pre-training ended."""
+    lines = []
+    used = arms.loc[arms["source"] != drawing.UNTRAINED, ["architecture", "source"]].astype(str).drop_duplicates()
+    for architecture in view.architectures:
+        for name in sorted(used.loc[used["architecture"] == architecture, "source"]):
+            rows = sources[(sources["architecture"] == architecture) & (sources["source"] == name)]
+            ends = rows[rows["annealed"]] if rows["annealed"].any() else rows
+            ends = ends.loc[ends["epoch"] == ends["epoch"].max(), "top1_test"]
+            if len(ends):
+                lines.append(
+                    f"- {plain(architecture)} ends its pre-training on {plain(name)} with {100 * ends.mean():.1f} % "
+                    f"test top-1 (seeds from {100 * ends.min():.1f} to {100 * ends.max():.1f} %, n = {len(ends)})."
+                )
+    return lines
+
+
+def arm_table(arms: pd.DataFrame, view: View) -> str:
+    """Return a table with a row for each architecture and setting: intact, all kernels shuffled, scratch."""
+    panels = {
+        (architecture, setting): {
+            arm.name: arm.rows.to_dict("records")[0]
+            for arm in drawing.main_arms(drawing.in_panel(arms, view, architecture, setting), view)
+        }
+        for architecture in view.architectures
+        for setting in drawing.settings_of(arms, view)
+    }
+    names = list(dict.fromkeys(name for found in panels.values() for name in found))
+    if not names:
+        return f"{drawing.ABSENT.capitalize()}: intact, all kernels shuffled, scratch.\n"
+    rows = [["architecture", "setting", *map(plain, names), "n"]]
+    for (architecture, setting), found in panels.items():
+        if found:
+            cells = [share(found[name]) if name in found else "–" for name in names]
+            n = drawing.how_many(row["n"] for row in found.values()).removeprefix("n = ")
+            rows.append([plain(architecture), plain(f"{setting.name} ({setting.label})"), *cells, n])
+    return list_table(rows, [12, 26, *[18] * len(names), 4])
+
+
+def study_section(study: dict[str, Any], verdicts: pd.DataFrame, arms: pd.DataFrame, sources: pd.DataFrame) -> str:
+    """Return the section of one study: question, verdicts, key numbers."""
+    view = View(**study["view"])
+    arms = drawing.of_study(arms, view)
+    edges, total = int(arms["grid_edge"].sum()), len(arms)
+    bad = int(arms["diverged"].sum()), int(arms["collapsed"].sum())
+    numbers = source_lines(sources, arms, view)
+    numbers.append(
+        f"- Of {total} arms {edges} have the selected learning rate at the edge of its grid; at the selected "
+        f"rates {bad[0]} runs diverged and {bad[1]} collapsed."
+    )
+    return "\n".join(
+        [
+            heading(view.title or view.study, "-"),
+            plain(study["question"]) + "\n",
+            verdict_table(drawing.of_study(verdicts, view), study["claims"]),
+            heading("Key numbers", "~"),
+            "Test top-1 (%) on the target, means with 95 % t-intervals over seeds, each arm at the learning rate that "
+            "validation selected (†: that rate is at the edge of its grid):\n",
+            arm_table(arms, view),
+            *numbers,
+            "",
+        ]
+    )
+
+
+def page(spec: dict[str, Any], verdicts: pd.DataFrame, arms: pd.DataFrame, sources: pd.DataFrame) -> str:
+    """Return the whole page."""
+    return "\n".join(
+        [
+            heading("Why does pre-training work?", "="),
+            INTRODUCTION,
+            *(study_section(study, verdicts, arms, sources) for study in spec["studies"]),
+            heading("How to read this", "-"),
+            READING,
+            heading("Where the numbers are", "-"),
+            TABLES,
+        ]
+    )
+
+
+def main(job: Job) -> None:
+    """Read `verdicts`, `arms` and `sources`; write the page, its spec and code in comments on top."""
+    tables = (read_columns(job.file(name))[0].to_pandas() for name in ("verdicts", "arms", "sources"))
+    text = comment("spec", job.spec_text) + comment("code", job.code) + "\n" + page(job.spec, *tables)
+
+    def write(part: Path) -> None:
+        part.write_text(text, encoding="utf-8")
+
+    write_whole(job.file("summary"), write)
+
+
+if __name__ == "__main__":
+    run_stage(main, ["verdicts", "arms", "sources", "summary"])
