@@ -1,5 +1,6 @@
 """What tests share: the tiny study, plans of changed configs, and real runs of the pipeline in copies of it."""
 
+import atexit
 import copy
 import os
 import re
@@ -7,9 +8,11 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -125,16 +128,30 @@ class Project:
         (self.path / file).write_text(text.replace(before, after, 1))
 
 
+@cache
+def snapshot() -> Path:
+    """Copy the project once, so that what is edited while tests run doesn't divide them."""
+    folder = Path(tempfile.mkdtemp(prefix="whypretrain-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    copy_project(ROOT, folder)
+    return folder
+
+
 def fresh(folder: Path) -> Project:
     """Return a new copy of the project, as a clone has it: no results, new time stamps."""
     folder.mkdir(parents=True)
+    copy_project(snapshot(), folder)
+    return Project(folder)
+
+
+def copy_project(root: Path, folder: Path) -> None:
+    """Copy all that the pipeline needs, without results and with new time stamps."""
     for name in PROJECT:
-        source, target = ROOT / name, folder / name
+        source, target = root / name, folder / name
         if source.is_dir():
             shutil.copytree(source, target, copy_function=shutil.copy, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(source, target)
-    return Project(folder)
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""Mistakes in config: each is found before anything runs, and told in one message with key, value and what is allowed."""
+"""Mistakes in config: found before anything runs, told in one message with key, value and what is allowed."""
 
 import json
 import os

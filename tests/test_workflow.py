@@ -14,7 +14,10 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from conftest import Project, fresh, put, tiny
+from conftest import Project, fresh, plan_of, put, tiny
+
+from whypretrain.command import Job
+from whypretrain.stages import collect_table
 
 SEEDS = 2
 ARMS = 3  # intact, shuffled, scratch
@@ -34,6 +37,10 @@ def tables(project: Project) -> dict[str, bytes]:
     assert len(found) == 10
     del found["provenance.parquet"]
     return found
+
+
+def figures(project: Project) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in (project.path / "results/figures").rglob("*.*")}
 
 
 def rows(project: Project, table: str) -> list[dict[str, object]]:
@@ -88,6 +95,13 @@ def interrupted(tmp_path_factory: pytest.TempPathFactory) -> Project:
 def test_neither_cores_nor_a_kill_nor_dropped_weights_change_a_table(finished: Project, interrupted: Project):
     expected, found = tables(finished), tables(interrupted)
     assert {name for name in expected if found[name] != expected[name]} == set()
+    assert figures(interrupted) == figures(finished)
+    assert sorted(figures(finished)) == [
+        "accuracy-by-span.png",
+        "accuracy-by-span.svg",
+        "first-layer-kernels.png",
+        "first-layer-kernels.svg",
+    ]
 
 
 def test_without_keep_weights_the_finals_are_gone_and_nothing_is_to_be_done(finished: Project, interrupted: Project):
@@ -179,6 +193,12 @@ def test_changed_training_code_runs_all_that_trains_and_draws_nothing_anew(again
         "train_run_short_r0_s0",
     }
     assert not {"prepare_dataset", "initialise_network"} & found.keys()
+
+
+def test_changed_plotting_draws_its_own_figure_again_and_nothing_else(again: Project):
+    file = again.path / "workflow/whypretrain/figures/accuracy_by_span.py"
+    file.write_text(file.read_text() + "\n\nCHANGED = True\n")
+    assert again.planned() == {"plot_accuracy_by_span": 1, "all": 1}
 
 
 def test_the_words_of_a_study_and_its_claims_train_nothing(again: Project):
@@ -291,6 +311,15 @@ def training_jobs(folder: Path) -> list[int]:
         except OSError:  # it has ended
             continue
     return found
+
+
+def test_a_study_of_scratch_alone_has_a_table_of_no_sources(tmp_path: Path):
+    raw = tiny()
+    raw["studies"]["tiny"] |= {"claims": [], "settings": {}, "figures": []}
+    raw["studies"]["tiny"]["grid"] = raw["studies"]["tiny"]["grid"][1:]
+    table = tmp_path / "sources.parquet"
+    collect_table.main(Job(plan_of(raw).collect_spec(), "code", {"table": [str(table)]}))
+    assert pq.read_table(table).num_rows == 0
 
 
 @pytest.mark.parametrize("stage", LIGHT)

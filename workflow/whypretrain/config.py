@@ -81,7 +81,7 @@ class Source(Strict):
 class Recipe(Strict):
     """Hyper-parameters of target training."""
 
-    learning_rate_blocks: tuple[tuple[Positive, ...], ...] = Field(
+    learning_rate_blocks: tuple[Annotated[tuple[Positive, ...], Field(min_length=1)], ...] = Field(
         min_length=1, description="The grid; a block is what one job trains. Append blocks, never edit one."
     )
     epochs: int = Field(0, ge=0, description="Passes over the training images; min_steps is the least in any case.")
@@ -202,7 +202,7 @@ class Config(Strict):
 
     include: tuple[str, ...] = Field((), description="Files with more of these keys, relative to the project's root.")
     results: str = Field("results", pattern=r"^[A-Za-z0-9_][A-Za-z0-9_./-]*$", description="Folder of all results.")
-    seed_blocks: tuple[tuple[Annotated[int, Field(ge=0)], ...], ...] = Field(
+    seed_blocks: tuple[Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)], ...] = Field(
         min_length=1, description="Seeds; a block is what one job trains. Append blocks, never edit one."
     )
     threads: int = Field(1, ge=1, description="Threads of a job that uses torch.")

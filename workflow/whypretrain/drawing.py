@@ -260,7 +260,8 @@ def cost_sentence(subject: str, effects: Sequence[tuple[str, Interval]]) -> str:
 
 def new_figure(height: float, title: str) -> Figure:
     """Return an empty figure of the full width with its title, which is wrapped to fit."""
-    lines = textwrap.wrap(title, 98)
+    # no-break spaces, so that a number stays with what it is of
+    lines = textwrap.wrap(title.replace(" = ", "\u00a0=\u00a0").replace(" %", "\u00a0%"), 95)
     figure = Figure(figsize=(WIDTH, height + 0.15 * len(lines)), layout="constrained")
     figure.suptitle("\n".join(lines), x=0.01, ha="left", fontweight="bold")
     return figure
@@ -276,6 +277,20 @@ def name_panel(axes: Axes, architecture: str, setting: Setting | None, columns: 
 def errors(found: pd.DataFrame, scale: float = 1.0) -> np.ndarray:
     """Return the lengths of the lower and upper halves of intervals, as `errorbar` takes them."""
     return scale * np.stack([found["mean"] - found["low"], found["high"] - found["mean"]])
+
+
+def settle(figure: Figure) -> None:
+    """Lay the figure out for good, every panel at a rounded place.
+
+    The layout's solver ends a few last digits apart from one process to the next, and the ids in an SVG are made of
+    all digits.
+    """
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    for part in figure.subfigs:
+        part.bbox_relative.set_points(np.round(part.bbox_relative.get_points(), 5))
+    for axes in figure.get_axes():
+        axes.set_position(np.round(axes.get_position(original=True).bounds, 5))
 
 
 def say(axes: Axes, text: str = ABSENT) -> None:

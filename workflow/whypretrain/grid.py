@@ -93,6 +93,8 @@ class Grid:
     def target(self, target: str, key: str) -> Target:
         """Return a target from `task.shots`, checked against the images there are."""
         task, _, text = target.rpartition(".")
+        if not task:
+            raise ConfigError(f"{key}: '{target}' has no shots; allowed: {target}.N with N from 1 up, or {target}.full")
         _known(key, task, self.config.tasks)
         if not (text == "full" or (text.isdigit() and int(text) > 0)):
             raise ConfigError(f"{key}: '{target}' has no shots; allowed: {task}.N with N from 1 up, or {task}.full")
@@ -150,6 +152,9 @@ class Grid:
         depth = self.depth(arm.architecture)
         layers = span_layers(arm.span, depth)
         name, suffixes = treating.parse(arm.treatment)
+        if self.config.architectures[arm.architecture].norm == "none":  # no affine parameters to reset
+            suffixes = ()
+            arm = replace(arm, treatment=name)
         at_zero = split_epoch(arm.epoch)[0] == 0
         if name == "rewind" and at_zero and not suffixes:
             name = "intact"

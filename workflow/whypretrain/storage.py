@@ -19,7 +19,7 @@ class DamagedFile(Exception):
     def __init__(self, path: str | Path, reason: object) -> None:
         super().__init__(
             f"{path} is damaged ({reason}). Rebuild it: snakemake --cores 1 --force {path} "
-            "(then snakemake --cores all goes on)"
+            "(with the --configfile that you use, if any); then snakemake --cores all goes on."
         )
 
 
@@ -70,8 +70,13 @@ def write_tensors(path: str | Path, tensors: Mapping[str, np.ndarray], spec: str
     from safetensors.numpy import save_file
 
     plain = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
-    metadata = {"spec": spec, "code": code, "sha256": checksum(plain)}
-    write_whole(path, lambda temporary: save_file(plain, temporary, metadata))
+    # one entry: safetensors writes several in an order that differs from call to call
+    origin = canonical({"spec": spec, "code": code, "sha256": checksum(plain)})
+    write_whole(path, lambda temporary: save_file(plain, temporary, {"origin": origin}))
+
+
+def _origin(metadata: Mapping[str, str] | None) -> dict[str, str]:
+    return json.loads((metadata or {}).get("origin", "{}"))
 
 
 def read_tensors(path: str | Path) -> Weights:
@@ -84,24 +89,12 @@ def read_tensors(path: str | Path) -> Weights:
     try:
         with safe_open(path, framework="numpy") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            expected = (file.metadata() or {}).get("sha256")
+            expected = _origin(file.metadata()).get("sha256")
     except (SafetensorError, OSError, ValueError) as error:
         raise DamagedFile(path, error) from error
     if expected != checksum(tensors):
         raise DamagedFile(path, "its values don't match its checksum")
     return tensors
-
-
-def read_tensors_origin(path: str | Path) -> tuple[str, str]:
-    """Return the spec and the code that a safetensors file says it was made by."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-    except (SafetensorError, OSError) as error:
-        raise DamagedFile(path, error) from error
-    return metadata.get("spec", ""), metadata.get("code", "")
 
 
 def write_columns(

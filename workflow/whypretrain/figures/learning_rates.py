@@ -1,5 +1,8 @@
 """Validation accuracy at every learning rate of every arm, with the rate that was selected."""
 
+import itertools
+from dataclasses import dataclass
+
 import matplotlib
 import pandas as pd
 from matplotlib.axes import Axes
@@ -13,6 +16,17 @@ from whypretrain.view import View
 TABLES = ("design", "runs", "arms")
 
 EDGE = "#B0005A"
+COLUMNS = 2  # tables side by side
+
+
+@dataclass(frozen=True, eq=False)
+class Panel:
+    """What one table shows: its runs, and the arms with their selected rates."""
+
+    architecture: str
+    setting: drawing.Setting
+    rows: pd.DataFrame
+    chosen: pd.DataFrame
 
 
 def row_name(view: View, treatment: str, span: str, source: str, recipe: str) -> str:
@@ -33,32 +47,41 @@ def rung(name: str) -> tuple[int, str, int, str]:
 
 
 def draw(tables: dict[str, pd.DataFrame], view: View, weights: drawing.Loaded) -> Figure:
-    """Draw a table of coloured cells for each architecture (rows) and setting (columns)."""
+    """Draw a table of coloured cells for each architecture and setting."""
     design = drawing.of_study(tables["design"], view)
     runs = drawing.of_runs(design, tables["runs"])
     arms = drawing.of_study(tables["arms"], view)
     settings = drawing.settings_of(runs, view)
-    panels, chosen = {}, {}
+    columns = min(max(len(settings), 1), COLUMNS)
+    lines: list[list[Panel | None]] = []
     for architecture in view.architectures:
-        for setting in settings:
-            panels[architecture, setting] = _named(drawing.in_panel(runs, view, architecture, setting), view)
-            chosen[architecture, setting] = _named(drawing.in_panel(arms, view, architecture, setting), view)
-    lengths = [
-        2.6 + max([panels[name, setting]["name"].nunique() for setting in settings], default=1)
-        for name in view.architectures
-    ]
-    figure = drawing.new_figure(0.16 * sum(lengths) + 0.5, title(list(chosen.values())))
-    grid = figure.subplots(len(lengths), max(len(settings), 1), squeeze=False, gridspec_kw={"height_ratios": lengths})
+        panels: list[Panel | None] = [
+            Panel(
+                architecture,
+                setting,
+                _named(drawing.in_panel(runs, view, architecture, setting), view),
+                _named(drawing.in_panel(arms, view, architecture, setting), view),
+            )
+            for setting in settings
+        ]
+        panels += [None] * (-len(panels) % columns if panels else columns)
+        lines += [panels[start : start + columns] for start in range(0, len(panels), columns)]
+    heights = [2.6 + max([panel.rows["name"].nunique() for panel in line if panel], default=1) for line in lines]
+    shown = [panel for line in lines for panel in line if panel]
+    figure = drawing.new_figure(0.16 * sum(heights) + 0.5, title([panel.chosen for panel in shown]))
+    grid = figure.subplots(len(lines), columns, squeeze=False, gridspec_kw={"height_ratios": heights})
     counts: set[int] = set()
-    for i, architecture in enumerate(view.architectures):
-        for j, axes in enumerate(grid[i]):
-            rows = panels[architecture, settings[j]] if settings else pd.DataFrame()
-            if settings:
-                drawing.name_panel(axes, architecture, settings[j], len(settings) + 1)
-            if rows.empty:
+    for axes, panel in zip(grid.flat, itertools.chain(*lines), strict=True):
+        if panel is None:
+            axes.set_axis_off()
+            if not shown:
                 drawing.say(axes)
-                continue
-            _draw_table(axes, rows, chosen[architecture, settings[j]], counts)
+            continue
+        drawing.name_panel(axes, panel.architecture, panel.setting, columns + 1)
+        if panel.rows.empty:
+            drawing.say(axes)
+            continue
+        _draw_table(axes, panel.rows, panel.chosen, counts)
     for axes in grid[-1]:
         axes.set_xlabel("learning rate")
     figure.supxlabel(

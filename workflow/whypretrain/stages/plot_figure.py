@@ -3,7 +3,7 @@
 from functools import partial
 from pathlib import Path
 
-from whypretrain import registry
+from whypretrain import drawing, registry
 from whypretrain.command import Job, run_stage
 from whypretrain.storage import canonical, read_columns, read_tensors, write_whole
 from whypretrain.view import View
@@ -17,6 +17,7 @@ def main(job: Job) -> None:
     }
     weights = list(zip(job.spec["weights"], map(read_tensors, job.files("weights")), strict=True))
     figure = module.draw(tables, View(**job.spec["view"]), weights)
+    drawing.settle(figure)
     origin = canonical({"spec": job.spec, "code": job.code})
 
     def save(part: Path, suffix: str, metadata: dict[str, str | None]) -> None:

@@ -1,6 +1,7 @@
 """Write the main page of the report: what each study asked, and what came out."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,13 @@ Verdicts
     A claim is a paper's statement, written as differences between arms, seed by seed, with a test and a margin that
     were fixed before the runs. Effect and interval are of the difference that decided; the interval's confidence is
     adjusted, like the p values, for the number of that paper's claims (Holm).
-**supported**
-    The interval lies where the claim says, beyond the margin that its test has.
-**contradicted**
-    The interval lies wholly where the claim says it doesn't.
-**inconclusive**
+supported
+    Superiority: the interval lies above zero and the effect is at least the margin. Non-inferiority: the interval lies
+    above minus the margin. Equivalence: the interval lies within plus or minus the margin.
+contradicted
+    Superiority: the interval lies below the margin. Non-inferiority: below minus the margin. Equivalence: wholly
+    outside plus or minus the margin.
+inconclusive
     Anything else; the reason says what is missing. *Too few seeds* gives the number that would do. *Grid edge*: a
     learning rate was selected at the end of its grid, so a better one may lie beyond. *No assay sensitivity*: intact
     and scratch are too close, so there was nothing to lose.
@@ -35,9 +38,9 @@ Interaction
 
 TABLES = """\
 All numbers stand in the tables, in the folder ``tables`` beside this report: ``verdicts``, ``contrasts`` (paired
-differences), ``arms`` (means with intervals), ``runs`` (a row for each training), ``history``, ``kernels``, ``sources``,
-``starts``, ``design`` (which study a run belongs to) and ``provenance``. They are Parquet files; each column carries its
-description.
+differences), ``arms`` (means with intervals), ``runs`` (a row for each training), ``history``, ``kernels``,
+``sources``, ``starts``, ``design`` (which study a run belongs to) and ``provenance``. They are Parquet files; each
+column carries its description.
 """
 
 
@@ -95,13 +98,13 @@ def verdict_table(verdicts: pd.DataFrame, measures: dict[str, str]) -> str:
         )
     claims = verdicts.drop_duplicates("claim").to_dict("records")
     said = [
-        f"- **{plain(row['claim'])}** ({plain(row['paper'])}; test: {row['test']}): {plain(row['statement'])}"
+        f"- {plain(row['claim'])} ({plain(row['paper'])}; test: {row['test']}): {plain(row['statement'])}"
         for row in claims
     ]
     return "\n".join([list_table(rows, [7, 15, 20, 7, 4, 14, 33]), *said, ""])
 
 
-def share(row: dict[str, Any]) -> str:
+def share(row: Mapping[Any, Any]) -> str:
     """Write an arm's test accuracy in % with its interval; a dagger says that its rate is at the grid's edge."""
     low, high = row["top1_test_low"], row["top1_test_high"]
     interval = "no interval" if pd.isna(low) else f"{100 * low:.1f} to {100 * high:.1f}"

@@ -21,5 +21,7 @@ def treat(weights: Weights, layers: tuple[int, ...], stream: Stream, reference: 
         reader = f"layer{layer + 1}.weight"
         if reader not in weights:
             reader = "head.weight"
-        weights = permute_filters(weights, layer, order) | {reader: np.take(weights[reader], order, axis=1)}
+        weights = permute_filters(weights, layer, order)
+        if reader in weights:  # the source `none` has no head
+            weights[reader] = np.take(weights[reader], order, axis=1)
     return dict(weights)

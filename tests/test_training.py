@@ -1,0 +1,391 @@
+"""Training: no image is lost, schedules go where they should, the same seed gives the same bits whatever else runs."""
+
+import itertools
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import plan_of, put, tiny
+from hypothesis import given
+from hypothesis import strategies as st
+
+from whypretrain import pretraining, training
+from whypretrain.architectures.convnet import Parameters, layers
+from whypretrain.command import Job
+from whypretrain.initialisation import initialise_head, initialise_layers
+from whypretrain.models import Network, load_weights, weights_of
+from whypretrain.modes import finetune
+from whypretrain.randomness import stream
+from whypretrain.runs import Outcome, Request, TargetData
+from whypretrain.stages import train_run
+from whypretrain.storage import read_columns, read_tensors, write_tensors
+
+torch.set_num_threads(1)
+
+CPU = torch.device("cpu")
+CLASSES = 3
+
+
+def described(norm: str = "batch") -> Any:
+    return layers(Parameters(widths=(4, 5), kernels=(3, 3), pool_after=(1,), norm=norm))  # type: ignore[arg-type]
+
+
+def easy_data(n: int = 30, seed: int = 0) -> TargetData:
+    """Images whose class is where they are bright."""
+    generator = np.random.default_rng(seed)
+    images, labels = {}, {}
+    for part in ("train", "validation", "test"):
+        truth = np.arange(n) % CLASSES
+        pixels = generator.normal(0, 0.3, (n, 1, 9, 9))
+        for image, label in zip(pixels, truth, strict=True):
+            image[0, :, 3 * label : 3 * label + 3] += 1.5 * (1 + label)
+        images[part] = torch.from_numpy(pixels.astype(np.float32))
+        labels[part] = torch.from_numpy(truth)
+    return TargetData(images, labels, CLASSES)
+
+
+def request(norm: str = "batch", rate: float = 0.05, seed: int = 0, **recipe: Any) -> Request:
+    start = initialise_layers(described(norm), stream("scratch-init", seed, "tiny"))
+    values = {
+        "epochs": 0,
+        "min_steps": 40,
+        "batch_size": 16,
+        "weight_decay": 5e-4,
+        "warmup_share": 0.1,
+        "epoch_steps": 10,
+    }
+    return Request(start, described(norm), easy_data(), "easy", values | recipe, rate, seed, CPU)
+
+
+def same(a: Outcome, b: Outcome) -> bool:
+    weights = all((a.final[name] == b.final[name]).all() for name in a.final)
+    return (
+        weights
+        and repr(a.scores) == repr(b.scores)
+        and repr(a.history) == repr(b.history)
+        and repr(a.kernels) == repr(b.kernels)
+    )
+
+
+# --- batches and schedules -----------------------------------------------------------------
+
+
+@given(st.integers(2, 300), st.integers(2, 80), st.integers(0, 5))
+def test_every_pass_is_a_permutation_of_all_images_but_for_a_last_batch_of_one(images: int, size: int, seed: int):
+    a_pass = training.steps_per_pass(images, size)
+    drawn = training.batches(images, size, np.random.default_rng(seed))
+    for _ in range(2):
+        found = np.concatenate([next(drawn) for _ in range(a_pass)])
+        assert len(set(found.tolist())) == len(found)
+        lost = images - len(found)
+        assert lost == (1 if images > size and images % size == 1 else 0)
+
+
+@given(st.integers(2, 300), st.integers(2, 80))
+def test_no_batch_is_larger_than_asked_or_smaller_than_two(images: int, size: int):
+    drawn = training.batches(images, size, np.random.default_rng(0))
+    sizes = [len(batch) for batch in itertools.islice(drawn, 3 * training.steps_per_pass(images, size))]
+    assert max(sizes) == min(size, images)
+    assert min(sizes) >= 2
+
+
+def test_passes_have_different_orders():
+    drawn = training.batches(64, 64, np.random.default_rng(0))
+    assert (next(drawn) != next(drawn)).any()
+
+
+def test_the_targets_schedule_rises_and_falls_to_zero():
+    rate = training.warmup_then_cosine(0.4, 10, 110)
+    assert rate(1) == pytest.approx(0.04)
+    assert rate(10) == pytest.approx(0.4)
+    assert rate(60) == pytest.approx(0.2)  # halfway down the cosine
+    assert rate(110) == pytest.approx(0, abs=1e-12)
+    assert all(rate(n) > rate(n + 1) for n in range(10, 110))
+
+
+def test_the_targets_schedule_without_warmup_starts_at_its_peak():
+    rate = training.warmup_then_cosine(0.4, 0, 100)
+    assert rate(1) == pytest.approx(0.4, rel=1e-3)
+
+
+def test_the_sources_schedule_stays_up():
+    rate = training.constant_after_warmup(0.1, 4)
+    assert [rate(n) for n in (1, 2, 4, 5, 1000)] == pytest.approx([0.025, 0.05, 0.1, 0.1, 0.1])
+    assert training.constant_after_warmup(0.1, 0)(1) == 0.1
+
+
+def test_the_branch_falls_in_a_line():
+    rate = training.linear_to_zero(0.1, 10)
+    assert [rate(n) for n in (1, 6, 10, 11)] == pytest.approx([0.1, 0.05, 0.01, 0])
+
+
+@pytest.mark.parametrize(
+    ("images", "recipe", "expected"),
+    [
+        (50, {"epochs": 0, "min_steps": 200, "batch_size": 64, "epoch_steps": 10}, (200, 10)),
+        (1000, {"epochs": 20, "min_steps": 200, "batch_size": 64, "epoch_steps": 10}, (320, 16)),
+        (100, {"epochs": 0, "min_steps": 7, "batch_size": 50, "epoch_steps": 3}, (7, 4)),
+    ],
+)
+def test_the_length_of_a_run(images: int, recipe: dict[str, Any], expected: tuple[int, int]):
+    assert finetune.run_steps(recipe, images) == expected
+
+
+# --- one update ----------------------------------------------------------------------------
+
+
+def train(network: Network, data: TargetData, steps: int, rate: float = 0.1, decay: float = 0.0) -> list[Any]:
+    return list(
+        training.train(
+            network,
+            data.images["train"],
+            data.labels["train"],
+            rate=lambda step: rate,
+            steps=steps,
+            batch_size=16,
+            weight_decay=decay,
+            order=np.random.default_rng(0),
+        )
+    )
+
+
+def fresh(norm: str = "batch", seed: int = 0) -> Network:
+    own = described(norm)
+    network = Network(own, CLASSES)
+    generator = np.random.default_rng(seed)
+    load_weights(network, initialise_layers(own, generator) | initialise_head(own[-1].outputs, CLASSES, generator))
+    return network
+
+
+@pytest.mark.parametrize("norm", ["batch", "none"])
+def test_weight_decay_is_of_weights_and_not_of_biases_and_norms(norm: str):
+    # in one step, momentum still empty, decay changes a weight by (1 + momentum) * rate * decay * weight
+    rate, decay = 0.1, 0.5
+    start = weights_of(fresh(norm))
+    networks = [fresh(norm), fresh(norm)]
+    train(networks[0], easy_data(), 1, rate, 0.0)
+    train(networks[1], easy_data(), 1, rate, decay)
+    without, decayed = map(weights_of, networks)
+    for name, array in start.items():
+        if "running" in name:
+            continue
+        expected = (1 + training.MOMENTUM) * rate * decay * array if array.ndim > 1 else np.zeros_like(array)
+        np.testing.assert_allclose(without[name] - decayed[name], expected, atol=1e-6)
+        assert array.ndim == 1 or np.abs(expected).max() > 0
+
+
+def test_networks_without_norm_have_their_gradients_clipped():
+    for norm, clipped in (("batch", False), ("none", True)):
+        network, data = fresh(norm), easy_data()
+        data.images["train"].mul_(1e4)
+        before = weights_of(network)
+        train(network, data, 1, rate=1.0)
+        after = weights_of(network)
+        moved = math.sqrt(sum(((after[n] - before[n]) ** 2).sum() for n in after if "running" not in n))
+        # one Nesterov step of a gradient of norm 1
+        assert (abs(moved - (1 + training.MOMENTUM)) < 1e-3) == clipped, (norm, moved)
+
+
+def test_training_learns_and_evaluating_changes_nothing():
+    network, data = fresh(), easy_data()
+    before = training.evaluate(network, data.images["test"], data.labels["test"])
+    train(network, data, 60)
+    weights = weights_of(network)
+    after = training.evaluate(network, data.images["test"], data.labels["test"])
+    assert after.top1 > max(0.9, before.top1)
+    assert network.training
+    for name, array in weights_of(network).items():
+        np.testing.assert_array_equal(array, weights[name])
+
+
+def test_scores_do_not_depend_on_the_batches_they_are_taken_in():
+    network, data = fresh(), easy_data()
+    whole, parts = (training.evaluate(network, data.images["test"], data.labels["test"], n) for n in (256, 7))
+    assert whole.loss == pytest.approx(parts.loss, rel=1e-5)
+    np.testing.assert_array_equal(whole.predictions, parts.predictions)
+
+
+# --- runs ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("norm", ["batch", "none"])
+def test_the_same_seed_gives_the_same_bits_and_another_gives_others(norm: str):
+    first, again, other = (finetune.run(request(norm, seed=seed)) for seed in (0, 0, 1))
+    assert same(first, again)
+    assert not same(first, other)
+
+
+def test_a_run_learns_what_is_easy_and_reads_out_every_epoch():
+    outcome = finetune.run(request())
+    assert outcome.scores["top1_test"] > 0.9
+    assert not outcome.scores["diverged"]
+    assert not outcome.scores["collapsed"]
+    assert outcome.scores["steps"] == 40
+    # two steps a pass of 30 images, five passes an epoch
+    assert outcome.history["step"] == [0, 10, 20, 30, 40]
+    assert outcome.kernels["target_epoch"] == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
+    assert outcome.kernels["cosine_mean"][:2] == pytest.approx([1, 1])
+    assert outcome.kernels["cosine_mean"][-1] < 1
+
+
+def test_a_run_begins_with_the_kernels_of_its_start_and_a_head_of_its_own():
+    asked = request(min_steps=1, warmup_share=0, epoch_steps=1, rate=1e-12)
+    outcome = finetune.run(asked)
+    for name in ("layer1.weight", "layer2.weight"):
+        np.testing.assert_allclose(outcome.final[name], asked.start[name], atol=1e-7)
+    with_head = Request(**{**vars(asked), "start": {**asked.start, **initialise_head(5, 9, stream("null", 0))}})
+    assert same(finetune.run(with_head), outcome), "the source's head plays no part"
+
+
+def test_all_arms_of_a_seed_have_the_same_head():
+    # so that differences are paired
+    asked = request(min_steps=1)
+    other = Request(**{**vars(asked), "start": {k: v.copy() for k, v in request(seed=1).start.items()}})
+    tiny_rate = [finetune.run(Request(**{**vars(each), "learning_rate": 1e-12})) for each in (asked, other)]
+    np.testing.assert_allclose(tiny_rate[0].final["head.weight"], tiny_rate[1].final["head.weight"], atol=1e-7)
+
+
+@pytest.mark.parametrize("norm", ["batch", "none"])
+def test_a_diverging_run_is_a_row_at_chance(norm: str):
+    with np.errstate(all="ignore"):
+        outcome = finetune.run(request(norm, rate=1e30))
+    assert outcome.scores["diverged"]
+    assert not outcome.scores["collapsed"]
+    for part in ("train", "validation", "test"):
+        assert outcome.scores[f"top1_{part}"] == pytest.approx(1 / CLASSES)
+        assert outcome.scores[f"loss_{part}"] == pytest.approx(math.log(CLASSES))
+    assert outcome.scores["steps"] <= 40
+    assert len(outcome.predictions) == 30
+
+
+def test_a_run_that_learns_nothing_is_collapsed():
+    asked = request(rate=1e-12)
+    asked.data.labels["train"][:] = torch.arange(30) * 7 % CLASSES
+    constant = {part: torch.zeros_like(images) for part, images in asked.data.images.items()}
+    outcome = finetune.run(Request(**{**vars(asked), "data": TargetData(constant, asked.data.labels, CLASSES)}))
+    assert outcome.scores["collapsed"]
+    assert outcome.scores["top1_train"] == pytest.approx(1 / CLASSES)
+
+
+def test_test_images_and_labels_play_no_part_in_training():
+    asked = request()
+    images = asked.data.images | {"test": torch.randn_like(asked.data.images["test"])}
+    labels = asked.data.labels | {"test": asked.data.labels["test"].flip(0)}
+    other = finetune.run(Request(**{**vars(asked), "data": TargetData(images, labels, CLASSES)}))
+    plain = finetune.run(asked)
+    for name, array in plain.final.items():
+        np.testing.assert_array_equal(other.final[name], array)
+    assert other.history == plain.history
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("data") / "digits.safetensors"
+    generator = np.random.default_rng(0)
+    labels = np.repeat(np.arange(10), 40)
+    tensors = {"images": generator.integers(0, 256, (400, 1, 8, 8)).astype(np.uint8), "labels": labels}
+    write_tensors(path, tensors, "{}", "0")
+    return path
+
+
+def run_block(folder: Path, dataset: Path, rates: tuple[float, ...], seeds: tuple[int, ...]) -> None:
+    """Run the real stage on a block; every file lies in `{rate}-{seed}`."""
+    plan = plan_of(put(tiny(), "datasets.digits", {"module": "digits"}))
+    arm = next(arm for arm in plan.arms if arm.source == "none")
+    described = layers(plan.config.architectures["tiny"])
+    starts = []
+    for seed in seeds:
+        start = folder / f"start-{seed}.safetensors"
+        write_tensors(start, initialise_layers(described, stream("scratch-init", seed, "tiny")), "{}", "0")
+        starts.append(str(start))
+    outputs = {}
+    for kind in train_run.FILES:
+        ending = {"final": "safetensors", "provenance": "json"}.get(kind, "parquet")
+        outputs[kind] = [str(folder / f"{rate}-{seed}/{kind}.{ending}") for rate in rates for seed in seeds]
+    spec = json.dumps(json.loads(plan.train_spec(arm, rates, seeds)), sort_keys=True, separators=(",", ":"))
+    train_run.main(Job(spec, "code", {"dataset": [str(dataset)], "starts": starts, **outputs}))
+
+
+def test_a_run_does_not_depend_on_what_else_its_job_trains(tmp_path: Path, dataset: Path):
+    run_block(tmp_path / "block", dataset, (0.01, 0.1), (0, 1))
+    run_block(tmp_path / "other", dataset, (0.1, 0.5), (1, 2))
+    run_block(tmp_path / "alone", dataset, (0.1,), (1,))
+    for folder in ("block", "other"):
+        for kind in ("history", "scores", "kernels", "predictions"):
+            file = f"0.1-1/{kind}.parquet"
+            assert (tmp_path / folder / file).read_bytes() == (tmp_path / "alone" / file).read_bytes(), kind
+        final = (read_tensors(tmp_path / each / "0.1-1/final.safetensors") for each in (folder, "alone"))
+        a, b = final
+        assert all((a[name] == b[name]).all() for name in a)
+
+
+def test_a_run_says_what_made_it_as_if_it_were_alone(tmp_path: Path, dataset: Path):
+    run_block(tmp_path, dataset, (0.01, 0.1), (0, 1))
+    _, spec, code = read_columns(tmp_path / "0.1-1/scores.parquet")
+    assert (json.loads(spec)["learning_rates"], json.loads(spec)["seeds"], code) == ([0.1], [1], "code")
+
+
+# --- sources -------------------------------------------------------------------------------
+
+
+def source_spec(**changes: Any) -> dict[str, Any]:
+    settings = {
+        "checkpoints": [0.0, 0.5, 1.0, 4.0],
+        "learning_rate": 0.1,
+        "batch_size": 8,
+        "weight_decay": 5e-4,
+        "warmup_epochs": 0.5,
+        "anneal_share": 0.25,
+    }
+    architecture = {"name": "tiny", "widths": [4, 5], "kernels": [3, 3], "pool_after": [1], "norm": "batch"}
+    spec: dict[str, Any] = {"architecture": architecture, "source": "easy", "seed": 0, "device": "cpu"}
+    return spec | {"pretraining": settings} | changes
+
+
+def test_a_source_learns_from_its_own_initialisation_and_keeps_its_head():
+    found = list(pretraining.pretrain(source_spec(), easy_data()))
+    assert [checkpoint.epoch for checkpoint in found] == [0, 0.5, 1.0, 4.0]
+    assert [checkpoint.row["step"] for checkpoint in found] == [0, 2, 4, 16]
+    assert found[-1].row["top1_test"] > found[0].row["top1_test"]
+    assert found[-1].weights["head.weight"].shape == (CLASSES, 5)
+    scratch = initialise_layers(described(), stream("scratch-init", 0, "tiny"))
+    assert (scratch["layer1.weight"] != found[0].weights["layer1.weight"]).all()
+
+
+def test_a_source_gives_the_same_bits_again_and_checkpoints_on_the_way_change_none():
+    few = source_spec()
+    few["pretraining"] = few["pretraining"] | {"checkpoints": [0.0, 4.0]}
+    ends = [list(pretraining.pretrain(spec, easy_data()))[-1] for spec in (source_spec(), source_spec(), few)]
+    for name, array in ends[0].weights.items():
+        np.testing.assert_array_equal(ends[1].weights[name], array)
+        np.testing.assert_array_equal(ends[2].weights[name], array)
+
+
+def test_checkpoints_that_fall_on_one_step_are_refused():
+    spec = source_spec()
+    spec["pretraining"] = spec["pretraining"] | {"checkpoints": [0.0, 0.25, 0.3]}
+    with pytest.raises(ValueError, match="fall on one of 4 steps a pass"):
+        list(pretraining.pretrain(spec, easy_data()))
+
+
+def test_the_annealed_branch_goes_on_from_its_checkpoint_with_a_rate_that_falls(monkeypatch: pytest.MonkeyPatch):
+    raw = list(pretraining.pretrain(source_spec(), easy_data()))[-1]
+    steps: list[training.Step] = []
+    real = training.train
+
+    def watched(*args: Any, **options: Any) -> Any:
+        for step in real(*args, **options):
+            steps.append(step)
+            yield step
+
+    monkeypatch.setattr(training, "train", watched)
+    end = pretraining.anneal(source_spec(epoch=4.0), easy_data(), raw.weights)
+    # a quarter of 4 epochs of 4 steps
+    assert [step.learning_rate for step in steps] == pytest.approx([0.1, 0.075, 0.05, 0.025])
+    assert (end.weights["layer1.weight"] != raw.weights["layer1.weight"]).any()
+    assert np.abs(end.weights["layer1.weight"] - raw.weights["layer1.weight"]).max() < 1
+    assert end.row["step"] == 4
