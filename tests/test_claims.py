@@ -130,6 +130,14 @@ def test_where_there_was_nothing_to_lose_nothing_is_decided(scratch: float):
     assert "no assay sensitivity" in found["reason"]
 
 
+def test_a_gain_of_less_than_twice_the_margin_is_nothing_to_lose():
+    plan = plan_with(G1=NON_INFERIOR | {"margin": {"value": 0.2}})
+    found = one(plan, tables(plan, lambda arm: level(arm, scratch=0.5)))  # a gain of 0.3
+    assert "no assay sensitivity" in found["reason"]
+    found = one(plan, tables(plan, lambda arm: level(arm, scratch=0.3)))  # a gain of 0.5
+    assert found["verdict"] == "supported"
+
+
 def test_noise_that_hides_the_difference_asks_for_more_seeds():
     plan = plan_with(G1=NON_INFERIOR)
     found = one(plan, tables(plan, lambda arm: level(arm, shuffled=0.77, scratch=0.3), noise=0.12))

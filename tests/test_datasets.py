@@ -21,9 +21,7 @@ def module(name: str) -> ModuleType:
 
 
 def small(name: str) -> pydantic.BaseModel:
-    parameters: pydantic.BaseModel = module(name).Parameters(
-        **({"images_per_class": 10} if name == "glyphs" else {})
-    )
+    parameters: pydantic.BaseModel = module(name).Parameters(**({"images_per_class": 10} if name == "glyphs" else {}))
     return parameters
 
 
@@ -68,9 +66,7 @@ def test_images_are_bytes_of_one_channel_and_the_size_asked(name: str, size: int
 def test_ink_is_bright_on_dark(name: str):
     images, _ = prepared(name, 16)
     assert np.median(images) < 60
-    border = np.concatenate(
-        [images[:, 0, 0], images[:, 0, -1], images[:, 0, :, 0], images[:, 0, :, -1]], axis=1
-    )
+    border = np.concatenate([images[:, 0, 0], images[:, 0, -1], images[:, 0, :, 0], images[:, 0, :, -1]], axis=1)
     darker = border.mean(axis=1) < images[:, 0, 4:12, 4:12].mean(axis=(1, 2))
     assert darker.mean() > 0.99
 
@@ -116,9 +112,7 @@ def test_importing_a_dataset_imports_nothing_heavy(name: str):
         f"import sys; from whypretrain.datasets import {name} as d; d.class_counts(d.Parameters());"
         "print([m for m in ('torch', 'sklearn', 'mlxtend', 'matplotlib', 'PIL') if m in sys.modules])"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program], cwd=WORKFLOW, capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=WORKFLOW, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
 
@@ -173,9 +167,7 @@ def test_every_face_holds_26_different_letters():
         assert len(stencils) == 26
 
 
-@pytest.mark.parametrize(
-    "face_letter", ["DejaVuSans-Bold W", "DejaVuSerif-Bold M", "cmb10 W", "STIXGeneralItalic W"]
-)
+@pytest.mark.parametrize("face_letter", ["DejaVuSans-Bold W", "DejaVuSerif-Bold M", "cmb10 W", "STIXGeneralItalic W"])
 def test_a_letter_stands_whole_inside_its_stencil(face_letter: str):
     stencil = module("glyphs")._stencil(*face_letter.split())
     assert stencil.max() == 255

@@ -209,6 +209,9 @@ def test_titles_and_labels_stay_on_the_page_and_off_each_other(name: str, full: 
             assert not any(overlap(one, other) for one, other in itertools.combinations(extents, 2)), ticks
     suptitle: Text = figure._suptitle  # type: ignore[attr-defined]
     boxes.append((suptitle.get_text(), suptitle.get_window_extent()))
+    if figure._supxlabel:  # type: ignore[attr-defined]
+        boxes.append(("below", figure._supxlabel.get_window_extent()))  # type: ignore[attr-defined]
+    boxes += [("legend", each.get_window_extent()) for each in figure.legends]
     for text, box in boxes:
         assert box.x0 >= page.x0 - 1, text
         assert box.x1 <= page.x1 + 1, text

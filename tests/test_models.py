@@ -174,6 +174,15 @@ def test_stale_statistics_matter():
     assert (reestimated(images()) - network(weights)(images())).abs().max() > 0.1
 
 
+def test_reestimating_again_forgets_the_first_time():
+    once, twice = network(trained()), network(trained())
+    reestimate_statistics(twice, images(seed=1) * 5)
+    for built in (once, twice):
+        reestimate_statistics(built, images())
+    for name, array in weights_of(once).items():
+        np.testing.assert_array_equal(weights_of(twice)[name], array)
+
+
 def test_without_norm_there_is_nothing_to_reestimate():
     built = network(trained("none"), "none")
     reestimate_statistics(built, images())

@@ -104,13 +104,16 @@ def test_a_kernel_of_a_1x1_layer_is_the_whole_filter():
 def test_kernels_near_zero_are_left_out_and_counted(where: str):
     start, current = gaussian(4, 5, 3, 3), gaussian(4, 5, 3, 3, seed=1)
     whole = kernel_cosine(start[:3], current[:3], np.arange(15))
-    weights = {"start": start.copy(), "current": current.copy()}
-    weights[where][3] *= 1e-9  # the last five kernels
+    weights = {"start": np.concatenate([start[:1], start[3:], start[1:3]])}
+    weights["current"] = np.concatenate([current[:1], current[3:], current[1:3]])
+    weights[where][1] *= 1e-9  # the kernels 5 to 9
     pairing = np.random.default_rng(0).permutation(20)
     found = kernel_cosine(weights["start"], weights["current"], pairing)
     assert (found.kernels, found.kernels_excluded) == (15, 5)
     assert found.cosine_mean == pytest.approx(whole.cosine_mean)
-    assert np.isfinite(found.cosine_null)
+    # the null pairs those that are left in the order that the permutation has them
+    left = [place if place < 5 else place - 5 for place in pairing if not 5 <= place < 10]
+    assert found.cosine_null == pytest.approx(kernel_cosine(start[:3], current[:3], np.array(left)).cosine_null)
 
 
 @pytest.mark.parametrize("bad", [0.0, np.nan, np.inf])

@@ -488,9 +488,7 @@ def test_more_claims_need_more_seeds():
     upper = s.sd_upper_limit(0.4, 6)
     assert found.level == 0.025
     assert f"about {s.seeds_needed('superiority', 0.2, upper, 0.2, 0.025)} needed" in found.reason
-    assert s.seeds_needed("superiority", 0.2, upper, 0.2, 0.025) > s.seeds_needed(
-        "superiority", 0.2, upper, 0.2
-    )
+    assert s.seeds_needed("superiority", 0.2, upper, 0.2, 0.025) > s.seeds_needed("superiority", 0.2, upper, 0.2)
 
 
 def test_the_first_reason_is_told():
@@ -510,8 +508,7 @@ def test_too_few_seeds_has_an_end_and_admits_bad_luck():
     assert one(spread(-0.001, 1.0, 6)).reason == "too few seeds: n = 6, more than 10000 needed for 90% power"
     unlucky = one(spread(0.08, 0.1, 40), margin=0.1)  # between 0 and the margin, of which 40 are enough
     assert unlucky.reason == (
-        "too few seeds: n = 40 has 90% power at a mean of 0.1, "
-        "but the interval 0.048 to 0.112 decides neither way"
+        "too few seeds: n = 40 has 90% power at a mean of 0.1, but the interval 0.048 to 0.112 decides neither way"
     )
 
 

@@ -175,6 +175,7 @@ def test_weight_decay_is_of_weights_and_not_of_biases_and_norms(norm: str):
             continue
         expected = (1 + training.MOMENTUM) * rate * decay * array if array.ndim > 1 else np.zeros_like(array)
         np.testing.assert_allclose(without[name] - decayed[name], expected, atol=1e-6)
+        assert (without[name] != array).any(), f"{name} learns"
         assert array.ndim == 1 or np.abs(expected).max() > 0
 
 
@@ -241,18 +242,23 @@ def test_a_run_begins_with_the_kernels_of_its_start_and_a_head_of_its_own():
     assert same(finetune.run(with_head), outcome), "the source's head plays no part"
 
 
-def test_all_arms_of_a_seed_have_the_same_head():
-    # so that differences are paired
+def test_all_arms_and_rates_of_a_seed_have_the_same_head():
+    # so that differences are paired; a rate near zero leaves the head as it was drawn
     asked = request(min_steps=1)
-    other = Request(**{**vars(asked), "start": {k: v.copy() for k, v in request(seed=1).start.items()}})
-    tiny_rate = [finetune.run(Request(**{**vars(each), "learning_rate": 1e-12})) for each in (asked, other)]
-    np.testing.assert_allclose(tiny_rate[0].final["head.weight"], tiny_rate[1].final["head.weight"], atol=1e-7)
+    other = Request(**{**vars(asked), "start": request(seed=1).start})
+    runs = [(asked, 1e-12), (asked, 2e-12), (other, 1e-12), (request(min_steps=1, seed=1), 1e-12)]
+    heads = [finetune.run(Request(**{**vars(each), "learning_rate": rate})).final["head.weight"] for each, rate in runs]
+    np.testing.assert_allclose(heads[1], heads[0], atol=1e-7)
+    np.testing.assert_allclose(heads[2], heads[0], atol=1e-7)
+    assert np.abs(heads[3] - heads[0]).max() > 0.01
 
 
 @pytest.mark.parametrize("norm", ["batch", "none"])
 def test_a_diverging_run_is_a_row_at_chance(norm: str):
+    asked = request(norm, rate=1e30)
+    asked.data.labels["test"][:] = 0  # what a network of NaN predicts is right all the time
     with np.errstate(all="ignore"):
-        outcome = finetune.run(request(norm, rate=1e30))
+        outcome = finetune.run(asked)
     assert outcome.scores["diverged"]
     assert not outcome.scores["collapsed"]
     for part in ("train", "validation", "test"):

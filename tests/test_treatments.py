@@ -45,9 +45,7 @@ def network(channels: int, norm: bool, seed: int, widths=WIDTHS, kernels=KERNELS
 
     weights, inputs = {}, channels
     for layer, (width, kernel) in enumerate(zip(widths, kernels, strict=True), 1):
-        weights[f"layer{layer}.weight"] = normal(width, inputs, kernel, kernel) + 0.3 * normal(
-            width, inputs, 1, 1
-        )
+        weights[f"layer{layer}.weight"] = normal(width, inputs, kernel, kernel) + 0.3 * normal(width, inputs, 1, 1)
         if norm:
             weights[f"norm{layer}.weight"] = 1 + normal(width)
             weights[f"norm{layer}.bias"] = normal(width)
@@ -87,9 +85,7 @@ def features(weights: Weights, images: np.ndarray) -> torch.Tensor:
     tensors = {name: torch.from_numpy(array).double() for name, array in weights.items()}
     x = torch.from_numpy(images).double()
     for layer in range(1, DEPTH + 1):
-        x = functional.conv2d(
-            x, tensors[f"layer{layer}.weight"], tensors.get(f"layer{layer}.bias"), padding="same"
-        )
+        x = functional.conv2d(x, tensors[f"layer{layer}.weight"], tensors.get(f"layer{layer}.bias"), padding="same")
         if f"norm{layer}.weight" in tensors:
             mean, variance, scale, shift = (
                 tensors[f"norm{layer}.{part}"] for part in ("running_mean", "running_var", "weight", "bias")
@@ -194,9 +190,7 @@ def test_the_ladder_is_complete() -> None:
 
 
 @every_treatment_of_every_span
-def test_only_the_layers_of_the_span_are_touched(
-    weights: Weights, treatment: str, layers: tuple[int, ...]
-) -> None:
+def test_only_the_layers_of_the_span_are_touched(weights: Weights, treatment: str, layers: tuple[int, ...]) -> None:
     before = {name: array.tobytes() for name, array in weights.items()}
     treated = treat(weights, treatment, layers)
 
@@ -213,9 +207,7 @@ def test_only_the_layers_of_the_span_are_touched(
 
 
 @every_treatment_of_every_span
-def test_a_treatment_changes_the_layers_it_treats(
-    weights: Weights, treatment: str, layers: tuple[int, ...]
-) -> None:
+def test_a_treatment_changes_the_layers_it_treats(weights: Weights, treatment: str, layers: tuple[int, ...]) -> None:
     treated = treat(weights, treatment, layers)
     changed = {name for name in weights if not np.array_equal(weights[name], treated[name])}
     unchangeable = set()
@@ -307,20 +299,14 @@ def test_slices_and_taps_are_permuted_independently(weights: Weights) -> None:
         for one, new in zip(before, by_input, strict=True)
     ]
     assert len({tuple(order) for order in sources}) > len(sources) / 2
-    taps, shuffled = (
-        w["layer2.weight"].reshape(-1, 9) for w in (weights, treat(weights, "shuffle-taps", (2,)))
-    )
-    orders = {
-        tuple(np.flatnonzero(row == tap)[0] for tap in new) for row, new in zip(taps, shuffled, strict=True)
-    }
+    taps, shuffled = (w["layer2.weight"].reshape(-1, 9) for w in (weights, treat(weights, "shuffle-taps", (2,))))
+    orders = {tuple(np.flatnonzero(row == tap)[0] for tap in new) for row, new in zip(taps, shuffled, strict=True)}
     assert len(orders) > len(taps) / 2
 
 
 @pytest.mark.parametrize("treatment", WHOLE_FILTERS)
 @every_span
-def test_what_belongs_to_a_filter_moves_with_it(
-    weights: Weights, treatment: str, layers: tuple[int, ...]
-) -> None:
+def test_what_belongs_to_a_filter_moves_with_it(weights: Weights, treatment: str, layers: tuple[int, ...]) -> None:
     treated = treat(weights, treatment, layers)
 
     def channels(network: Weights, layer: int) -> np.ndarray:
@@ -403,9 +389,7 @@ def test_gaussian_keeps_mean_and_variance_and_nothing_else() -> None:
     n = before.size
     assert abs(after.mean() - before.mean()) < 5 * before.std() / np.sqrt(n)
     assert abs(after.std() / before.std() - 1) < 5 / np.sqrt(2 * n)
-    assert ((after - after.mean()) ** 4).mean() / after.var() ** 2 == pytest.approx(
-        3, abs=5 * np.sqrt(24 / n)
-    )
+    assert ((after - after.mean()) ** 4).mean() / after.var() ** 2 == pytest.approx(3, abs=5 * np.sqrt(24 / n))
     correlation = np.corrcoef(after.reshape(-1, 9), rowvar=False) - np.eye(9)
     assert np.abs(correlation).max() < 5 / np.sqrt(n / 9)
 
@@ -453,9 +437,7 @@ def test_gabor_filters_are_spread_gratings_of_the_layers_standard_deviation(chan
 
 @pytest.mark.parametrize("treatment", FROM_REFERENCE)
 @every_span
-def test_layers_come_whole_from_the_reference(
-    weights: Weights, treatment: str, layers: tuple[int, ...]
-) -> None:
+def test_layers_come_whole_from_the_reference(weights: Weights, treatment: str, layers: tuple[int, ...]) -> None:
     reference = network(weights["layer1.weight"].shape[1], "norm1.weight" in weights, seed=7)
     before = {name: array.tobytes() for name, array in reference.items()}
     treated = apply_treatment(weights, treatment, layers, 0, reference)
@@ -574,7 +556,5 @@ def test_treating_does_not_import_torch() -> None:
         "assert not {'torch', 'torchvision'} & set(sys.modules)\n"
     )
     workflow = Path(registry.__file__).parents[1]
-    result = subprocess.run(
-        [sys.executable, "-c", program], cwd=workflow, capture_output=True, text=True, check=False
-    )
+    result = subprocess.run([sys.executable, "-c", program], cwd=workflow, capture_output=True, text=True, check=False)
     assert (result.returncode, result.stderr.strip()) == (0, "")

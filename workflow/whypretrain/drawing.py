@@ -90,6 +90,13 @@ def colour(name: str) -> str:
     return COLOURS.get(name.split("+")[0], OTHER)
 
 
+def rung(name: str) -> float:
+    """Return a treatment's place in the order of the ladder; unknown ones stand before scratch."""
+    order = list(COLOURS)
+    base = name.split("+")[0]
+    return order.index(base) if base in order else order.index("scratch") - 0.5
+
+
 @dataclass(frozen=True)
 class Setting:
     """A source and a target that a panel is about."""
@@ -267,11 +274,28 @@ def new_figure(height: float, title: str) -> Figure:
     return figure
 
 
-def name_panel(axes: Axes, architecture: str, setting: Setting | None, columns: int = 1) -> None:
-    """Write above a panel its architecture and setting, in lines that fit into one of `columns`."""
+def panel_name(architecture: str, setting: Setting | None, columns: int = 1) -> list[str]:
+    """Return a panel's architecture and setting, in lines that fit into one of `columns`."""
     lines = [architecture] if setting is None else [f"{architecture}, {setting.name}", setting.label]
     wide = max(100 // columns, 20)
-    axes.set_title("\n".join(part for line in lines for part in textwrap.wrap(line, wide)), loc="left", fontsize=7.5)
+    return [part for line in lines for part in textwrap.wrap(line, wide)]
+
+
+def name_panel(axes: Axes, architecture: str, setting: Setting | None, columns: int = 1) -> None:
+    """Write above a panel its architecture and setting."""
+    axes.set_title("\n".join(panel_name(architecture, setting, columns)), loc="left", fontsize=7.5)
+
+
+def name_x(axes: Axes, text: str, columns: int) -> None:
+    """Name a panel's horizontal axis, in lines that fit into one of `columns`."""
+    axes.set_xlabel("\n".join(textwrap.wrap(text, 84 // max(columns, 1))))
+
+
+def within(axes: Axes, low: float, high: float) -> None:
+    """Keep the vertical axis to what a measure can be; intervals of few seeds may reach beyond."""
+    bottom, top = axes.get_ylim()
+    room = 0.02 * (high - low)
+    axes.set_ylim(max(bottom, low - room), min(top, high + room))
 
 
 def errors(found: pd.DataFrame, scale: float = 1.0) -> np.ndarray:

@@ -165,6 +165,8 @@ TABLES: dict[str, dict[str, Column]] = {
 def check_table(name: str, frame: pd.DataFrame) -> pd.DataFrame:
     """Return the frame with the table's columns in order, checked. Raises pandera's SchemaError."""
     columns = TABLES[name]
+    if frame.empty:  # a study without claims has no verdict, one without a source no source
+        frame = pd.DataFrame({column: pd.Series(dtype=str(kind.dtype)) for column, kind in columns.items()})
     schema = pa.DataFrameSchema(columns, strict=True, ordered=True)
     return schema.validate(frame[list(columns)])
 

@@ -52,12 +52,13 @@ def draw(tables: dict[str, pd.DataFrame], view: View, weights: drawing.Loaded) -
                 drawing.say(axes)
                 continue
             _draw_panel(axes, rows, view, view.depths[architecture], shown, counts)
+            drawing.within(axes, 0, 100)
         if not settings:
             drawing.say(grid[i][0])
     for axes in grid[:, 0]:
         axes.set_ylabel("test top-1 (%)")
     for axes in grid[-1]:
-        axes.set_xlabel("top layers with shuffled kernels")
+        drawing.name_x(axes, "top layers with shuffled kernels", len(settings))
     title = f"means with 95 % t-intervals, thin: seeds; {drawing.how_many(counts)}"
     drawing.legend(figure, shown, title)
     return figure

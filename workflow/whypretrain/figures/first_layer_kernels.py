@@ -13,6 +13,7 @@ WEIGHTS = True
 
 SHOWN = 32  # filters at most
 COLUMNS = 16
+NAMED = 3  # architectures in the title
 TREATMENT = "shuffle-kernels"
 STATES = (("intact", "start"), (TREATMENT, "start"), ("intact", "final"), (TREATMENT, "final"))
 
@@ -120,7 +121,7 @@ def _draw_line(axes: Axes, kernels: np.ndarray | None) -> None:
 
 
 def title(found: dict[tuple[str, str, str], np.ndarray], view: View) -> str:
-    """Say how alike the kernels are before and after fine-tuning."""
+    """Say how alike the kernels are before and after fine-tuning, in the three shallowest architectures."""
     said = []
     for architecture in view.architectures:
         parts = []
@@ -130,6 +131,7 @@ def title(found: dict[tuple[str, str, str], np.ndarray], view: View) -> str:
                 parts.append(f"{mean_cosine(start, final):.3f} ({word})")
         if parts:
             said.append(f"{drawing.listed(parts)} in {architecture}")
+    said = said[:NAMED]
     if not said:
         return f"First-layer kernels: {drawing.ABSENT}"
     return f"First-layer kernels after fine-tuning, mean cosine to their start: {'; '.join(said)} (seed {view.seed})"

@@ -11,6 +11,7 @@ from whypretrain.view import View
 TABLES = ("design", "runs", "kernels")
 
 COLUMNS = 8  # panels side by side
+NAMED = 2  # architectures that the title names
 
 Curves = list[tuple[drawing.MainArm, pd.DataFrame]]  # arms with the cosines of their runs
 
@@ -94,22 +95,29 @@ def _share_scale(row: list[Axes], label: str) -> None:
     room = max(0.08 * (high - low), 0.005)
     row[0].set_ylabel(label)
     for axes in drawn:
-        axes.set_ylim(low - room, high + room)
+        axes.set_ylim(max(low - room, -1 - room), min(high + room, 1 + room))
+        axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
         axes.yaxis.set_major_locator(MaxNLocator(2 if label == "null" else 4))
         axes.tick_params(labelleft=axes is row[0])
 
 
 def title(curves: dict[str, Curves]) -> str:
-    """Say where the mean over layers of the cosine ends, arm by arm."""
-    said = []
+    """Say where the mean over layers of the cosine ends, arm by arm; its range where there are many architectures."""
+    ends: dict[str, dict[str, float]] = {}
     for name, arms in curves.items():
-        ends = []
         for arm, rows in arms:
             last = rows[rows["target_epoch"] == rows["target_epoch"].max()]
             if len(last):
-                ends.append(f"{arm.name} {last['cosine_mean'].mean():.3f}")
-        if ends:
-            said.append(f"{', '.join(ends)} ({name})")
-    if not said:
+                ends.setdefault(name, {})[arm.name] = last["cosine_mean"].mean()
+    if not ends:
         return f"Kernel cosine: {drawing.ABSENT}"
-    return f"Cosine of kernels to their start at the end, mean over layers: {'; '.join(said)}"
+    if len(ends) <= NAMED:
+        said = "; ".join(
+            f"{', '.join(f'{arm} {end:.3f}' for arm, end in each.items())} ({name})" for name, each in ends.items()
+        )
+    else:
+        arms_seen = dict.fromkeys(arm for each in ends.values() for arm in each)
+        found = {arm: [each[arm] for each in ends.values() if arm in each] for arm in arms_seen}
+        said = ", ".join(f"{arm} {min(values):.3f} to {max(values):.3f}" for arm, values in found.items())
+        said += f" ({len(ends)} architectures)"
+    return f"Cosine of kernels to their start at the end, mean over layers: {said}"

@@ -17,13 +17,10 @@ PARTIAL = (("gabor", "bottom-1"), ("shuffle-filters", "top-1"))
 CONTROLS = (("permute-channels", "all"), ("shuffle-filters", "top-1"))
 
 
-def rung(row: tuple[str, str]) -> tuple[float, str, str]:
-    """Order rows as the ladder has them: treatments by the colours' order, unknown ones last, then scratch."""
+def rung(row: tuple[str, str]) -> tuple[float, bool, str, str]:
+    """Order rows as the ladder has them, the control on a part of the layers before all of them."""
     treatment, span = row
-    order = list(drawing.COLOURS)
-    base = treatment.split("+")[0]
-    place = order.index(base) if base in order else order.index("scratch") - 0.5
-    return (place, treatment, "" if span != "all" else span)
+    return drawing.rung(treatment), span == "all", treatment, span
 
 
 def words(row: tuple[str, str]) -> str:
@@ -70,11 +67,15 @@ def draw(tables: dict[str, pd.DataFrame], view: View, weights: drawing.Loaded) -
         ]
         for architecture in view.architectures
     }
-    lengths = [len(each) + 2.0 for each in rows.values()]
-    figure = drawing.new_figure(0.19 * sum(lengths) + 0.7, title(panels))
+    columns = max(len(settings), 1)
+    lengths = [len(each) for each in rows.values()]
+    heads = sum(
+        max([len(drawing.panel_name(name, setting, columns + 1)) for setting in settings], default=1) for name in rows
+    )
+    figure = drawing.new_figure(0.19 * sum(lengths) + 0.13 * heads + 0.32 * len(rows) + 0.45, title(panels))
     grid = figure.subplots(
         len(rows),
-        max(len(settings), 1),
+        columns,
         squeeze=False,
         sharex=True,
         gridspec_kw={"height_ratios": lengths},
@@ -84,7 +85,10 @@ def draw(tables: dict[str, pd.DataFrame], view: View, weights: drawing.Loaded) -
             if j >= len(settings):
                 drawing.say(axes)
                 continue
-            drawing.name_panel(axes, architecture, settings[j], len(settings) + 1)
+            drawing.name_panel(axes, architecture, settings[j], columns + 1)
+            if not panels[architecture, settings[j]]:
+                drawing.say(axes)
+                continue
             _draw_panel(axes, names, panels[architecture, settings[j]], labelled=j == 0)
     counts = {effect.n for found in panels.values() for effect in found.values()}
     figure.supxlabel(

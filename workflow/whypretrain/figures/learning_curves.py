@@ -11,6 +11,7 @@ from whypretrain.view import View
 TABLES = ("design", "history")
 
 MEASURES = (("top1_validation", "validation top-1 (%)", 100.0), ("loss_train", "training loss (nats)", 1.0))
+NAMED = 3  # architectures in the title
 TICKS = [base * 10**power for power in range(7) for base in (1, 2, 5)]
 
 
@@ -43,9 +44,11 @@ def draw(tables: dict[str, pd.DataFrame], view: View, weights: drawing.Loaded) -
                     drawing.band(axes, found, "step", arm.shade, arm.style, scale)
                     shown.setdefault(arm.name, arm.entry)
                     counts.update(found["n"])
+                if scale == 100:
+                    drawing.within(axes, 0, 100)
                 _log_updates(axes, pd.concat([arm.rows["step"] for arm in arms]))
     for axes in grid[-1]:
-        axes.set_xlabel("updates (log scale from the first read-out on)")
+        drawing.name_x(axes, "updates (log scale)", len(settings))
     drawing.legend(
         figure,
         shown,
@@ -73,13 +76,13 @@ def updates_to(found: pd.DataFrame, level: float) -> int | None:
 
 
 def title(panels: dict[tuple[str, drawing.Setting], list[drawing.MainArm]]) -> str:
-    """Say, in each architecture's first setting, how soon the means reach scratch's last one."""
+    """Say, in the first setting of the three shallowest architectures, how soon the means reach scratch's last one."""
     said: dict[str, list[str]] = {}
-    seen = set()
+    seen: set[str] = set()
     for (architecture, setting), arms in panels.items():
         curves = {arm.name: drawing.estimates(arm.rows, "step", "top1_validation") for arm in arms}
         others = [name for name in (drawing.INTACT, drawing.SHUFFLED) if name in curves]
-        if architecture in seen or "scratch" not in curves or not others:
+        if architecture in seen or len(seen) == NAMED or "scratch" not in curves or not others:
             continue
         seen.add(architecture)
         level = curves["scratch"]["mean"].iloc[-1]
@@ -88,4 +91,4 @@ def title(panels: dict[tuple[str, drawing.Setting], list[drawing.MainArm]]) -> s
     if not said:
         return "Learning curves of target training"
     places = "; ".join(f"{name}: {'; '.join(parts)}" for name, parts in said.items())
-    return f"Updates until the mean validation top-1 reaches scratch's last, in {places}"
+    return f"Updates until the mean validation top-1 reaches scratch's last, in setting {places}"

@@ -36,14 +36,11 @@ def row_name(view: View, treatment: str, span: str, source: str, recipe: str) ->
     return treatment if span == "all" else f"{treatment}, {span}"
 
 
-def rung(name: str) -> tuple[int, str, int, str]:
+def rung(name: str) -> tuple[float, str, int, str]:
     """Order rows as the ladder has them, and spans by their number."""
     treatment, _, span = name.partition(", ")
-    order = list(drawing.COLOURS)
-    base = treatment.split("+")[0]
-    place = order.index(base) if base in order else len(order)
     kind, _, number = span.partition("-")
-    return place, treatment, int(number or 0), kind
+    return drawing.rung(treatment), treatment, int(number or 0), kind
 
 
 def draw(tables: dict[str, pd.DataFrame], view: View, weights: drawing.Loaded) -> Figure:
@@ -66,9 +63,15 @@ def draw(tables: dict[str, pd.DataFrame], view: View, weights: drawing.Loaded) -
         ]
         panels += [None] * (-len(panels) % columns if panels else columns)
         lines += [panels[start : start + columns] for start in range(0, len(panels), columns)]
-    heights = [2.6 + max([panel.rows["name"].nunique() for panel in line if panel], default=1) for line in lines]
+    heights = [max([1, *(panel.rows["name"].nunique() for panel in line if panel)]) for line in lines]
+    heads = sum(
+        max([len(drawing.panel_name(p.architecture, p.setting, columns + 1)) for p in line if p], default=1)
+        for line in lines
+    )
     shown = [panel for line in lines for panel in line if panel]
-    figure = drawing.new_figure(0.16 * sum(heights) + 0.5, title([panel.chosen for panel in shown]))
+    figure = drawing.new_figure(
+        0.17 * sum(heights) + 0.13 * heads + 0.3 * len(lines) + 0.5, title([panel.chosen for panel in shown])
+    )
     grid = figure.subplots(len(lines), columns, squeeze=False, gridspec_kw={"height_ratios": heights})
     counts: set[int] = set()
     for axes, panel in zip(grid.flat, itertools.chain(*lines), strict=True):
@@ -86,7 +89,8 @@ def draw(tables: dict[str, pd.DataFrame], view: View, weights: drawing.Loaded) -
         axes.set_xlabel("learning rate")
     figure.supxlabel(
         "cells: validation top-1 (%), mean over seeds ± half of its 95 % t-interval; "
-        f"{drawing.how_many(counts)}\nframed: selected rate; dashed and marked ◂ or ▸: at the grid's edge",
+        f"{drawing.how_many(counts)}; ×k: k of them diverged\n"
+        "framed: selected rate; dashed and marked ◂ or ▸: at the grid's edge",
         fontsize=8,
     )
     return figure
@@ -115,7 +119,7 @@ def _draw_table(axes: Axes, rows: pd.DataFrame, chosen: pd.DataFrame, counts: se
             axes.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, color=shades(0.02 + 0.5 * level), linewidth=0))
             half = "" if found.n < 2 else f" ± {100 * (found.high - found.mean):.0f}"
             if cell["diverged"].any():
-                half += f", {int(cell['diverged'].sum())} diverged"
+                half += f" ×{int(cell['diverged'].sum())}"
             axes.text(
                 x, y, f"{100 * found.mean:.0f}{half}", ha="center", va="center", fontsize=6.5,
             )  # fmt: skip

@@ -33,6 +33,7 @@ def draw(tables: dict[str, pd.DataFrame], view: View, weights: drawing.Loaded) -
             drawing.say(axes, "no source of this architecture in this study")
             continue
         _draw_panel(axes, rows, shown, counts)
+        drawing.within(axes, 0, 100)
         axes.set_xlabel("epoch of pre-training")
     for axes in grid[:, 0]:
         axes.set_ylabel("source's test top-1 (%)")

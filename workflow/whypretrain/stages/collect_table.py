@@ -90,7 +90,7 @@ def main(job: Job) -> None:
         frame, found_spec, found_code = _read(path)
         _check(path, (found_spec, found_code), (spec, code))
         frames.append(frame.assign(**coordinates))
-    table = pd.concat(frames, ignore_index=True)
+    table = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
     write_table(job.file("table"), name, table, job.spec_text, job.code)
     log.info("%s: %d rows from %d files", name, len(table), len(frames))
 
