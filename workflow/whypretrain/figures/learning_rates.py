@@ -135,7 +135,7 @@ def _draw_table(axes: Axes, rows: pd.DataFrame, chosen: pd.DataFrame, counts: se
                 mine = sorted(rows.loc[rows["name"] == name, "learning_rate"].unique())
                 low = selected[name]["learning_rate"] == mine[0]
                 axes.text(
-                    x + (-0.4 if low else 0.4), y, "◂" if low else "▸", color=EDGE, fontsize=7,
+                    x + (-0.5 if low else 0.5), y, "◂" if low else "▸", color=EDGE, fontsize=7,
                     ha="center", va="center",
                 )  # fmt: skip
     axes.set_xlim(-0.5, len(rates) - 0.5)

@@ -32,6 +32,8 @@ inconclusive
     Anything else; the reason says what is missing. *Too few seeds* gives the number that would do. *Grid edge*: a
     learning rate was selected at the end of its grid, so a better one may lie beyond. *No assay sensitivity*: intact
     and scratch are too close, so there was nothing to lose.
+Units
+    Effect, interval and margin are in points of top-1 (100 points are 1), or of cosine; reasons give both as fractions.
 Interaction
     A setting called "a minus b" compares the effect in two settings.
 """
