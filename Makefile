@@ -41,5 +41,6 @@ $(READY): envs/requirements.txt
 schema: $(READY)
 	PYTHONPATH=workflow python -m whypretrain.stages.write_schema > workflow/schemas/config.schema.json
 
+# the environment; results stay, and with them .snakemake, which knows what they were made from
 clean:
-	rm -rf $(VENV) .snakemake
+	rm -rf $(VENV)

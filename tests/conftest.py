@@ -55,7 +55,7 @@ def put(raw: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
 
 def plan_of(raw: dict[str, Any]) -> Plan:
     """Return the plan of a config, as the Snakefile makes it."""
-    return Plan(config.load(raw, ROOT), pinned_versions(ROOT / "envs" / "requirements.txt")["torch"])
+    return Plan(config.load(raw, ROOT), pinned_versions(ROOT / "envs" / "requirements.txt"))
 
 
 @pytest.fixture(scope="session")

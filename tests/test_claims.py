@@ -41,7 +41,12 @@ FEW = NON_INFERIOR | {
         },
     ],
 }
-INTERACTION = {"settings": ["different", "second"], "test": "superiority", "margin": {"value": 0.01}}
+INTERACTION = {
+    "statement": "It is more so.",
+    "settings": ["different", "second"],
+    "test": "superiority",
+    "margin": {"value": 0.01},
+}
 
 
 def plan_with(**claims: dict[str, Any]) -> Plan:

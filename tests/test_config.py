@@ -217,8 +217,9 @@ def test_a_missing_key_is_named():
     ("classes", "relation"),
     [(["A", "B", "C"], "overlapping"), (["C", "D"], "different"), (["A", "B"], "same-images")],
 )
-def test_overlapping_class_subsets_are_refused_where_a_claim_rests_on_them(classes: list[str], relation: str):
+def test_overlapping_class_subsets_of_source_and_target_are_refused(classes: list[str], relation: str):
     raw = put(tiny(), "tasks.letters.classes", ["A", "B"])
+    raw = put(raw, "pretraining.brief.checkpoints", [0, 1])  # two classes make a pass of one step
     raw["tasks"]["target"] = {"dataset": "glyphs", "classes": classes}
     raw = put(raw, "studies.tiny.settings", {"pair": {"source": "letters", "target": "target.2"}})
     raw = put(raw, "claims.kept.settings", ["pair"])
@@ -226,11 +227,32 @@ def test_overlapping_class_subsets_are_refused_where_a_claim_rests_on_them(class
         block["targets"] = ["target.2"]
     if relation == "overlapping":
         message = complaint(raw)
-        assert "studies.tiny.settings.pair" in message
+        assert "studies.tiny.grid" in message
         assert "overlap" in message
         assert "allowed: disjoint classes" in message
     else:
         assert plan_of(raw).grid.relation("letters", "target") == relation
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        ("recipes.short.learning_rate_blocks", [[float("inf")]], "finite number"),
+        ("pretraining.brief.checkpoints", [0, float("nan")], "finite number"),
+        ("pretraining.brief.checkpoints", [0, 0.001, 0.002, 1], "fall on one step"),
+        ("studies.tiny.epoch", "lst", "studies.tiny.epoch: 'lst' is no checkpoint"),
+        ("studies.tiny.grid.0.targets", ["digits.02"], "'digits.02' has no shots"),
+        ("claims.kept.measure", "cosine_mean", "share_of_gain is of accuracies"),
+    ],
+)
+def test_numbers_and_claims_that_cannot_be_are_refused(key: str, value: Any, expected: str):
+    assert expected in complaint(put(tiny(), key, value))
+
+
+def test_a_merged_mapping_may_be_overridden(tmp_path: Path):
+    file = tmp_path / "merged.yaml"
+    file.write_text("base: &base {size: 8, epochs: 1}\nother: {<<: *base, size: 12}\n")
+    assert config.read_yaml(file)["other"] == {"size": 12, "epochs": 1}
 
 
 def two_studies(**changes: Any) -> dict[str, Any]:

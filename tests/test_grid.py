@@ -4,10 +4,11 @@ import copy
 from typing import Any
 
 import pytest
-from conftest import plan_of, put, tiny
+from conftest import ROOT, plan_of, put, tiny
 from hypothesis import given
 from hypothesis import strategies as st
 
+from whypretrain import config
 from whypretrain.coordinates import Arm, Paths, canonical_span, span_layers, split_epoch, write_number
 from whypretrain.grid import Grid
 
@@ -167,11 +168,16 @@ def test_relations_of_source_and_target(of_source: dict[str, Any], of_target: di
     raw = deep()
     raw["tasks"] |= {"from": of_source, "to": of_target}
     raw["sources"]["letters"]["task"] = "from"
-    for block in raw["studies"]["tiny"]["grid"]:
-        block["targets"] = ["to.2"]
-    grid = plan_of(raw).grid
+    grid = Grid(config.load(raw, ROOT))
     assert grid.relation("letters", "to") == expected
     assert grid.relation("none", "to") == "untrained"
+    for block in raw["studies"]["tiny"]["grid"]:
+        block["targets"] = ["to.2"]
+    if expected == "overlapping":
+        with pytest.raises(config.ConfigError, match=r"source 'letters' and target 'to\.2' overlap"):
+            plan_of(raw)
+    else:
+        plan_of(raw)
 
 
 def test_the_top_few_of_a_claim_are_those_of_the_study_up_to_a_quarter():
@@ -184,9 +190,14 @@ def test_the_top_few_of_a_claim_are_those_of_the_study_up_to_a_quarter():
     ]
     plan = plan_of(raw)
     study, claim = plan.config.studies["tiny"], plan.config.claims["kept"]
-    of, minus = plan.grid.contrast_arms(study, claim, study.settings["different"], claim.components[0])
+    of, minus = plan.grid.contrast_arms("tiny", claim, study.settings["different"], claim.components[0])
     assert [each.span for each in of] == ["top-1", "top-2"]
     assert [named(each) for each in minus] == ["letters 1+anneal intact.all"]
+    # an arm of another study is none of this one's
+    raw["studies"]["other"] = raw["studies"]["tiny"] | {"claims": []}
+    raw = put(raw, "studies.tiny.grid.0.spans", ["top-1", "all"])
+    of, _ = plan_of(raw).grid.contrast_arms("tiny", claim, study.settings["different"], claim.components[0])
+    assert [each.span for each in of] == ["top-1"]
 
 
 def test_validation_is_as_poor_as_training():

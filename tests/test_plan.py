@@ -14,10 +14,16 @@ from whypretrain.plan import Plan, pinned_versions
 from whypretrain.planning import plan_of as plan_of_spec
 
 
+def used_datasets(plan: Plan) -> list[str]:
+    """Return the datasets of the tasks that arms learn and start from."""
+    tasks = {arm.task for arm in plan.arms} | {plan.config.sources[s].task for _, s in plan.trained_sources}
+    return sorted({plan.config.tasks[task].dataset for task in tasks})
+
+
 def specs(plan: Plan) -> dict[str, str]:
     """Return the spec of every job of a plan, by the file that it makes."""
     found = {}
-    for dataset in plan.datasets:
+    for dataset in used_datasets(plan):
         found[plan.paths.file("dataset", dataset=dataset)] = plan.dataset_spec(SimpleNamespace(dataset=dataset))
     for path, wildcards, annealed in plan.histories():
         found[path] = plan.anneal_spec(wildcards) if annealed else plan.pretrain_spec(wildcards)
@@ -174,12 +180,12 @@ def test_what_uses_torch_says_which():
     pinned = pinned_versions(ROOT / "envs" / "requirements.txt")["torch"]
     for path, spec in specs(plan_of(tiny())).items():
         uses_torch = "/runs/" in path or "measures/" in path or "sources/tiny/letters" in path
-        assert (json.loads(spec).get("torch") == pinned) == (uses_torch or path.startswith("block"))
+        assert (json.loads(spec).get("versions", {}).get("torch") == pinned) == (uses_torch or path.startswith("block"))
 
 
 def test_every_input_of_a_job_is_the_output_of_another(default_config: dict[str, Any]):
     plan = plan_of(default_config)
-    made = {plan.paths.file("dataset", dataset=name) for name in plan.datasets} | set(plan.source_files())
+    made = {plan.paths.file("dataset", dataset=name) for name in used_datasets(plan)} | set(plan.source_files())
     for architecture, source, epoch in plan.annealed():
         made |= {
             plan.paths.file("checkpoint", architecture=architecture, source=source, epoch=epoch, seed=seed)

@@ -13,7 +13,7 @@ from conftest import plan_of, put, tiny
 from hypothesis import given
 from hypothesis import strategies as st
 
-from whypretrain import pretraining, training
+from whypretrain import pretraining, schedules, training
 from whypretrain.architectures.convnet import Parameters, layers
 from whypretrain.command import Job
 from whypretrain.initialisation import initialise_head, initialise_layers
@@ -76,7 +76,7 @@ def same(a: Outcome, b: Outcome) -> bool:
 
 @given(st.integers(2, 300), st.integers(2, 80), st.integers(0, 5))
 def test_every_pass_is_a_permutation_of_all_images_but_for_a_last_batch_of_one(images: int, size: int, seed: int):
-    a_pass = training.steps_per_pass(images, size)
+    a_pass = schedules.steps_per_pass(images, size)
     drawn = training.batches(images, size, np.random.default_rng(seed))
     for _ in range(2):
         found = np.concatenate([next(drawn) for _ in range(a_pass)])
@@ -88,7 +88,7 @@ def test_every_pass_is_a_permutation_of_all_images_but_for_a_last_batch_of_one(i
 @given(st.integers(2, 300), st.integers(2, 80))
 def test_no_batch_is_larger_than_asked_or_smaller_than_two(images: int, size: int):
     drawn = training.batches(images, size, np.random.default_rng(0))
-    sizes = [len(batch) for batch in itertools.islice(drawn, 3 * training.steps_per_pass(images, size))]
+    sizes = [len(batch) for batch in itertools.islice(drawn, 3 * schedules.steps_per_pass(images, size))]
     assert max(sizes) == min(size, images)
     assert min(sizes) >= 2
 
@@ -99,7 +99,7 @@ def test_passes_have_different_orders():
 
 
 def test_the_targets_schedule_rises_and_falls_to_zero():
-    rate = training.warmup_then_cosine(0.4, 10, 110)
+    rate = schedules.warmup_then_cosine(0.4, 10, 110)
     assert rate(1) == pytest.approx(0.04)
     assert rate(10) == pytest.approx(0.4)
     assert rate(60) == pytest.approx(0.2)  # halfway down the cosine
@@ -108,18 +108,18 @@ def test_the_targets_schedule_rises_and_falls_to_zero():
 
 
 def test_the_targets_schedule_without_warmup_starts_at_its_peak():
-    rate = training.warmup_then_cosine(0.4, 0, 100)
+    rate = schedules.warmup_then_cosine(0.4, 0, 100)
     assert rate(1) == pytest.approx(0.4, rel=1e-3)
 
 
 def test_the_sources_schedule_stays_up():
-    rate = training.constant_after_warmup(0.1, 4)
+    rate = schedules.constant_after_warmup(0.1, 4)
     assert [rate(n) for n in (1, 2, 4, 5, 1000)] == pytest.approx([0.025, 0.05, 0.1, 0.1, 0.1])
-    assert training.constant_after_warmup(0.1, 0)(1) == 0.1
+    assert schedules.constant_after_warmup(0.1, 0)(1) == 0.1
 
 
 def test_the_branch_falls_in_a_line():
-    rate = training.linear_to_zero(0.1, 10)
+    rate = schedules.linear_to_zero(0.1, 10)
     assert [rate(n) for n in (1, 6, 10, 11)] == pytest.approx([0.1, 0.05, 0.01, 0])
 
 
@@ -354,8 +354,9 @@ def source_spec(**changes: Any) -> dict[str, Any]:
 
 def test_a_source_learns_from_its_own_initialisation_and_keeps_its_head():
     found = list(pretraining.pretrain(source_spec(), easy_data()))
-    assert [checkpoint.epoch for checkpoint in found] == [0, 0.5, 1.0, 4.0]
-    assert [checkpoint.row["step"] for checkpoint in found] == [0, 2, 4, 16]
+    # a row for every epoch, and weights at the checkpoints
+    assert [read_out.row["epoch"] for read_out in found] == [0, 0.5, 1.0, 2.0, 3.0, 4.0]
+    assert [read_out.row["step"] for read_out in found if read_out.weights is not None] == [0, 2, 4, 16]
     assert found[-1].row["top1_test"] > found[0].row["top1_test"]
     assert found[-1].weights["head.weight"].shape == (CLASSES, 5)
     scratch = initialise_layers(described(), stream("scratch-init", 0, "tiny"))
@@ -374,8 +375,33 @@ def test_a_source_gives_the_same_bits_again_and_checkpoints_on_the_way_change_no
 def test_checkpoints_that_fall_on_one_step_are_refused():
     spec = source_spec()
     spec["pretraining"] = spec["pretraining"] | {"checkpoints": [0.0, 0.25, 0.3]}
-    with pytest.raises(ValueError, match="fall on one of 4 steps a pass"):
+    with pytest.raises(ValueError, match="fall on one step: a pass has 4"):
         list(pretraining.pretrain(spec, easy_data()))
+
+
+def test_a_source_that_diverges_is_told():
+    spec = source_spec()
+    spec["architecture"] = spec["architecture"] | {"norm": "none"}
+    spec["pretraining"] = spec["pretraining"] | {"learning_rate": 1e30}
+    with pytest.raises(ValueError, match="diverged at step"):
+        list(pretraining.pretrain(spec, easy_data()))
+
+
+def test_a_branch_from_inside_the_warm_up_starts_at_the_rate_reached(monkeypatch: pytest.MonkeyPatch):
+    rates: list[float] = []
+    real = training.train
+
+    def watched(*args: Any, **options: Any) -> Any:
+        for step in real(*args, **options):
+            rates.append(step.learning_rate)
+            yield step
+
+    spec = source_spec(epoch=1.0)
+    spec["pretraining"] = spec["pretraining"] | {"warmup_epochs": 2.0}
+    raw = next(found for found in pretraining.pretrain(spec, easy_data()) if found.row["epoch"] == 1.0)
+    monkeypatch.setattr(training, "train", watched)
+    pretraining.anneal(spec, easy_data(), raw.weights)
+    assert rates == pytest.approx([spec["pretraining"]["learning_rate"] / 2])
 
 
 def test_the_annealed_branch_goes_on_from_its_checkpoint_with_a_rate_that_falls(monkeypatch: pytest.MonkeyPatch):

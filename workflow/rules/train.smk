@@ -19,6 +19,8 @@ for block in plan.training_blocks():
             f".{{target}}.{{mode}}.{{recipe}}.{block.name}.log",
         wildcard_constraints:
             recipe=block.recipe,
+        # the longest first, so that none is left alone at the end
+        priority: plan.config.recipes[block.recipe].min_steps
         conda:
             "../../envs/whypretrain.yaml"
         threads: plan.config.threads

@@ -20,6 +20,7 @@ from whypretrain.statistics import interval, paired
 from whypretrain.verdict import ClaimEvidence, Component, judge
 
 Values = dict[int, float]
+DECIDED = ("component", "n", "effect", "low", "high", "p", "margin", "verdict", "reason")
 
 
 @dataclass(frozen=True)
@@ -56,17 +57,19 @@ class Judge:
             tuple(row[key] for key in ARM_KEYS): bool(row["grid_edge"])
             for row in tables.selected.to_dict(orient="records")
         }
-        last = tables.kernels["target_epoch"] == tables.kernels.groupby(
-            [*ARM_KEYS, "learning_rate", "seed"], observed=True
-        )["target_epoch"].transform("max")
+        # a run that diverged ended early: what it had by then is no final cosine
+        run = [*ARM_KEYS, "learning_rate", "seed"]
+        kernels = tables.kernels.merge(tables.runs[[*run, "diverged"]], on=run)
+        kernels.loc[kernels["diverged"], "cosine_mean"] = np.nan
+        last = kernels["target_epoch"] == kernels.groupby(run, observed=True)["target_epoch"].transform("max")
         self.cosines = {
             keys: dict(zip(group["seed"].tolist(), group["cosine_mean"].tolist(), strict=True))
-            for keys, group in tables.kernels[last].groupby([*ARM_KEYS, "learning_rate", "layer"], observed=True)
+            for keys, group in kernels[last].groupby([*ARM_KEYS, "learning_rate", "layer"], observed=True)
         }
 
     def _controls(self, claim: Claim, setting: Setting) -> tuple[Arm, Arm]:
         intact = Difference.model_validate({"of": {"treatment": "intact"}, "minus": {"treatment": "intact"}})
-        (arm,), _ = self.grid.contrast_arms(self.study, claim, setting, intact)
+        (arm,), _ = self.grid.contrast_arms(self.name, claim, setting, intact)
         return arm, self.grid.scratch_arm(self.study, claim.architecture, setting.target)
 
     def _gain(self, claim: Claim, setting: Setting) -> np.ndarray:
@@ -80,12 +83,12 @@ class Judge:
         return max(0.0, float(margin.share_of_gain or 0) * min(gains))
 
     def _top1_differences(self, claim: Claim, setting: Setting, difference: Difference) -> dict[str, np.ndarray]:
-        of, minus = self.grid.contrast_arms(self.study, claim, setting, difference)
+        of, minus = self.grid.contrast_arms(self.name, claim, setting, difference)
         a, b = (_mean_of([self.top1[key_of(arm)] for arm in arms]) for arms in (of, minus))
         return {_words(difference): paired(a, b)}
 
     def _cosine_differences(self, claim: Claim, setting: Setting, difference: Difference) -> dict[str, np.ndarray]:
-        (of,), (minus,) = self.grid.contrast_arms(self.study, claim, setting, difference)
+        (of,), (minus,) = self.grid.contrast_arms(self.name, claim, setting, difference)
         found = {}
         for keys, values in self.cosines.items():
             rate, layer = keys[-2:]
@@ -100,16 +103,19 @@ class Judge:
             found |= measure(claim, setting, difference)
         return found
 
-    def _at_edge(self, claim: Claim, settings: Sequence[Setting]) -> bool:
-        """Return whether any arm that a verdict rests on has its rate at the edge of its grid."""
+    def _at_edge(self, claim: Claim, settings: Sequence[Setting], rests_on_gain: bool) -> bool:
+        """Return whether any arm that a verdict rests on has its rate at the edge of its grid.
+
+        With `rests_on_gain`, for its margin or its sensitivity, these are intact and scratch too.
+        """
         if claim.measure == "cosine_mean":  # compared at every rate: nothing is selected
             return False
         arms: list[Arm] = []
         for setting in settings:
             for difference in claim.components:
-                of, minus = self.grid.contrast_arms(self.study, claim, setting, difference)
+                of, minus = self.grid.contrast_arms(self.name, claim, setting, difference)
                 arms += [*of, *minus]
-            if claim.margin.share_of_gain is not None:
+            if rests_on_gain:
                 arms += self._controls(claim, setting)
         return any(self.edges[key_of(arm)] for arm in arms)
 
@@ -146,13 +152,12 @@ class Judge:
         differences: dict[str, np.ndarray],
     ) -> Question:
         margin = self._margin(limits, claim, settings)
+        needs_sensitivity = test in ("non-inferiority", "equivalence")
         evidence = ClaimEvidence(
             name=f"{self.name}: {name}, {setting}",
             components=[Component(words, values, test, margin) for words, values in differences.items()],
-            grid_edge=self._at_edge(claim, settings),
-            sensitivity=self._sensitive(claim, settings, margin)
-            if test in ("non-inferiority", "equivalence")
-            else None,
+            grid_edge=self._at_edge(claim, settings, needs_sensitivity or limits.share_of_gain is not None),
+            sensitivity=self._sensitive(claim, settings, margin) if needs_sensitivity else None,
         )
         row = {
             "claim": name,
@@ -174,7 +179,9 @@ class Judge:
                 found = self._differences(claim, setting)
                 asked.append(self._question(name, claim, setting_name, [setting], claim.test, claim.margin, found))
             if claim.interaction:
-                first = claim.model_copy(update={"components": claim.components[:1]})
+                first = claim.model_copy(
+                    update={"components": claim.components[:1], "statement": claim.interaction.statement}
+                )
                 pair = [self.study.settings[each] for each in claim.interaction.settings]
                 here, there = (self._differences(first, setting) for setting in pair)
                 found = {words: here[words] - there[words] for words in here if words in there}
@@ -196,25 +203,12 @@ def _words(difference: Difference) -> str:
 
 
 def judge_claims(grid: Grid, tables: Tables) -> pd.DataFrame:
-    """Return the table of verdicts: Holm's correction goes over each paper's claims in each study."""
+    """Return the table of verdicts: the family of Holm's correction is all claims of one paper."""
+    asked = [question for study in grid.config.studies for question in Judge(grid, study, tables).questions()]
     rows = []
-    for study in grid.config.studies:
-        asked = Judge(grid, study, tables).questions()
-        for paper in dict.fromkeys(question.row["paper"] for question in asked):
-            family = [question for question in asked if question.row["paper"] == paper]
-            for question, verdict in zip(family, judge([q.evidence for q in family]), strict=True):
-                rows.append(
-                    question.row
-                    | {
-                        "component": verdict.component,
-                        "n": verdict.n,
-                        "effect": verdict.effect,
-                        "low": verdict.low,
-                        "high": verdict.high,
-                        "p": verdict.p,
-                        "margin": verdict.margin,
-                        "verdict": verdict.verdict,
-                        "reason": verdict.reason,
-                    }
-                )
+    for paper in dict.fromkeys(question.row["paper"] for question in asked):
+        family = [question for question in asked if question.row["paper"] == paper]
+        for question, verdict in zip(family, judge([q.evidence for q in family]), strict=True):
+            decided = {name: getattr(verdict, name) for name in DECIDED}
+            rows.append(question.row | decided)
     return pd.DataFrame(rows).replace([np.inf, -np.inf], np.nan)

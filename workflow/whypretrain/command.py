@@ -5,7 +5,8 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from importlib import metadata
 from typing import Any
 
 from whypretrain.storage import DamagedFile
@@ -36,6 +37,20 @@ class Job:
         return self._files.get(name) or []
 
 
+def check_versions(versions: Mapping[str, str]) -> None:
+    """Raise StageError where another version of a package is installed than the spec was made for."""
+    for package, pinned in versions.items():
+        try:
+            installed = metadata.version(package).split("+")[0]
+        except metadata.PackageNotFoundError:
+            installed = "none"
+        if installed != pinned:
+            raise StageError(
+                f"{package}: {installed} is installed, but envs/requirements.txt pins {pinned}; "
+                "run: pip install -r envs/requirements.txt"
+            )
+
+
 def run_stage(main: Callable[[Job], None], files: Sequence[str]) -> None:
     """Parse the command line, run a stage, and turn expected errors into one message and exit status 1.
 
@@ -50,6 +65,7 @@ def run_stage(main: Callable[[Job], None], files: Sequence[str]) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
     job = Job(arguments.pop("spec"), arguments.pop("code"), arguments)
     try:
+        check_versions(job.spec.get("versions", {}))
         main(job)
     except (StageError, DamagedFile) as error:
         sys.exit(f"error: {error}")

@@ -24,7 +24,7 @@ class ConfigError(Exception):
 class Strict(BaseModel):
     """A part of config: no unknown keys, defaults checked like values, nothing changes."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
 
 
 class Dataset(Strict):
@@ -178,6 +178,7 @@ Test = Literal["superiority", "non-inferiority", "equivalence"]
 class Interaction(Strict):
     """The first component of a claim in one setting minus the same in another."""
 
+    statement: str
     settings: tuple[Name, Name]
     test: Test
     margin: Margin
@@ -195,6 +196,16 @@ class Claim(Strict):
     components: tuple[Difference, ...] = Field(min_length=1, description="All must be supported (intersection-union).")
     margin: Margin
     interaction: Interaction | None = None
+
+    @model_validator(mode="after")
+    def _measurable(self) -> "Claim":
+        if self.measure == "cosine_mean":
+            margins = [self.margin, *([self.interaction.margin] if self.interaction else [])]
+            if any(margin.share_of_gain is not None for margin in margins):
+                raise ValueError("share_of_gain is of accuracies; with cosine_mean give the margin's value")
+            if any("few" in (d.of.span, d.minus.span) for d in self.components):
+                raise ValueError("the span 'few' averages accuracies; with cosine_mean name one span")
+        return self
 
 
 class Config(Strict):
@@ -238,9 +249,10 @@ class _UniqueLoader(yaml.SafeLoader):
 
 
 def _mapping(loader: _UniqueLoader, node: yaml.MappingNode) -> dict[Any, Any]:
-    loader.flatten_mapping(node)
     seen: set[Any] = set()
     for key_node, _ in node.value:
+        if key_node.tag == "tag:yaml.org,2002:merge":  # what is merged may be overridden
+            continue
         key = loader.construct_object(key_node, deep=True)
         if key in seen:
             raise ConfigError(f"{node.start_mark.name}: the key '{key}' stands twice; names must differ")

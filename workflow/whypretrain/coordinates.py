@@ -1,6 +1,6 @@
 """The coordinates of the grid, and the paths that carry them.
 
-A coordinate that can't matter is made canonical (`Plan.canonical`), so that nothing is
+A coordinate that can't matter is made canonical (`Grid.canonical`), so that nothing is
 trained twice under two names.
 """
 

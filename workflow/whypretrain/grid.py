@@ -5,6 +5,7 @@ Read by the Snakefile and by the collectors alone; imports neither torch nor pan
 
 import contextlib
 import itertools
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -13,7 +14,7 @@ from typing import Any
 
 from whypretrain import partition, registry, treating
 from whypretrain.architectures import convnet
-from whypretrain.config import Claim, Config, ConfigError, Difference, Setting, Study, validate
+from whypretrain.config import Choice, Claim, Config, ConfigError, Difference, Setting, Study, validate
 from whypretrain.coordinates import (
     ANNEAL,
     UNTRAINED,
@@ -23,8 +24,13 @@ from whypretrain.coordinates import (
     split_epoch,
     write_number,
 )
+from whypretrain.schedules import checkpoint_steps
 
 DEFAULT_VALIDATION_SHOTS = 20
+OVERLAP = (
+    "overlap in classes or images; allowed: disjoint classes, the same classes and images, "
+    "or the same classes with the halves a and b of their images"
+)
 
 
 def _known(key: str, name: str, allowed: Iterable[str]) -> None:
@@ -96,7 +102,7 @@ class Grid:
         if not task:
             raise ConfigError(f"{key}: '{target}' has no shots; allowed: {target}.N with N from 1 up, or {target}.full")
         _known(key, task, self.config.tasks)
-        if not (text == "full" or (text.isdigit() and int(text) > 0)):
+        if not re.fullmatch("full|[1-9][0-9]*", text):
             raise ConfigError(f"{key}: '{target}' has no shots; allowed: {task}.N with N from 1 up, or {task}.full")
         shots = None if text == "full" else int(text)
         asked = self.config.tasks[task].validation_shots
@@ -185,32 +191,30 @@ class Grid:
         return self.canonical(arm)
 
     def contrast_arms(
-        self, study: Study, claim: Claim, setting: Setting, difference: Difference
+        self, study: str, claim: Claim, setting: Setting, difference: Difference
     ) -> tuple[list[Arm], list[Arm]]:
-        """Return the arms on both sides of a claim's difference; each side is averaged seed by seed."""
-        depth = self.depth(claim.architecture)
+        """Return a study's arms on both sides of a claim's difference; each side is averaged seed by seed."""
+        depth, settings = self.depth(claim.architecture), self.config.studies[study]
 
-        def side(treatment: str, span: str) -> list[Arm]:
+        def side(choice: Choice) -> list[Arm]:
             few = [f"top-{k}" for k in range(1, -(-depth // 4) + 1)]
             arms = [
                 self.arm(
                     f"claims ({claim.statement})",
                     architecture=claim.architecture,
                     source=setting.source,
-                    epoch=study.epoch,
-                    treatment=treatment,
-                    span=each,
+                    epoch=settings.epoch,
+                    treatment=choice.treatment,
+                    span=span,
                     target=setting.target,
                     mode="finetune",
-                    recipe=study.recipe,
+                    recipe=settings.recipe,
                 )
-                for each in (few if span == "few" else [span])
+                for span in (few if choice.span == "few" else [choice.span])
             ]
-            return [arm for arm in arms if span != "few" or arm in self.arms]
+            return [arm for arm in arms if choice.span != "few" or study in self.arms.get(arm, ())]
 
-        return side(difference.of.treatment, difference.of.span), side(
-            difference.minus.treatment, difference.minus.span
-        )
+        return side(difference.of), side(difference.minus)
 
     def scratch_arm(self, study: Study, architecture: str, target: str) -> Arm:
         """Return the arm of training from scratch with the study's scratch recipe."""
@@ -237,7 +241,10 @@ def _expand_block(grid: Grid, study: Study, number: int, key: str) -> Iterable[A
     for name in block.recipes:
         _known(f"{key}.recipes", name, config.recipes)
     for target in block.targets:
-        grid.target(target, f"{key}.targets")
+        task = grid.target(target, f"{key}.targets").task
+        for source in block.sources:
+            if grid.relation(source, task) == "overlapping":
+                raise ConfigError(f"{key}: source '{source}' and target '{target}' {OVERLAP}")
     for architecture, source, epoch, treatment, span, target, mode, recipe in itertools.product(
         block.architectures,
         block.sources,
@@ -276,6 +283,12 @@ def _check_parts(config: Config, grid: Grid) -> None:
             raise ConfigError(f"sources.{name}: the name stands for the untrained network; choose another")
         _known(f"sources.{name}.task", source.task, config.tasks)
         _known(f"sources.{name}.pretraining", source.pretraining, config.pretraining)
+        settings = config.pretraining[source.pretraining]
+        images = sum(training for training, _ in grid.images_per_class(source.task).values())
+        try:
+            checkpoint_steps(settings.checkpoints, images, settings.batch_size)
+        except ValueError as error:
+            raise ConfigError(f"pretraining.{source.pretraining}.checkpoints: {error} with source '{name}'") from None
 
 
 def _check_claims(grid: Grid, name: str, study: Study) -> None:
@@ -285,12 +298,12 @@ def _check_claims(grid: Grid, name: str, study: Study) -> None:
     _known(f"{key}.scratch_recipe", study.scratch_recipe, config.recipes)
     for setting_name, setting in study.settings.items():
         _known(f"{key}.settings.{setting_name}.source", setting.source, config.sources)
+        grid.epoch(setting.source, study.epoch, f"{key}.epoch")
         target = grid.target(setting.target, f"{key}.settings.{setting_name}.target")
         relation = grid.relation(setting.source, target.task)
         if relation == "overlapping":
             raise ConfigError(
-                f"{key}.settings.{setting_name}: source '{setting.source}' and target '{setting.target}' overlap in "
-                "classes or images; allowed: disjoint classes, the same images, or halves a and b of the same classes"
+                f"{key}.settings.{setting_name}: source '{setting.source}' and target '{setting.target}' {OVERLAP}"
             )
         if setting_name in ("different", "same-images", "same-distribution") and setting_name != relation:
             raise ConfigError(
@@ -306,7 +319,7 @@ def _check_claims(grid: Grid, name: str, study: Study) -> None:
             setting = study.settings[setting_name]
             needed = [grid.scratch_arm(study, claim.architecture, setting.target)]
             for difference in claim.components:
-                sides = grid.contrast_arms(study, claim, setting, difference)
+                sides = grid.contrast_arms(name, claim, setting, difference)
                 needed += [*sides[0], *sides[1]]
                 if not all(sides):
                     raise ConfigError(f"claims.{claim_name}: study '{name}' has no top-K arm with K up to a quarter")

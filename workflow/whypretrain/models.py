@@ -75,8 +75,9 @@ def batch_norms(network: Network) -> Iterator[nn.BatchNorm2d]:
 def reestimate_statistics(network: Network, images: Tensor, batch_size: int = 256) -> None:
     """Replace the norms' running statistics by those of the images, in one cumulative pass.
 
-    As REPAIR resets them (Jordan et al. 2023): reset, average over batches, no gradients.
-    A network without norm is left as it is.
+    As REPAIR resets them (Jordan et al. 2023): reset, average over batches, no gradients. Batches are
+    drawn at random, always the same way, and as equal as can be: images come sorted by class, and a batch
+    of one class has another spread than all of them. A network without norm is left as it is.
     """
     norms = list(batch_norms(network))
     momenta = [norm.momentum for norm in norms]
@@ -85,8 +86,9 @@ def reestimate_statistics(network: Network, images: Tensor, batch_size: int = 25
         norm.momentum = None
     network.train()
     if norms:
-        for batch in images.split(batch_size):
-            network.features(batch)
+        order = torch.from_numpy(np.random.default_rng(0).permutation(len(images))).to(images.device)
+        for batch in order.tensor_split(-(-len(images) // batch_size)):
+            network.features(images[batch])
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
     network.eval()

@@ -4,7 +4,7 @@ The Snakefile asks it, and the collectors ask it again to hold results against w
 should be. Every method that takes `wildcards` can stand as an input or params function.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -32,6 +32,21 @@ TABLES = (
 )
 
 
+# Packages whose version is part of results: a spec holds those that its job uses, and the job checks them.
+NUMERICAL = (
+    "torch",
+    "numpy",
+    "scipy",
+    "statsmodels",
+    "scikit-learn",
+    "pandas",
+    "pyarrow",
+    "matplotlib",
+    "pillow",
+    "mlxtend",
+)
+
+
 def pinned_versions(requirements: Path) -> dict[str, str]:
     """Return the pinned version of each package in a requirements file."""
     lines = (line.split("#")[0].split(";")[0].strip() for line in requirements.read_text().splitlines())
@@ -41,9 +56,9 @@ def pinned_versions(requirements: Path) -> dict[str, str]:
 class Plan:
     """What each job reads, is told and runs."""
 
-    def __init__(self, config: Config, torch_version: str) -> None:
+    def __init__(self, config: Config, pins: Mapping[str, str]) -> None:
         self.config = config
-        self.torch = torch_version
+        self.pins = {package: pins[package] for package in NUMERICAL}
         self.grid = grid.expand(config)
         self.paths = Paths(config.results)
 
@@ -66,11 +81,6 @@ class Plan:
                 task = self.config.sources[arm.source].task
                 found.setdefault(("dataset", self.config.tasks[task].dataset), study)
         return found
-
-    @property
-    def datasets(self) -> list[str]:
-        """Names of the datasets that any arm uses."""
-        return sorted(name for kind, name in self._study_of if kind == "dataset")
 
     @cached_property
     def trained_sources(self) -> list[tuple[str, str]]:
@@ -160,7 +170,11 @@ class Plan:
     # --- specs -------------------------------------------------------------------------
 
     def _environment(self) -> dict[str, Any]:
-        return {"torch": self.torch, "threads": self.config.threads, "device": self.config.device}
+        versions = self._versions("torch", "numpy")
+        return {"versions": versions, "threads": self.config.threads, "device": self.config.device}
+
+    def _versions(self, *packages: str) -> dict[str, str]:
+        return {package: self.pins[package] for package in packages}
 
     def _architecture(self, name: str) -> dict[str, Any]:
         return {"name": name, **self.config.architectures[name].model_dump()}
@@ -195,15 +209,15 @@ class Plan:
                 "dataset": wildcards.dataset,
                 "module": dataset.module,
                 "parameters": parameters.model_dump(),
+                "versions": self._versions("numpy", *self.grid.dataset_module(wildcards.dataset).PACKAGES),
                 "size": self._study_of["dataset", wildcards.dataset].size,
             }
         )
 
     def initialise_spec(self, wildcards: Any) -> str:
         """Spec of an untrained network."""
-        return canonical(
-            {"architecture": self._architecture(wildcards.architecture), "seed": int(wildcards.seed)},
-        )
+        spec = {"architecture": self._architecture(wildcards.architecture), "seed": int(wildcards.seed)}
+        return canonical({**spec, "versions": self._versions("numpy")})
 
     def _source(self, architecture: str, source: str) -> dict[str, Any]:
         settings = self.config.sources[source]
@@ -230,7 +244,8 @@ class Plan:
     def treat_spec(self, wildcards: Any) -> str:
         """Spec of one start."""
         layers = span_layers(wildcards.span, self.grid.depth(wildcards.architecture))
-        return canonical({"treatment": wildcards.treatment, "layers": layers, "seed": int(wildcards.seed)})
+        spec = {"treatment": wildcards.treatment, "layers": layers, "seed": int(wildcards.seed)}
+        return canonical({**spec, "versions": self._versions("numpy")})
 
     def _run(self, arm: Any) -> dict[str, Any]:
         recipe = self.config.recipes[arm.recipe].model_dump()
@@ -253,6 +268,7 @@ class Plan:
         """Spec of the read-outs of a start before target training, for a block of seeds."""
         spec = {
             **self._environment(),
+            "versions": self._versions("torch", "numpy", "scikit-learn"),
             "architecture": self._architecture(arm.architecture),
             "target": self._target(arm.target),
             "source_task": None if arm.source == UNTRAINED else self._task(self.config.sources[arm.source].task),
@@ -270,7 +286,7 @@ class Plan:
                 study |= {"claims": [], "settings": {}}
         if not claims:
             config["claims"] = {}
-        return canonical({"config": config, "torch": self.torch})
+        return canonical({"config": config, "versions": self.pins})
 
     def claims_spec(self) -> str:
         """Spec of what also reads the claims."""
@@ -305,7 +321,8 @@ class Plan:
 
         def spec(wildcards: Any) -> str:
             labels = [label for label, _ in self.weights_of_figure(figure, wildcards.study)]
-            return canonical({"figure": figure, "view": self.view(wildcards.study), "weights": labels})
+            spec = {"figure": figure, "view": self.view(wildcards.study), "weights": labels}
+            return canonical({**spec, "versions": self._versions("matplotlib")})
 
         return spec
 
@@ -384,7 +401,7 @@ class Plan:
         epoch = self.grid.epoch(setting.source, settings.epoch, f"studies.{study}.epoch")
         found = []
         for arm in self.grid.arms_of(study):
-            told = (arm.source, arm.epoch, arm.target, arm.recipe) == (
+            told = arm.mode == "finetune" and (arm.source, arm.epoch, arm.target, arm.recipe) == (
                 setting.source,
                 epoch,
                 setting.target,

@@ -9,4 +9,4 @@ from whypretrain.plan import Plan
 
 def plan_of(spec: Mapping[str, Any]) -> Plan:
     """Return the plan that a collector's spec describes."""
-    return Plan(Config.model_validate(spec["config"]), spec["torch"])
+    return Plan(Config.model_validate(spec["config"]), spec["versions"])

@@ -102,6 +102,7 @@ TABLES: dict[str, dict[str, Column]] = {
         **{f"cosine_q{q}": _cosine(f"{q} % quantile over kernels") for q in ("05", "25", "50", "75", "95")},
         "cosine_null": _cosine("mean with kernels re-paired at random within the layer"),
         "cosine_abs_null": _cosine("mean absolute value with kernels re-paired at random"),
+        "cosine_abs_gaussian": _cosine("mean absolute cosine of independent Gaussian kernels of that size"),
         "kernels": Column(int, Check.ge(0), description="kernels counted"),
         "kernels_excluded": Column(int, Check.ge(0), description="kernels left out for a norm near zero"),
     },

@@ -19,7 +19,7 @@ def make_plan(raw: Mapping[str, Any], files: Iterable[str | Path], base: Path) -
             read_yaml(Path(file))  # refuses a key written twice, which Snakemake would let pass
         config = load(dict(raw), base)
         check_blocks(config, Path(config.results) / "blocks.json")
-        return Plan(config, pinned_versions(base / "envs" / "requirements.txt")["torch"])
+        return Plan(config, pinned_versions(base / "envs" / "requirements.txt"))
     except ConfigError as error:
         print(f"Mistake in config: {error}", file=sys.stderr)
         sys.exit(1)

@@ -17,7 +17,8 @@ class KernelCosine:
     """The distribution of signed cosines over a layer's kernels, and what chance would give.
 
     `cosine_null` and `cosine_abs_null` are the means of the cosine and of its absolute value
-    with start and current kernels paired at random within the layer.
+    with start and current kernels paired at random within the layer; `cosine_abs_gaussian` is what
+    independent Gaussian kernels of that size would have.
     """
 
     cosine_mean: float
@@ -30,6 +31,7 @@ class KernelCosine:
     cosine_q95: float
     cosine_null: float
     cosine_abs_null: float
+    cosine_abs_gaussian: float
     kernels: int
     kernels_excluded: int
 
@@ -73,6 +75,7 @@ def kernel_cosine(start: np.ndarray, current: np.ndarray, pairing: np.ndarray) -
         cosine_q95=float(q95),
         cosine_null=float(null.mean()),
         cosine_abs_null=float(np.abs(null).mean()),
+        cosine_abs_gaussian=gaussian_abs_cosine(a.shape[1]),
         kernels=int(kept.sum()),
         kernels_excluded=int((~kept).sum()),
     )

@@ -1,8 +1,10 @@
 """Files of results: written whole or not at all, each with the spec and the code that made it."""
 
+import errno
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -36,7 +38,13 @@ def write_whole(path: str | Path, write: Callable[[Path], None]) -> None:
     os.close(handle)
     temporary = Path(name)
     try:
-        write(temporary)
+        try:
+            write(temporary)
+        except Exception as error:
+            if isinstance(error, OSError) or shutil.disk_usage(path.parent).free > 1 << 20:
+                raise
+            # libraries hide the reason in errors of their own
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.chmod(0o644)

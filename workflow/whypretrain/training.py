@@ -1,6 +1,5 @@
 """The training loop that sources and targets share: SGD with Nesterov momentum, one schedule a run."""
 
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -10,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from whypretrain.models import Network
+from whypretrain.schedules import steps_per_pass
 
 MOMENTUM = 0.9
 GRADIENT_CLIP = 1.0  # norm of all gradients, in networks without norm layers
@@ -42,12 +42,6 @@ def standardise(images: np.ndarray, normalisation: dict[str, float], device: tor
     return standardised.contiguous(memory_format=torch.channels_last)
 
 
-def steps_per_pass(images: int, batch_size: int) -> int:
-    """Return the batches of one pass: a last batch of one image is dropped, a larger one is not."""
-    whole, rest = divmod(images, min(batch_size, images))
-    return whole + (rest >= 2)
-
-
 def batches(images: int, batch_size: int, order: np.random.Generator) -> Iterator[np.ndarray]:
     """Yield index batches for ever, each pass in an order of its own."""
     size = min(batch_size, images)
@@ -55,27 +49,6 @@ def batches(images: int, batch_size: int, order: np.random.Generator) -> Iterato
         permutation = order.permutation(images)
         for number in range(steps_per_pass(images, batch_size)):
             yield permutation[number * size : (number + 1) * size]
-
-
-def constant_after_warmup(peak: float, warmup: int) -> Callable[[int], float]:
-    """Return the source's schedule: linear from 0 in `warmup` steps, then constant."""
-    return lambda step: peak * min(1.0, step / max(1, warmup))
-
-
-def linear_to_zero(peak: float, steps: int) -> Callable[[int], float]:
-    """Return the schedule of an annealed branch: linear from `peak` to zero."""
-    return lambda step: peak * (1 - (step - 1) / steps)
-
-
-def warmup_then_cosine(peak: float, warmup: int, steps: int) -> Callable[[int], float]:
-    """Return the target's schedule: linear from 0 in `warmup` steps, then a cosine to zero."""
-
-    def rate(step: int) -> float:
-        if step <= warmup:
-            return peak * step / warmup
-        return peak * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
-
-    return rate
 
 
 def train(

@@ -252,7 +252,7 @@ def _too_few(kind: Kind, observed: Interval, margin: float, level: float) -> str
     if needed > observed.n:
         return f"{found}, about {needed} needed for {POWER:.0%} power"
     luckless = f"but the interval {_range(observed)} decides neither way"
-    return f"{found} has {POWER:.0%} power at a mean of {effect:.3g}, {luckless}"
+    return f"n = {observed.n} has {POWER:.0%} power at a mean of {effect:.3g}, {luckless}"
 
 
 def _range(observed: Interval) -> str:

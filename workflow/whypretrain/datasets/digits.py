@@ -3,6 +3,8 @@
 import numpy as np
 import pydantic
 
+PACKAGES = ("scikit-learn", "pillow")  # what the bytes depend on beside numpy
+
 SOURCE = (
     "Optical Recognition of Handwritten Digits (E. Alpaydin, C. Kaynak, 1998; UCI Machine Learning "
     "Repository, https://doi.org/10.24432/C50P49): its test set of 1,797 images by 13 writers, "

@@ -13,6 +13,8 @@ from functools import cache
 import numpy as np
 import pydantic
 
+PACKAGES = ("matplotlib", "pillow")  # what the bytes depend on beside numpy
+
 SOURCE = (
     "Drawn by this module: the letters A to Z in 14 faces of 7 families (DejaVu Sans, DejaVu Sans Mono, "
     "DejaVu Serif, STIX General, Computer Modern Roman, Sans and Typewriter), "

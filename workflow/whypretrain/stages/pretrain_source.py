@@ -12,10 +12,12 @@ def main(job: Job) -> None:
     device = set_up_torch(job.spec)
     data = source_data(job.spec, job.file("dataset"), device)
     history: Columns = {}
+    paths = iter(job.files("checkpoints"))
     try:
-        for checkpoint, path in zip(pretrain(job.spec, data), job.files("checkpoints"), strict=True):
-            write_tensors(path, checkpoint.weights, job.spec_text, job.code)
-            append(history, checkpoint.row)
+        for found in pretrain(job.spec, data):
+            append(history, found.row)
+            if found.weights is not None:
+                write_tensors(next(paths), found.weights, job.spec_text, job.code)
     except ValueError as error:
         raise StageError(str(error)) from error
     write_columns(job.file("history"), history, job.spec_text, job.code)

@@ -21,7 +21,8 @@ READING = """\
 Verdicts
     A claim is a paper's statement, written as differences between arms, seed by seed, with a test and a margin that
     were fixed before the runs. Effect and interval are of the difference that decided; the interval's confidence is
-    adjusted, like the p values, for the number of that paper's claims (Holm).
+    adjusted, like the p values, for the number of that paper's claims (Holm). Where a margin is a share of what
+    pre-training gains, the share was fixed; the gain is the mean of these runs, and its own error isn't counted.
 supported
     Superiority: the interval lies above zero and the effect is at least the margin. Non-inferiority: the interval lies
     above minus the margin. Equivalence: the interval lies within plus or minus the margin.
@@ -98,9 +99,10 @@ def verdict_table(verdicts: pd.DataFrame, measures: dict[str, str]) -> str:
                 plain(row["reason"]),
             ]
         )
-    claims = verdicts.drop_duplicates("claim").to_dict("records")
+    claims = verdicts.drop_duplicates(["claim", "statement"]).to_dict("records")
     said = [
-        f"- {plain(row['claim'])} ({plain(row['paper'])}; test: {row['test']}): {plain(row['statement'])}"
+        f"- {plain(row['claim'])}{', interaction' if ' minus ' in row['setting'] else ''} ({plain(row['paper'])}; "
+        f"test: {row['test']}): {plain(row['statement'])}"
         for row in claims
     ]
     return "\n".join([list_table(rows, [7, 15, 20, 7, 4, 14, 33]), *said, ""])

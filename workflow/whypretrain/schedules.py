@@ -1,0 +1,43 @@
+"""Lengths and learning-rate schedules of training, known without torch. Steps are counted from 1."""
+
+import math
+from collections.abc import Callable, Sequence
+
+
+def steps_per_pass(images: int, batch_size: int) -> int:
+    """Return the batches of one pass: a last batch of one image is dropped, a larger one is not."""
+    whole, rest = divmod(images, min(batch_size, images))
+    return whole + (rest >= 2)
+
+
+def checkpoint_steps(checkpoints: Sequence[float], images: int, batch_size: int) -> dict[int, float]:
+    """Return the step of each checkpoint after epoch 0, an epoch being a pass over the images.
+
+    Fractions fall on the nearest step, at least the first. Raises ValueError where two fall on one.
+    """
+    a_pass = steps_per_pass(images, batch_size)
+    steps = {max(1, round(epoch * a_pass)): epoch for epoch in checkpoints[1:]}
+    if len(steps) < len(checkpoints) - 1:
+        raise ValueError(f"two of the checkpoints {list(checkpoints)} fall on one step: a pass has {a_pass}")
+    return steps
+
+
+def constant_after_warmup(peak: float, warmup: int) -> Callable[[int], float]:
+    """Return the source's schedule: linear from 0 in `warmup` steps, then constant."""
+    return lambda step: peak * min(1.0, step / max(1, warmup))
+
+
+def linear_to_zero(peak: float, steps: int) -> Callable[[int], float]:
+    """Return the schedule of an annealed branch: linear from `peak` to zero."""
+    return lambda step: peak * (1 - (step - 1) / steps)
+
+
+def warmup_then_cosine(peak: float, warmup: int, steps: int) -> Callable[[int], float]:
+    """Return the target's schedule: linear from 0 in `warmup` steps, then a cosine to zero."""
+
+    def rate(step: int) -> float:
+        if step <= warmup:
+            return peak * step / warmup
+        return peak * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
+
+    return rate
