@@ -158,6 +158,15 @@ def test_a_rate_at_the_edge_of_its_grid_decides_nothing(best: float):
     assert "grid edge" in found["reason"]
 
 
+def test_scratch_at_the_edge_matters_to_a_claim_that_rests_on_it_and_not_to_its_interaction():
+    plan = plan_with(G1=NON_INFERIOR | {"interaction": INTERACTION})
+    made = tables(plan, lambda arm: level(arm, shuffled=0.7 if arm.target == DIFFERENT else 0.5))
+    made.selected.loc[made.selected["source"] == "none", "grid_edge"] = True
+    reasons = verdicts(plan, made).set_index("setting")["reason"]
+    assert "grid edge" in reasons["different"]
+    assert "grid edge" not in reasons["different minus second"]
+
+
 def test_a_claim_is_decided_in_its_own_setting():
     plan = plan_with(G1=NON_INFERIOR | {"settings": ["different", "second"]})
     made = tables(plan, lambda arm: level(arm, shuffled=0.8 if arm.target == DIFFERENT else 0.5))
@@ -219,6 +228,17 @@ def test_the_last_epoch_decides():
     early = (made.kernels["target_epoch"] == 1) & (made.kernels["treatment"] == "shuffle-kernels")
     made.kernels.loc[early, "cosine_mean"] = -1
     assert one(plan, made)["verdict"] == "supported"
+
+
+def test_a_run_that_diverged_has_no_final_cosine():
+    plan = plan_with(G2=EQUIVALENT)
+    made = tables(plan, level, move)
+    assert one(plan, made)["verdict"] == "supported"
+    lost = (made.runs["treatment"] == "shuffle-kernels") & (made.runs["span"] == "all") & (made.runs["seed"] == 0)
+    made.runs.loc[lost, "diverged"] = True
+    found = one(plan, made)
+    assert found["verdict"] == "inconclusive"
+    assert "not finite" in found["reason"]
 
 
 def test_a_cosine_that_scratch_shares_decides_nothing():

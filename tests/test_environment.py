@@ -4,9 +4,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import yaml
 
-from whypretrain.plan import pinned_versions
+from whypretrain.command import StageError, check_versions
+from whypretrain.plan import NUMERICAL, pinned_versions
 
 ROOT = Path(__file__).parents[1]
 # what runs Snakemake or the tests, but no job
@@ -29,6 +31,15 @@ def test_the_conda_environment_has_the_pins_of_the_requirements():
     (pip,) = (entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict))
     assert dict(line.split("==") for line in pip) == {k: v for k, v in pins.items() if k not in OUTSIDE_JOBS}
     assert set(pins) >= OUTSIDE_JOBS
+
+
+def test_a_job_refuses_other_versions_than_its_spec_was_made_for():
+    pins = pinned_versions(ROOT / "envs" / "requirements.txt")
+    check_versions({package: pins[package] for package in NUMERICAL})
+    with pytest.raises(StageError, match=r"numpy: .* is installed, but envs/requirements.txt pins 1\.0"):
+        check_versions({"numpy": "1.0"})
+    with pytest.raises(StageError, match="no-such-package: none is installed"):
+        check_versions({"no-such-package": "1.0"})
 
 
 HEAVY = ("torch", "torchvision", "sklearn", "pandas", "pandera", "matplotlib", "scipy", "pyarrow", "statsmodels")
