@@ -508,7 +508,7 @@ def test_too_few_seeds_has_an_end_and_admits_bad_luck():
     assert one(spread(-0.001, 1.0, 6)).reason == "too few seeds: n = 6, more than 10000 needed for 90% power"
     unlucky = one(spread(0.08, 0.1, 40), margin=0.1)  # between 0 and the margin, of which 40 are enough
     assert unlucky.reason == (
-        "too few seeds: n = 40 has 90% power at a mean of 0.1, but the interval 0.048 to 0.112 decides neither way"
+        "n = 40 has 90% power at a mean of 0.1, but the interval 0.048 to 0.112 decides neither way"
     )
 
 
