@@ -72,7 +72,8 @@ def run_stage(main: Callable[[Job], None], files: Sequence[str]) -> None:
     except OSError as error:
         if error.errno is None:
             raise
+        where = f"{error.filename}: " if error.filename else ""
         sys.exit(
-            f"error: {error.filename or ''}: {os.strerror(error.errno)}. Nothing partial was kept; "
+            f"error: {where}{os.strerror(error.errno)}. Nothing partial was kept; "
             "mend it and run snakemake again, it goes on from here."
         )
