@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from whypretrain.coordinates import KEYS
 from whypretrain.statistics import Interval, interval, paired
 from whypretrain.view import View
 
@@ -70,19 +71,6 @@ Entry = tuple[str, str, Style]  # of a legend: name, colour, line style
 Entries = dict[str, Entry]
 
 ABSENT = "no such arm in this study"
-KEYS = [
-    "architecture",
-    "source",
-    "epoch",
-    "treatment",
-    "span",
-    "target",
-    "shots",
-    "mode",
-    "recipe",
-    "learning_rate",
-    "seed",
-]
 
 
 def colour(name: str) -> str:

@@ -6,6 +6,7 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import MaxNLocator
 
 from whypretrain import drawing
+from whypretrain.coordinates import KEYS
 from whypretrain.view import View
 
 TABLES = ("design", "runs", "kernels")
@@ -52,7 +53,7 @@ def draw(tables: dict[str, pd.DataFrame], view: View, weights: drawing.Loaded) -
 
 
 def _cosines(rows: pd.DataFrame, kernels: pd.DataFrame) -> pd.DataFrame:
-    keys = [key for key in drawing.KEYS if key in rows]
+    keys = [key for key in KEYS if key in rows]
     return rows[keys].merge(kernels, on=keys)
 
 
