@@ -10,7 +10,7 @@ min_version("9.27")
 BASE = Path(workflow.basedir)
 sys.path.insert(0, str(BASE / "workflow"))
 
-from whypretrain import setup
+from whypretrain import registry, setup
 
 if "studies" not in config:
 
@@ -35,6 +35,8 @@ wildcard_constraints:
     span="[a-z0-9-]+",
     target=r"[a-z0-9-]+\.([0-9]+|full)",
     mode="[a-z0-9+-]+",
+    measure="|".join(registry.names("measures")),
+    pair="[a-z0-9-]+",
     recipe="[a-z0-9-]+",
     seed="[0-9]+",
     dataset="[a-z0-9-]+",
@@ -47,7 +49,7 @@ rule all:
     input:
         plan.source_files(),
         plan.tables(),
-        plan.figures(),
+        plan.figures.files(),
         paths["summary"],
 
 

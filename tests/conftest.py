@@ -39,6 +39,13 @@ def tiny() -> dict[str, Any]:
     return content
 
 
+def curves() -> dict[str, Any]:
+    """Return the tiny study with the one of layers, checkpoints and pairs beside it."""
+    content = tiny()
+    more: dict[str, Any] = yaml.safe_load((ROOT / "tests/config/curves.yaml").read_text())
+    return content | {key: content.get(key, {}) | value for key, value in more.items()}
+
+
 def put(raw: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
     """Return a copy of a config with one value (a dotted key, numbers for places in lists) changed."""
     changed = copy.deepcopy(raw)

@@ -34,9 +34,9 @@ FEW = NON_INFERIOR | {
     "test": "superiority",
     "margin": {"value": 0.01},
     "components": [
-        {"of": {"treatment": "shuffle-kernels", "span": "few"}, "minus": {"treatment": "intact"}},
+        {"of": {"treatment": "shuffle-kernels", "span": "top-N", "layers": "first"}, "minus": {"treatment": "intact"}},
         {
-            "of": {"treatment": "shuffle-kernels", "span": "few"},
+            "of": {"treatment": "shuffle-kernels", "span": "top-N", "layers": "first"},
             "minus": {"treatment": "shuffle-kernels", "span": "all"},
         },
     ],

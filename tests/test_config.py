@@ -304,7 +304,7 @@ def test_what_is_no_yaml_of_keys_is_refused_and_never_run(tmp_path: Path, text: 
 def test_numbers_mean_the_same_however_they_are_written():
     # YAML reads 1e-5 as a text, 0.00001 as a number
     raws = [put(tiny(), "recipes.short.weight_decay", value) for value in ("1e-5", 0.00001)]
-    specs = [plan_of(raw).train_spec(plan_of(raw).arms[0], (0.1,), (0,)) for raw in raws]
+    specs = [plan_of(raw).specs.train(plan_of(raw).arms[0], (0.1,), (0,)) for raw in raws]
     assert specs[0] == specs[1]
 
 

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from whypretrain import config
+from whypretrain.claim_arms import ClaimArms
 from whypretrain.coordinates import Arm, Paths, canonical_span, span_layers, split_epoch, write_number
 from whypretrain.grid import Grid
 
@@ -130,7 +131,7 @@ def test_one_arm_of_two_studies_is_one_set_of_runs():
     raw["studies"]["other"]["grid"][1] |= {"sources": ["letters"], "treatments": ["reinit"]}
     both = plan_of(raw)
     assert set(both.arms) == set(alone.arms)
-    assert both.run_files("scores") == alone.run_files("scores")
+    assert [*both.runs_with("scores")] == [*alone.runs_with("scores")]
     assert all(studies == ("tiny", "other") for studies in both.grid.arms.values())
 
 
@@ -180,23 +181,28 @@ def test_relations_of_source_and_target(of_source: dict[str, Any], of_target: di
         plan_of(raw)
 
 
+def sides(raw: dict[str, Any]) -> list[list[Arm]]:
+    """Return the arms on both sides of the claim `kept`, in the order of N."""
+    claim = ClaimArms(plan_of(raw).grid, "tiny", "kept")
+    (setting,), (part,) = claim.pairs("different"), claim.claim.components
+    return [[*claim.side(setting, *choices).values()] for choices in (part.of, part.minus)]
+
+
 def test_the_top_few_of_a_claim_are_those_of_the_study_up_to_a_quarter():
     # ceil(5 / 4) = 2: top-1 and top-2, of which the study has both
     raw = put(deep(), "studies.tiny.grid.0.spans", ["top-1", "top-2", "top-3", "all"])
     raw["studies"]["tiny"]["claims"] = ["kept"]
     raw["studies"]["tiny"]["settings"] = {"different": {"source": "letters", "target": "digits.2"}}
     raw["claims"]["kept"]["components"] = [
-        {"of": {"treatment": "shuffle-kernels", "span": "few"}, "minus": {"treatment": "intact"}}
+        {"of": {"treatment": "shuffle-kernels", "span": "top-N", "layers": "first"}, "minus": {"treatment": "intact"}}
     ]
-    plan = plan_of(raw)
-    study, claim = plan.config.studies["tiny"], plan.config.claims["kept"]
-    of, minus = plan.grid.contrast_arms("tiny", claim, study.settings["different"], claim.components[0])
+    of, minus = sides(raw)
     assert [each.span for each in of] == ["top-1", "top-2"]
     assert [named(each) for each in minus] == ["letters 1+anneal intact.all"]
     # an arm of another study is none of this one's
     raw["studies"]["other"] = raw["studies"]["tiny"] | {"claims": []}
     raw = put(raw, "studies.tiny.grid.0.spans", ["top-1", "all"])
-    of, _ = plan_of(raw).grid.contrast_arms("tiny", claim, study.settings["different"], claim.components[0])
+    of, _ = sides(raw)
     assert [each.span for each in of] == ["top-1"]
 
 

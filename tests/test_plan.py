@@ -24,20 +24,20 @@ def specs(plan: Plan) -> dict[str, str]:
     """Return the spec of every job of a plan, by the file that it makes."""
     found = {}
     for dataset in used_datasets(plan):
-        found[plan.paths.file("dataset", dataset=dataset)] = plan.dataset_spec(SimpleNamespace(dataset=dataset))
+        found[plan.paths.file("dataset", dataset=dataset)] = plan.specs.dataset(SimpleNamespace(dataset=dataset))
     for path, wildcards, annealed in plan.histories():
-        found[path] = plan.anneal_spec(wildcards) if annealed else plan.pretrain_spec(wildcards)
+        found[path] = (plan.specs.anneal if annealed else plan.specs.pretrain)(wildcards, (int(wildcards.seed),))
     for arm in plan.arms:
         for seed in plan.config.seeds:
             wildcards = SimpleNamespace(**arm.columns(), seed=str(seed))
-            found[plan.paths.file("start", **arm.columns(), seed=seed)] = plan.treat_spec(wildcards)
+            found[plan.paths.file("start", **arm.columns(), seed=seed)] = plan.specs.treat(wildcards, (seed,))
             if arm.source == "none":
                 untrained = plan.paths.file("untrained", architecture=arm.architecture, seed=seed)
-                found[untrained] = plan.initialise_spec(wildcards)
+                found[untrained] = plan.specs.initialise(wildcards)
     for path, arm, seed in plan.measured_starts():
-        found[path] = plan.measure_spec(arm, (seed,))
+        found[path] = plan.specs.measure_start(arm, (seed,))
     for arm, rate, seed in plan.runs():
-        found[plan.run_file("scores", arm, rate, seed)] = plan.train_spec(arm, (rate,), (seed,))
+        found[plan.run_file("scores", arm, rate, seed)] = plan.specs.train(arm, (rate,), (seed,))
     # what a whole block is told
     for block in plan.training_blocks():
         for arm in plan.arms:
@@ -160,7 +160,7 @@ def test_a_block_is_the_same_jobs_whatever_other_blocks_there_are():
 def test_a_collector_makes_the_same_plan_from_its_spec(source: str):
     # otherwise it would call every fresh result stale
     plan = plan_of(config.read_yaml(ROOT / source))
-    again = plan_of_spec(json.loads(plan.collect_spec()))
+    again = plan_of_spec(json.loads(plan.specs.collect()))
     assert again.arms == plan.arms
     assert specs(again) == specs(plan)
 
@@ -173,7 +173,7 @@ def test_specs_are_plain_canonical_json():
 
 def test_the_spec_of_the_largest_study_fits_into_one_argument():
     plan = plan_of(config.read_yaml(ROOT / "config" / "laptop.yaml"))
-    assert len(plan.claims_spec()) < 128_000
+    assert len(plan.specs.claims()) < 128_000
 
 
 def test_what_uses_torch_says_which():
@@ -196,5 +196,6 @@ def test_every_input_of_a_job_is_the_output_of_another(default_config: dict[str,
             wildcards = SimpleNamespace(**arm.columns(), seed=seed)
             assert plan.dataset_of_target(wildcards) in made
             assert set(plan.datasets_of_start(wildcards)) <= made
-            for path in plan.checkpoints_to_treat(wildcards):
-                assert path in made or "/none/" in path
+            for block in plan.seed_blocks():
+                for path in block.references(wildcards):
+                    assert path in made or "/none/" in path

@@ -9,20 +9,20 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import plan_of, put, tiny
 from hypothesis import given
 from hypothesis import strategies as st
 
-from whypretrain import pretraining, schedules, training
+from whypretrain import moding, pretraining, schedules, supervised, training
 from whypretrain.architectures.convnet import Parameters, layers
 from whypretrain.command import Job
+from whypretrain.data import TargetData
 from whypretrain.initialisation import initialise_head, initialise_layers
 from whypretrain.models import Network, load_weights, weights_of
 from whypretrain.modes import finetune
 from whypretrain.randomness import stream
-from whypretrain.runs import Outcome, Request, TargetData
+from whypretrain.runs import Outcome, Request
 from whypretrain.stages import train_run
-from whypretrain.storage import read_columns, read_tensors, write_tensors
+from whypretrain.storage import canonical, read_columns, read_tensors, write_tensors
 
 torch.set_num_threads(1)
 
@@ -57,6 +57,8 @@ def request(norm: str = "batch", rate: float = 0.05, seed: int = 0, **recipe: An
         "weight_decay": 5e-4,
         "warmup_share": 0.1,
         "epoch_steps": 10,
+        "schedule": "cosine",
+        "decay_share": 0.0,
     }
     return Request(start, described(norm), easy_data(), "easy", values | recipe, rate, seed, CPU)
 
@@ -118,6 +120,33 @@ def test_the_sources_schedule_stays_up():
     assert schedules.constant_after_warmup(0.1, 0)(1) == 0.1
 
 
+def test_the_constant_schedule_rises_stays_and_falls_in_a_line():
+    rate = schedules.warmup_constant_linear(0.4, warmup=4, decay=5, steps=20)
+    assert [rate(n) for n in (1, 2, 4, 5, 15)] == pytest.approx([0.1, 0.2, 0.4, 0.4, 0.4])
+    branch = schedules.linear_to_zero(0.4, 5)
+    assert [rate(n) for n in range(16, 21)] == [branch(n) for n in range(1, 6)]
+    assert [rate(n) for n in range(16, 21)] == pytest.approx([0.4, 0.32, 0.24, 0.16, 0.08])
+
+
+def test_a_constant_schedule_need_not_rise_or_fall_and_falls_from_what_it_reached():
+    flat = schedules.warmup_constant_linear(0.4, 0, 0, 10)
+    assert {flat(n) for n in range(1, 11)} == {0.4}
+    falling = schedules.warmup_constant_linear(0.4, 0, 10, 10)
+    assert [falling(n) for n in (1, 6, 10)] == pytest.approx([0.4, 0.2, 0.04])
+    early = schedules.warmup_constant_linear(0.4, 8, 6, 10)  # falls before it is up
+    assert [early(n) for n in (4, 5, 8, 10)] == pytest.approx([0.2, 0.2, 0.1, 0.2 / 6])
+
+
+def test_a_recipe_says_its_schedule():
+    recipe = {"schedule": "cosine", "warmup_share": 0.1, "decay_share": 0.5}
+    rates = {name: schedules.rate_of(recipe | {"schedule": name}, 0.4, 100) for name in ("cosine", "constant")}
+    cosine, constant = schedules.warmup_then_cosine(0.4, 10, 100), schedules.warmup_constant_linear(0.4, 10, 50, 100)
+    assert [rates["cosine"](n) for n in range(1, 101)] == [cosine(n) for n in range(1, 101)]
+    assert [rates["constant"](n) for n in range(1, 101)] == [constant(n) for n in range(1, 101)]
+    with pytest.raises(ValueError, match="unknown schedule 'step'; allowed: cosine, constant"):
+        schedules.rate_of(recipe | {"schedule": "step"}, 0.4, 100)
+
+
 def test_the_branch_falls_in_a_line():
     rate = schedules.linear_to_zero(0.1, 10)
     assert [rate(n) for n in (1, 6, 10, 11)] == pytest.approx([0.1, 0.05, 0.01, 0])
@@ -132,7 +161,7 @@ def test_the_branch_falls_in_a_line():
     ],
 )
 def test_the_length_of_a_run(images: int, recipe: dict[str, Any], expected: tuple[int, int]):
-    assert finetune.run_steps(recipe, images) == expected
+    assert supervised.run_steps(recipe, images) == expected
 
 
 # --- one update ----------------------------------------------------------------------------
@@ -298,22 +327,40 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def run_block(folder: Path, dataset: Path, rates: tuple[float, ...], seeds: tuple[int, ...]) -> None:
+def run_block(
+    folder: Path, dataset: Path, rates: tuple[float | None, ...], seeds: tuple[int, ...], mode: str = "finetune"
+) -> None:
     """Run the real stage on a block; every file lies in `{rate}-{seed}`."""
-    plan = plan_of(put(tiny(), "datasets.digits", {"module": "digits"}))
-    arm = next(arm for arm in plan.arms if arm.source == "none")
-    described = layers(plan.config.architectures["tiny"])
     starts = []
     for seed in seeds:
         start = folder / f"start-{seed}.safetensors"
-        write_tensors(start, initialise_layers(described, stream("scratch-init", seed, "tiny")), "{}", "0")
+        write_tensors(start, initialise_layers(described(), stream("scratch-init", seed, "tiny")), "{}", "0")
         starts.append(str(start))
+    target: dict[str, Any] = {
+        "name": "digits.2",
+        "dataset": "digits",
+        "images": "all",
+        "shots": 2,
+        "validation_shots": 2,
+    }
+    target |= {"classes": list(range(10)), "class_half": None, "class_count": 10}
+    spec = {
+        "architecture": {"name": "tiny", "widths": [4, 5], "kernels": [3, 3], "pool_after": [1], "norm": "batch"},
+        "target": target,
+        "normalisation": {"mean": 0.5, "standard_deviation": 0.3},
+        "mode": mode,
+        "recipe": dict(request(epochs=1, min_steps=10, epoch_steps=5).recipe or {}) if moding.by_steps(mode) else None,
+        "learning_rates": rates,
+        "seeds": seeds,
+        "threads": 1,
+        "device": "cpu",
+    }
     outputs = {}
     for kind in train_run.FILES:
-        ending = {"final": "safetensors", "provenance": "json"}.get(kind, "parquet")
-        outputs[kind] = [str(folder / f"{rate}-{seed}/{kind}.{ending}") for rate in rates for seed in seeds]
-    spec = json.dumps(json.loads(plan.train_spec(arm, rates, seeds)), sort_keys=True, separators=(",", ":"))
-    train_run.main(Job(spec, "code", {"dataset": [str(dataset)], "starts": starts, **outputs}))
+        if moding.by_steps(mode) or kind not in train_run.BY_STEPS:
+            ending = {"final": "safetensors", "provenance": "json"}.get(kind, "parquet")
+            outputs[kind] = [str(folder / f"{rate}-{seed}/{kind}.{ending}") for rate in rates for seed in seeds]
+    train_run.main(Job(canonical(spec), "code", {"dataset": [str(dataset)], "starts": starts, **outputs}))
 
 
 def test_a_run_does_not_depend_on_what_else_its_job_trains(tmp_path: Path, dataset: Path):
@@ -327,6 +374,25 @@ def test_a_run_does_not_depend_on_what_else_its_job_trains(tmp_path: Path, datas
         final = (read_tensors(tmp_path / each / "0.1-1/final.safetensors") for each in (folder, "alone"))
         a, b = final
         assert all((a[name] == b[name]).all() for name in a)
+
+
+@pytest.mark.parametrize(("mode", "rate"), [("freeze-1", 0.1), ("probe", None), ("probe+source-norm", None)])
+def test_the_stage_trains_every_mode_and_writes_the_files_it_has(
+    tmp_path: Path, dataset: Path, mode: str, rate: float | None
+):
+    run_block(tmp_path / "block", dataset, (rate,), (0, 1), mode)
+    run_block(tmp_path / "alone", dataset, (rate,), (1,), mode)
+    kinds = {"scores", "predictions", "final", "provenance"} | ({"history", "kernels"} if rate else set())
+    files = list((tmp_path / "block" / f"{rate}-1").iterdir())
+    assert {file.stem for file in files} == kinds
+    for file in files:
+        if file.stem != "provenance":
+            assert file.read_bytes() == (tmp_path / "alone" / f"{rate}-1" / file.name).read_bytes(), file.name
+    table, spec, _ = read_columns(tmp_path / "alone" / f"{rate}-1" / "scores.parquet")
+    (row,) = table.to_pylist()
+    assert json.loads(spec)["learning_rates"] == [rate]
+    assert math.isnan(row["strength"]) == (rate is not None)
+    assert row["steps"] == (10 if rate else 0)
 
 
 def test_a_run_says_what_made_it_as_if_it_were_alone(tmp_path: Path, dataset: Path):
@@ -348,12 +414,12 @@ def source_spec(**changes: Any) -> dict[str, Any]:
         "anneal_share": 0.25,
     }
     architecture = {"name": "tiny", "widths": [4, 5], "kernels": [3, 3], "pool_after": [1], "norm": "batch"}
-    spec: dict[str, Any] = {"architecture": architecture, "source": "easy", "seed": 0, "device": "cpu"}
+    spec: dict[str, Any] = {"architecture": architecture, "source": "easy", "device": "cpu"}
     return spec | {"pretraining": settings} | changes
 
 
 def test_a_source_learns_from_its_own_initialisation_and_keeps_its_head():
-    found = list(pretraining.pretrain(source_spec(), easy_data()))
+    found = list(pretraining.pretrain(source_spec(), 0, easy_data()))
     # a row for every epoch, and weights at the checkpoints
     assert [read_out.row["epoch"] for read_out in found] == [0, 0.5, 1.0, 2.0, 3.0, 4.0]
     assert [read_out.row["step"] for read_out in found if read_out.weights is not None] == [0, 2, 4, 16]
@@ -366,7 +432,7 @@ def test_a_source_learns_from_its_own_initialisation_and_keeps_its_head():
 def test_a_source_gives_the_same_bits_again_and_checkpoints_on_the_way_change_none():
     few = source_spec()
     few["pretraining"] = few["pretraining"] | {"checkpoints": [0.0, 4.0]}
-    ends = [list(pretraining.pretrain(spec, easy_data()))[-1] for spec in (source_spec(), source_spec(), few)]
+    ends = [list(pretraining.pretrain(spec, 0, easy_data()))[-1] for spec in (source_spec(), source_spec(), few)]
     for name, array in ends[0].weights.items():
         np.testing.assert_array_equal(ends[1].weights[name], array)
         np.testing.assert_array_equal(ends[2].weights[name], array)
@@ -376,7 +442,7 @@ def test_checkpoints_that_fall_on_one_step_are_refused():
     spec = source_spec()
     spec["pretraining"] = spec["pretraining"] | {"checkpoints": [0.0, 0.25, 0.3]}
     with pytest.raises(ValueError, match="fall on one step: a pass has 4"):
-        list(pretraining.pretrain(spec, easy_data()))
+        list(pretraining.pretrain(spec, 0, easy_data()))
 
 
 def test_a_source_that_diverges_is_told():
@@ -384,7 +450,7 @@ def test_a_source_that_diverges_is_told():
     spec["architecture"] = spec["architecture"] | {"norm": "none"}
     spec["pretraining"] = spec["pretraining"] | {"learning_rate": 1e30}
     with pytest.raises(ValueError, match="diverged at step"):
-        list(pretraining.pretrain(spec, easy_data()))
+        list(pretraining.pretrain(spec, 0, easy_data()))
 
 
 def test_a_branch_from_inside_the_warm_up_starts_at_the_rate_reached(monkeypatch: pytest.MonkeyPatch):
@@ -398,14 +464,14 @@ def test_a_branch_from_inside_the_warm_up_starts_at_the_rate_reached(monkeypatch
 
     spec = source_spec(epoch=1.0)
     spec["pretraining"] = spec["pretraining"] | {"warmup_epochs": 2.0}
-    raw = next(found for found in pretraining.pretrain(spec, easy_data()) if found.row["epoch"] == 1.0)
+    raw = next(found for found in pretraining.pretrain(spec, 0, easy_data()) if found.row["epoch"] == 1.0)
     monkeypatch.setattr(training, "train", watched)
-    pretraining.anneal(spec, easy_data(), raw.weights)
+    pretraining.anneal(spec, 0, easy_data(), raw.weights)
     assert rates == pytest.approx([spec["pretraining"]["learning_rate"] / 2])
 
 
 def test_the_annealed_branch_goes_on_from_its_checkpoint_with_a_rate_that_falls(monkeypatch: pytest.MonkeyPatch):
-    raw = list(pretraining.pretrain(source_spec(), easy_data()))[-1]
+    raw = list(pretraining.pretrain(source_spec(), 0, easy_data()))[-1]
     steps: list[training.Step] = []
     real = training.train
 
@@ -415,9 +481,22 @@ def test_the_annealed_branch_goes_on_from_its_checkpoint_with_a_rate_that_falls(
             yield step
 
     monkeypatch.setattr(training, "train", watched)
-    end = pretraining.anneal(source_spec(epoch=4.0), easy_data(), raw.weights)
+    end = pretraining.anneal(source_spec(epoch=4.0), 0, easy_data(), raw.weights)
     # a quarter of 4 epochs of 4 steps
     assert [step.learning_rate for step in steps] == pytest.approx([0.1, 0.075, 0.05, 0.025])
     assert (end.weights["layer1.weight"] != raw.weights["layer1.weight"]).any()
     assert np.abs(end.weights["layer1.weight"] - raw.weights["layer1.weight"]).max() < 1
     assert end.row["step"] == 4
+
+
+def test_a_branch_is_the_same_whatever_checkpoints_come_after_it():
+    # so the source that others transfer from, the branch of the last epoch, is also that of a longer list
+    longer, shorter = source_spec(epoch=1.0), source_spec(epoch=1.0)
+    shorter["pretraining"] = shorter["pretraining"] | {"checkpoints": [0.0, 1.0]}
+    ends = []
+    for spec in (longer, shorter):
+        raw = next(found for found in pretraining.pretrain(spec, 0, easy_data()) if found.row["epoch"] == 1.0)
+        ends.append(pretraining.anneal(spec, 0, easy_data(), raw.weights))
+    assert ends[0].row == ends[1].row
+    for name, array in ends[0].weights.items():
+        np.testing.assert_array_equal(ends[1].weights[name], array)

@@ -14,16 +14,24 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from conftest import Project, fresh, plan_of, put, tiny
+from conftest import Project, curves, fresh, plan_of, put, tiny
 
 from whypretrain.command import Job
 from whypretrain.stages import collect_table
 
 SEEDS = 2
 ARMS = 3  # intact, shuffled, scratch
-COLLECTORS = {"contrast_arms", "judge_claims", "summarise_arms", "collect_table", "write_summary", "all"}
+COLLECTORS = {
+    "contrast_arms",
+    "judge_claims",
+    "summarise_arms",
+    "summarise_curves",
+    "collect_table",
+    "write_summary",
+    "all",
+}
 STAGES = Path(__file__).parents[1] / "workflow/whypretrain/stages"
-TORCH = {"pretrain_source", "anneal_source", "measure_start", "train_run", "__init__"}
+TORCH = {"pretrain_source", "anneal_source", "measure_start", "measure_run", "measure_pair", "train_run", "__init__"}
 LIGHT = sorted({path.stem for path in STAGES.glob("*.py")} - TORCH)
 
 
@@ -34,7 +42,7 @@ def heavy(planned: dict[str, int]) -> dict[str, int]:
 
 def tables(project: Project) -> dict[str, bytes]:
     found = {path.name: path.read_bytes() for path in (project.path / "results/tables").glob("*.parquet")}
-    assert len(found) == 10
+    assert len(found) == 19
     del found["provenance.parquet"]
     return found
 
@@ -110,6 +118,57 @@ def test_without_keep_weights_the_finals_are_gone_and_nothing_is_to_be_done(fini
     assert interrupted.planned() == {}
 
 
+# --- two studies ---------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def both(finished: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A study of layers, checkpoints and pairs, run beside the finished one."""
+    project = fresh(tmp_path_factory.mktemp("both") / "project")
+    for name in ("results", ".snakemake"):
+        shutil.copytree(finished.path / name, project.path / name, symlinks=True)
+    project.write_config(curves())
+    planned = project.planned()
+    # of the three checkpoints that are fine-tuned one was, by the study before; nor is its source trained again
+    assert planned["train_run_short_r0_s0"] == 2
+    assert planned["pretrain_source_brief_s0"] == 2
+    project.snakemake("--cores", "2")
+    return project
+
+
+def test_a_run_that_two_studies_share_is_trained_once_and_stands_in_both(both: Project):
+    assert both.planned() == {}
+    design = [row for row in rows(both, "design") if (row["mode"], row["epoch"]) == ("finetune", "1+anneal")]
+    shared = [row["study"] for row in design if (row["source"], row["treatment"]) == ("letters", "intact")]
+    assert sorted(set(shared)) == ["curves", "tiny"]
+    keys = [tuple(row[key] for key in row if key != "study") for row in rows(both, "runs")]
+    assert len(set(map(str, keys))) == len(keys)
+
+
+def test_curves_over_layers_and_checkpoints_have_all_their_points(both: Project):
+    found = {(row["layers"], row["quantity"]) for row in rows(both, "transfer")}
+    copied = ("AnB", "BnB", "AnB+", "BnB+", "specificity", "co-adaptation", "gain", "own gain", "transfer gain")
+    assert found == {(0, "base"), (0, "source"), (1, "random"), *((n, name) for n in (1, 2) for name in copied)}
+    maturity = {
+        (row["mode"], row["annealed"], row["epoch"]) for row in rows(both, "maturity") if row["study"] == "curves"
+    }
+    modes = ("finetune", "probe", "probe+source-norm")
+    assert maturity == {(mode, True, epoch) for mode in modes for epoch in (0.0, 0.5, 1.0)}
+
+
+def test_read_outs_stand_in_their_tables_for_every_seed(both: Project):
+    arms, layers = 3, 2
+    assert len(rows(both, "similarity")) == arms * SEEDS * layers
+    assert len(rows(both, "criticality")) == arms * SEEDS * layers * 2
+    assert len(rows(both, "parts")) == arms * SEEDS * 3 * 3
+    assert {row["pair"] for row in rows(both, "pairs")} == {"trained", "sources"}
+    assert {row["pair"] for row in rows(both, "barriers")} == {"trained"}
+    assert sorted(row["claim"] for row in rows(both, "verdicts")) == ["apart", "kept", "peak", "residual", "specific"]
+    probes = [row for row in rows(both, "runs") if str(row["mode"]).startswith("probe")]
+    assert len(probes) == 6 * SEEDS
+    assert all(row["learning_rate"] is None or row["learning_rate"] != row["learning_rate"] for row in probes)
+
+
 # --- what runs again -----------------------------------------------------------------------
 
 
@@ -135,9 +194,9 @@ def test_a_new_seed_block_runs_only_its_own_jobs(again: Project):
     again.write_config(put(tiny(), "seed_blocks", [[0, 1], [2]]))
     assert heavy(again.planned()) == {
         "initialise_network": 1,
-        "pretrain_source_brief": 1,
-        "anneal_source": 1,
-        "treat_checkpoint": ARMS,
+        "pretrain_source_brief_s1": 1,
+        "anneal_source_s1": 1,
+        "treat_checkpoint_s1": ARMS,
         "measure_start_s1": ARMS,
         "train_run_short_r0_s1": ARMS,
     }
@@ -151,7 +210,7 @@ def test_a_new_learning_rate_block_trains_only_its_own_runs(again: Project):
 def test_a_new_treatment_runs_only_its_own_jobs(again: Project):
     again.write_config(put(tiny(), "studies.tiny.grid.0.treatments", ["intact", "shuffle-kernels", "gaussian"]))
     assert heavy(again.planned()) == {
-        "treat_checkpoint": SEEDS,
+        "treat_checkpoint_s0": 1,
         "measure_start_s0": 1,
         "train_run_short_r0_s0": 1,
     }
@@ -165,8 +224,7 @@ def test_a_new_architecture_leaves_the_others_alone(again: Project):
     again.write_config(raw)
     assert heavy(again.planned()) == {
         "initialise_network": SEEDS,
-        "treat_checkpoint": SEEDS,
-        "measure_start_s0": 1,
+        "treat_checkpoint_s0": 1,
         "train_run_short_r0_s0": 1,
     }
 
@@ -178,7 +236,7 @@ def test_a_changed_treatment_runs_its_starts_and_what_follows_from_them(again: P
         "rows = slices(weight).copy()",
     )
     assert heavy(again.planned()) == {
-        "treat_checkpoint": SEEDS,
+        "treat_checkpoint_s0": 1,
         "measure_start_s0": 1,
         "train_run_short_r0_s0": 1,
     }
@@ -188,8 +246,8 @@ def test_changed_training_code_runs_all_that_trains_and_draws_nothing_anew(again
     again.edit("workflow/whypretrain/training.py", "MOMENTUM = 0.9", "MOMENTUM = 0.8")
     found = heavy(again.planned())
     assert {rule for rule in found if rule.startswith(("pretrain", "anneal", "train"))} == {
-        "pretrain_source_brief",
-        "anneal_source",
+        "pretrain_source_brief_s0",
+        "anneal_source_s0",
         "train_run_short_r0_s0",
     }
     assert not {"prepare_dataset", "initialise_network"} & found.keys()
@@ -214,12 +272,12 @@ def test_swapped_values_are_seen(again: Project):
     # Snakemake compares parameters as a set without names: 0.01 and 0.1 swapped would pass unseen
     raw = put(tiny(), "pretraining.brief.learning_rate", 0.5)
     again.write_config(put(raw, "pretraining.brief.warmup_epochs", 0.1))
-    assert heavy(again.planned())["pretrain_source_brief"] == SEEDS
+    assert heavy(again.planned())["pretrain_source_brief_s0"] == 1
 
 
 def test_a_checkpoint_more_trains_the_source_again(again: Project):
     again.write_config(put(tiny(), "pretraining.brief.checkpoints", [0, 0.25, 0.5, 1]))
-    assert heavy(again.planned())["pretrain_source_brief"] == SEEDS
+    assert heavy(again.planned())["pretrain_source_brief_s0"] == 1
 
 
 # --- mistakes and damage -------------------------------------------------------------------
@@ -318,7 +376,7 @@ def test_a_study_of_scratch_alone_has_a_table_of_no_sources(tmp_path: Path):
     raw["studies"]["tiny"] |= {"claims": [], "settings": {}, "figures": []}
     raw["studies"]["tiny"]["grid"] = raw["studies"]["tiny"]["grid"][1:]
     table = tmp_path / "sources.parquet"
-    collect_table.main(Job(plan_of(raw).collect_spec(), "code", {"table": [str(table)]}))
+    collect_table.main(Job(plan_of(raw).specs.collect(), "code", {"table": [str(table)]}))
     assert pq.read_table(table).num_rows == 0
 
 

@@ -7,7 +7,7 @@ rule prepare_dataset:
     conda:
         "../../envs/whypretrain.yaml"
     params:
-        spec=plan.dataset_spec,
+        spec=plan.specs.dataset,
         code=plan.dataset_code,
     shell:
         "python -m whypretrain.stages.prepare_dataset --spec {params.spec:q} --code {params.code}"

@@ -1,13 +1,15 @@
-for block in plan.measuring_blocks():
+from whypretrain.plan import collected_tables
+
+for block in plan.seed_blocks():
 
     rule:
         name:
             f"measure_start_{block.name}"
         input:
             datasets=plan.datasets_of_start,
-            starts=expand(paths["start"], seed=block.seeds, allow_missing=True),
+            starts=block.files("start"),
         output:
-            measured=expand(paths["measured_start"], seed=block.seeds, allow_missing=True),
+            measured=block.files("measured_start"),
         log:
             f"{paths.results}/logs/measure_start/{{architecture}}.{{source}}.epoch-{{epoch}}.{{treatment}}.{{span}}"
             f".{{target}}.{block.name}.log",
@@ -15,12 +17,69 @@ for block in plan.measuring_blocks():
             "../../envs/whypretrain.yaml"
         threads: plan.config.threads
         params:
-            spec=block.spec,
+            spec=block.start_spec,
             code=plan.stage_code("measure_start"),
         shell:
             "python -m whypretrain.stages.measure_start --spec {params.spec:q} --code {params.code}"
             " --datasets {input.datasets:q} --starts {input.starts:q} --measured {output.measured:q}"
             " > {log:q} 2>&1"
+
+    rule:
+        name:
+            f"measure_run_{block.name}"
+        input:
+            datasets=plan.datasets_of_start,
+            starts=block.files("start"),
+            initials=block.initials,
+            finals=block.finals,
+            scores=block.scores,
+        output:
+            measured=block.files("measured_run"),
+        log:
+            f"{paths.results}/logs/measure_run/{{measure}}.{{architecture}}.{{source}}.epoch-{{epoch}}.{{treatment}}"
+            f".{{span}}.{{target}}.{{mode}}.{{recipe}}.{block.name}.log",
+        conda:
+            "../../envs/whypretrain.yaml"
+        threads: plan.config.threads
+        params:
+            spec=block.run_spec,
+            code=plan.measure_code,
+        shell:
+            "python -m whypretrain.stages.measure_run --spec {params.spec:q} --code {params.code}"
+            " --datasets {input.datasets:q} --starts {input.starts:q} --initials {input.initials:q}"
+            " --finals {input.finals:q} --scores {input.scores:q} --measured {output.measured:q} > {log:q} 2>&1"
+
+
+# One rule for each pair: whether there is a barrier between its networks depends on what they are.
+for block, pair in plan.pair_blocks():
+
+    rule:
+        name:
+            f"measure_pair_{setup.identifier(pair)}_{block.name}"
+        input:
+            dataset=block.dataset_of_pair,
+            first=block.weights(0),
+            first_scores=block.weights_scores(0),
+            second=block.weights(1),
+            second_scores=block.weights_scores(1),
+        output:
+            layers=plan.pair_outputs("pair_layers", pair, block),
+            barriers=plan.pair_outputs("pair_barriers", pair, block),
+        log:
+            f"{paths.results}/logs/measure_pair/{{pair}}.{{architecture}}.{block.name}.log",
+        wildcard_constraints:
+            pair=pair,
+        conda:
+            "../../envs/whypretrain.yaml"
+        threads: plan.config.threads
+        params:
+            spec=block.pair_spec,
+            code=plan.stage_code("measure_pair"),
+        shell:
+            "python -m whypretrain.stages.measure_pair --spec {params.spec:q} --code {params.code}"
+            " --dataset {input.dataset:q} --first {input.first:q} --first_scores {input.first_scores:q}"
+            " --second {input.second:q} --second_scores {input.second_scores:q} --layers {output.layers:q}"
+            " --barriers {output.barriers:q} > {log:q} 2>&1"
 
 
 rule collect_table:
@@ -31,11 +90,11 @@ rule collect_table:
     log:
         f"{paths.results}/logs/collect_table/{{table}}.log",
     wildcard_constraints:
-        table="sources|starts|runs|history|kernels|provenance",
+        table="|".join(collected_tables()),
     conda:
         "../../envs/whypretrain.yaml"
     params:
-        spec=plan.collect_spec,
+        spec=plan.specs.collect,
         code=plan.stage_code("collect_table"),
     shell:
         "python -m whypretrain.stages.collect_table --spec {params.spec:q} --code {params.code}"
@@ -53,7 +112,7 @@ rule summarise_arms:
     conda:
         "../../envs/whypretrain.yaml"
     params:
-        spec=plan.collect_spec(),
+        spec=plan.specs.collect(),
         code=plan.stage_code("summarise_arms"),
     shell:
         "python -m whypretrain.stages.summarise_arms --spec {params.spec:q} --code {params.code}"
@@ -70,17 +129,41 @@ rule contrast_arms:
     conda:
         "../../envs/whypretrain.yaml"
     params:
-        spec=plan.collect_spec(),
+        spec=plan.specs.collect(),
         code=plan.stage_code("contrast_arms"),
     shell:
         "python -m whypretrain.stages.contrast_arms --spec {params.spec:q} --code {params.code}"
         " --runs {input.runs:q} --contrasts {output.contrasts:q} > {log:q} 2>&1"
 
 
+rule summarise_curves:
+    input:
+        runs=paths.file("table", table="runs"),
+        sources=paths.file("table", table="sources"),
+    output:
+        transfer=paths.file("table", table="transfer"),
+        maturity=paths.file("table", table="maturity"),
+        correlations=paths.file("table", table="correlations"),
+    log:
+        f"{paths.results}/logs/summarise_curves.log",
+    conda:
+        "../../envs/whypretrain.yaml"
+    params:
+        spec=plan.specs.collect(),
+        code=plan.stage_code("summarise_curves"),
+    shell:
+        "python -m whypretrain.stages.summarise_curves --spec {params.spec:q} --code {params.code}"
+        " --runs {input.runs:q} --sources {input.sources:q} --transfer {output.transfer:q}"
+        " --maturity {output.maturity:q} --correlations {output.correlations:q} > {log:q} 2>&1"
+
+
 rule judge_claims:
     input:
         runs=paths.file("table", table="runs"),
         kernels=paths.file("table", table="kernels"),
+        sources=paths.file("table", table="sources"),
+        parts=paths.file("table", table="parts"),
+        pairs=paths.file("table", table="pairs"),
     output:
         verdicts=paths.file("table", table="verdicts"),
     log:
@@ -88,8 +171,9 @@ rule judge_claims:
     conda:
         "../../envs/whypretrain.yaml"
     params:
-        spec=plan.claims_spec(),
+        spec=plan.specs.claims(),
         code=plan.stage_code("judge_claims"),
     shell:
         "python -m whypretrain.stages.judge_claims --spec {params.spec:q} --code {params.code}"
-        " --runs {input.runs:q} --kernels {input.kernels:q} --verdicts {output.verdicts:q} > {log:q} 2>&1"
+        " --runs {input.runs:q} --kernels {input.kernels:q} --sources {input.sources:q} --parts {input.parts:q}"
+        " --pairs {input.pairs:q} --verdicts {output.verdicts:q} > {log:q} 2>&1"

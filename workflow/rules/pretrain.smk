@@ -6,7 +6,7 @@ rule initialise_network:
     conda:
         "../../envs/whypretrain.yaml"
     params:
-        spec=plan.initialise_spec,
+        spec=plan.specs.initialise,
         code=plan.stage_code("initialise_network"),
     shell:
         "python -m whypretrain.stages.initialise_network --spec {params.spec:q} --code {params.code}"
@@ -14,54 +14,54 @@ rule initialise_network:
 
 
 # One rule for each list of checkpoints, since a rule names its outputs.
-for pretraining in plan.pretrainings():
+for block, pretraining in plan.pretraining_blocks():
 
     rule:
         name:
-            f"pretrain_source_{setup.identifier(pretraining)}"
+            f"pretrain_source_{setup.identifier(pretraining)}_{block.name}"
         input:
             dataset=plan.dataset_of_source,
         output:
-            checkpoints=expand(
-                paths["checkpoint"],
-                epoch=plan.checkpoints(pretraining),
-                allow_missing=True,
-            ),
-            history=paths["source_history"],
+            checkpoints=block.checkpoints(pretraining),
+            histories=block.files("source_history"),
         log:
-            f"{paths.results}/logs/pretrain_source/{{architecture}}.{{source}}.s{{seed}}.log",
+            f"{paths.results}/logs/pretrain_source/{{architecture}}.{{source}}.{block.name}.log",
         wildcard_constraints:
             source="|".join(plan.sources_of(pretraining)),
         conda:
             "../../envs/whypretrain.yaml"
         threads: plan.config.threads
         params:
-            spec=plan.pretrain_spec,
+            spec=block.pretrain_spec,
             code=plan.stage_code("pretrain_source"),
         shell:
             "python -m whypretrain.stages.pretrain_source --spec {params.spec:q} --code {params.code}"
-            " --dataset {input.dataset:q} --checkpoints {output.checkpoints:q} --history {output.history:q}"
+            " --dataset {input.dataset:q} --checkpoints {output.checkpoints:q} --histories {output.histories:q}"
             " > {log:q} 2>&1"
 
 
-rule anneal_source:
-    input:
-        dataset=plan.dataset_of_source,
-        checkpoint=paths["checkpoint"],
-    output:
-        annealed=paths["annealed"],
-        history=paths["anneal_history"],
-    log:
-        f"{paths.results}/logs/anneal_source/{{architecture}}.{{source}}.s{{seed}}.epoch-{{epoch}}.log",
-    wildcard_constraints:
-        epoch="[0-9.]+",
-    conda:
-        "../../envs/whypretrain.yaml"
-    threads: plan.config.threads
-    params:
-        spec=plan.anneal_spec,
-        code=plan.stage_code("anneal_source"),
-    shell:
-        "python -m whypretrain.stages.anneal_source --spec {params.spec:q} --code {params.code}"
-        " --dataset {input.dataset:q} --checkpoint {input.checkpoint:q} --annealed {output.annealed:q}"
-        " --history {output.history:q} > {log:q} 2>&1"
+for block in plan.seed_blocks():
+
+    rule:
+        name:
+            f"anneal_source_{block.name}"
+        input:
+            dataset=plan.dataset_of_source,
+            checkpoints=block.files("checkpoint"),
+        output:
+            annealed=block.files("annealed"),
+            histories=block.files("anneal_history"),
+        log:
+            f"{paths.results}/logs/anneal_source/{{architecture}}.{{source}}.epoch-{{epoch}}.{block.name}.log",
+        wildcard_constraints:
+            epoch="[0-9.]+",
+        conda:
+            "../../envs/whypretrain.yaml"
+        threads: plan.config.threads
+        params:
+            spec=block.anneal_spec,
+            code=plan.stage_code("anneal_source"),
+        shell:
+            "python -m whypretrain.stages.anneal_source --spec {params.spec:q} --code {params.code}"
+            " --dataset {input.dataset:q} --checkpoints {input.checkpoints:q} --annealed {output.annealed:q}"
+            " --histories {output.histories:q} > {log:q} 2>&1"

@@ -1,12 +1,12 @@
 # One rule for each figure: each has a caption and reads tables of its own.
-for figure in plan.figure_names():
+for figure in plan.figures.names():
 
     rule:
         name:
             f"plot_{setup.identifier(figure)}"
         input:
-            tables=plan.tables_of_figure(figure),
-            weights=plan.weights_input(figure),
+            tables=plan.figures.tables(figure),
+            weights=plan.figures.weights(figure),
         output:
             svg=report(
                 paths.open("figure_svg", figure=figure),
@@ -20,7 +20,7 @@ for figure in plan.figure_names():
         conda:
             "../../envs/whypretrain.yaml"
         params:
-            spec=plan.spec_of_figure(figure),
+            spec=plan.figures.spec(figure),
             code=plan.figure_code(figure),
         shell:
             "python -m whypretrain.stages.plot_figure --spec {params.spec:q} --code {params.code}"
@@ -41,7 +41,7 @@ rule write_summary:
     conda:
         "../../envs/whypretrain.yaml"
     params:
-        spec=plan.summary_spec(),
+        spec=plan.figures.summary_spec(),
         code=plan.stage_code("write_summary"),
     shell:
         "python -m whypretrain.stages.write_summary --spec {params.spec:q} --code {params.code}"

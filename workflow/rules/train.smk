@@ -1,3 +1,5 @@
+from whypretrain.plan import KINDS
+
 # A job trains a block of seeds with a block of learning rates: torch's start-up is a third of a short run.
 # Blocks are append-only, so a new seed or rate trains nothing that was trained before.
 for block in plan.training_blocks():
@@ -9,18 +11,14 @@ for block in plan.training_blocks():
             dataset=plan.dataset_of_target,
             starts=expand(paths["start"], seed=block.seeds, allow_missing=True),
         output:
-            **{
-                kind: block.outputs(paths[kind])
-                for kind in ("history", "scores", "kernels", "predictions", "provenance")
-            },
-            final=(block.outputs(paths["final"]) if plan.config.keep_weights else temp(block.outputs(paths["final"]))),
+            **{kind: block.outputs(kind) for kind in KINDS},
+            final=(block.outputs("final") if plan.config.keep_weights else temp(block.outputs("final"))),
         log:
             f"{paths.results}/logs/train_run/{{architecture}}.{{source}}.epoch-{{epoch}}.{{treatment}}.{{span}}"
             f".{{target}}.{{mode}}.{{recipe}}.{block.name}.log",
         wildcard_constraints:
             recipe=block.recipe,
-        # the longest first, so that none is left alone at the end
-        priority: plan.config.recipes[block.recipe].min_steps
+        priority: block.priority
         conda:
             "../../envs/whypretrain.yaml"
         threads: plan.config.threads

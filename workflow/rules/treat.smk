@@ -1,16 +1,23 @@
-rule treat_checkpoint:
-    input:
-        # the checkpoint, and for some treatments one that layers are taken from
-        checkpoints=plan.checkpoints_to_treat,
-    output:
-        start=paths["start"],
-    log:
-        f"{paths.results}/logs/treat_checkpoint/" "{architecture}.{source}.s{seed}.epoch-{epoch}.{treatment}.{span}.log",
-    conda:
-        "../../envs/whypretrain.yaml"
-    params:
-        spec=plan.treat_spec,
-        code=plan.treat_code,
-    shell:
-        "python -m whypretrain.stages.treat_checkpoint --spec {params.spec:q} --code {params.code}"
-        " --checkpoints {input.checkpoints:q} --start {output.start:q} > {log:q} 2>&1"
+for block in plan.seed_blocks():
+
+    rule:
+        name:
+            f"treat_checkpoint_{block.name}"
+        input:
+            checkpoints=block.files("checkpoint"),
+            # where a treatment takes layers from, for those that do
+            references=block.references,
+        output:
+            starts=block.files("start"),
+        log:
+            f"{paths.results}/logs/treat_checkpoint/{{architecture}}.{{source}}.epoch-{{epoch}}.{{treatment}}.{{span}}"
+            f".{block.name}.log",
+        conda:
+            "../../envs/whypretrain.yaml"
+        params:
+            spec=block.treat_spec,
+            code=plan.treat_code,
+        shell:
+            "python -m whypretrain.stages.treat_checkpoint --spec {params.spec:q} --code {params.code}"
+            " --checkpoints {input.checkpoints:q} --references {input.references:q} --starts {output.starts:q}"
+            " > {log:q} 2>&1"

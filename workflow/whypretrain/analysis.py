@@ -3,6 +3,7 @@
 Frames in, frames out; validation selects, test is only reported.
 """
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
@@ -10,6 +11,7 @@ import pandas as pd
 
 from whypretrain.coordinates import Arm, key_columns
 from whypretrain.schemas import KEY_COLUMNS, PARTS
+from whypretrain.selection import preference
 from whypretrain.statistics import interval, p_value, paired
 
 ARM_KEYS = list(KEY_COLUMNS)
@@ -31,20 +33,18 @@ def select_learning_rates(runs: pd.DataFrame) -> pd.DataFrame:
     """Return one row an arm: its learning rate and whether that is at the edge of its grid.
 
     The rate with the highest validation top-1, averaged over seeds; ties go to the lower
-    validation loss, then to the lower rate.
+    validation loss, then to the lower rate. A grid of one rate has no edge: nothing is selected, the rate is part of
+    the recipe. A probe has no rate.
     """
-    means = runs.groupby([*ARM_KEYS, "learning_rate"], as_index=False, observed=True)[
-        ["top1_validation", "loss_validation"]
-    ].mean()
-    # accuracies are counts of images: what differs by less than any count is a tie
-    means["top1_validation"] = means["top1_validation"].round(9)
-    order = means.sort_values(
-        ["top1_validation", "loss_validation", "learning_rate"], ascending=[False, True, True], kind="stable"
-    )
-    best = order.drop_duplicates(ARM_KEYS)[[*ARM_KEYS, "learning_rate"]]
+    columns = ["top1_validation", "loss_validation"]
+    keys = [*ARM_KEYS, "learning_rate"]
+    means = runs.groupby(keys, as_index=False, observed=True, dropna=False)[columns].mean()
+    order = [preference(*row) for row in means[[*columns, "learning_rate"]].itertuples(index=False, name=None)]
+    best = means.iloc[sorted(range(len(order)), key=order.__getitem__)].drop_duplicates(ARM_KEYS)[keys]
     edges = means.groupby(ARM_KEYS, as_index=False, observed=True)["learning_rate"].agg(["min", "max"]).reset_index()
     merged = best.merge(edges[[*ARM_KEYS, "min", "max"]], on=ARM_KEYS)
-    merged["grid_edge"] = (merged["learning_rate"] == merged["min"]) | (merged["learning_rate"] == merged["max"])
+    rate, least, largest = merged["learning_rate"], merged["min"], merged["max"]
+    merged["grid_edge"] = (least < largest) & ((rate == least) | (rate == largest))
     return merged.drop(columns=["min", "max"]).sort_values(ARM_KEYS, ignore_index=True)
 
 
@@ -107,20 +107,16 @@ def key_of(arm: Arm) -> tuple[str, ...]:
 
 
 def _pairs(arms: Iterable[Arm], scratch_recipe: str) -> Iterable[tuple[Arm, Arm]]:
-    known = set(arms)
-    for arm in sorted(known):
-        alike = [
-            other
-            for other in sorted(known)
-            if (other.architecture, other.target, other.mode) == (arm.architecture, arm.target, arm.mode)
-        ]
-        for other in alike:
-            same_source = (other.source, other.epoch, other.recipe) == (arm.source, arm.epoch, arm.recipe)
-            intact = same_source and other.treatment == "intact"
-            scratch = other.source == "none" and other.treatment == "intact" and other.recipe == scratch_recipe
-            nested = same_source and other.span == arm.span and (arm.treatment, other.treatment) in NESTED
-            if other != arm and (intact or scratch or nested):
-                yield arm, other
+    alike: dict[tuple[str, str, str], list[Arm]] = {}
+    for arm in sorted(set(arms)):
+        alike.setdefault((arm.architecture, arm.target, arm.mode), []).append(arm)
+    for arm, other in (pair for group in alike.values() for pair in itertools.permutations(group, 2)):
+        same_source = (other.source, other.epoch, other.recipe) == (arm.source, arm.epoch, arm.recipe)
+        intact = same_source and other.treatment == "intact"
+        scratch = other.source == "none" and other.treatment == "intact" and other.recipe == scratch_recipe
+        nested = same_source and other.span == arm.span and (arm.treatment, other.treatment) in NESTED
+        if intact or scratch or nested:
+            yield arm, other
 
 
 def make_contrasts(

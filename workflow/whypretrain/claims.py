@@ -5,6 +5,7 @@ Accuracies are compared each arm at its own selected learning rate; cosines at e
 that both arms have, layer by layer, at the end of training.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,15 +13,21 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from whypretrain.analysis import ARM_KEYS, key_of, seed_values
-from whypretrain.config import Claim, Difference, Margin, Setting, Study
+from whypretrain import values
+from whypretrain.analysis import key_of
+from whypretrain.claim_arms import ClaimArms, group_of
+from whypretrain.claim_config import Choice, Difference, Margin, Test, has_epochs, has_layers
+from whypretrain.config import Setting
 from whypretrain.coordinates import Arm
 from whypretrain.grid import Grid
+from whypretrain.readings import Readings, Tables
 from whypretrain.statistics import interval, paired
+from whypretrain.values import Values
 from whypretrain.verdict import ClaimEvidence, Component, judge
 
-Values = dict[int, float]
 DECIDED = ("component", "n", "effect", "low", "high", "p", "margin", "verdict", "reason")
+Settings = Sequence[Setting]
+Tested = tuple[Component, Margin]  # a component with the margin that it was given
 
 
 @dataclass(frozen=True)
@@ -31,180 +38,213 @@ class Question:
     row: dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Tables:
-    """What the claims are decided on."""
+class Evidence:
+    """Gathers what decides one claim in one study."""
 
-    runs: pd.DataFrame
-    selected: pd.DataFrame
-    kernels: pd.DataFrame
+    def __init__(self, arms: ClaimArms, readings: Readings) -> None:
+        self.arms, self.claim, self.readings = arms, arms.claim, readings
 
+    # --- one number a seed -----------------------------------------------------------------
 
-def _mean_of(arms: Sequence[Values]) -> Values:
-    """Average arms seed by seed; a seed that one lacks is left out, and `paired` then complains."""
-    seeds = set.intersection(*(set(values) for values in arms))
-    return {seed: float(np.mean([values[seed] for values in arms])) for seed in seeds}
+    def _side(self, choice: Choice, arms: dict[float, Arm], over: str) -> Values:
+        """Return the number that one side of a difference comes to."""
+        if choice.pair is not None:
+            layers = group_of(choice.layers, self.arms.grid.depth(self.claim.architecture))
+            return self.readings.likeness(choice.pair, self.claim.architecture, layers)
+        measure = choice.measure or self.claim.measure
+        curve = {place: self.readings.value(measure, arm) for place, arm in arms.items()}
+        if not has_layers(choice) and not has_epochs(choice):
+            single = curve[0.0]
+            return dict.fromkeys(single, 0.0) if over == "slope" else single
+        if over == "slope":
+            return values.slope_of(*_doublings(curve) if has_epochs(choice) else (curve, float))
+        if over in ("peak", "peak-position"):
+            validation = {place: self.readings.value("top1_validation", arm) for place, arm in arms.items()}
+            return values.peak_position(validation) if over == "peak-position" else curve[values.peak_place(validation)]
+        if over == "reach":
+            return values.reach_position(curve)
+        if over == "correlation":
+            return values.correlation(curve, {place: self.readings.source_accuracy(arm) for place, arm in arms.items()})
+        return values.mean_of(list(curve.values()))
 
+    def _difference(self, settings: Settings, part: Difference) -> np.ndarray:
+        """Return D by seed, averaged over the pairs of source and target of a setting."""
+        found = []
+        for setting in settings:
+            sides = self.arms.sides(setting, part)
+            of, minus = (
+                [self._side(choice, sides.get(choice, {}), part.over) for choice in choices]
+                for choices in (part.of, part.minus)
+            )
+            found.append(values.combined(of, minus))
+        averaged = values.mean_of(found)
+        return np.array([averaged[seed] for seed in sorted(averaged)])
 
-class Judge:
-    """Gathers the evidence of one study's claims."""
-
-    def __init__(self, grid: Grid, name: str, tables: Tables) -> None:
-        self.grid, self.name, self.tables = grid, name, tables
-        self.study: Study = grid.config.studies[name]
-        self.top1 = seed_values(tables.runs, tables.selected, "top1_test")
-        self.edges = {
-            tuple(row[key] for key in ARM_KEYS): bool(row["grid_edge"])
-            for row in tables.selected.to_dict(orient="records")
+    def _cosine_differences(self, settings: Settings, part: Difference) -> dict[str, np.ndarray]:
+        ((setting,), (of,), (minus,)) = settings, part.of, part.minus
+        here, there = (self.arms.side(setting, choice)[0.0] for choice in (of, minus))
+        return {
+            f"{words_of(part)}, rate {keys[-2]:g}, layer {keys[-1]}": paired(found, other)
+            for keys, found, other in self._common_cosines(here, there)
         }
-        # a run that diverged ended early: what it had by then is no final cosine
-        run = [*ARM_KEYS, "learning_rate", "seed"]
-        kernels = tables.kernels.merge(tables.runs[[*run, "diverged"]], on=run)
-        kernels.loc[kernels["diverged"], "cosine_mean"] = np.nan
-        last = kernels["target_epoch"] == kernels.groupby(run, observed=True)["target_epoch"].transform("max")
-        self.cosines = {
-            keys: dict(zip(group["seed"].tolist(), group["cosine_mean"].tolist(), strict=True))
-            for keys, group in kernels[last].groupby([*ARM_KEYS, "learning_rate", "layer"], observed=True)
-        }
 
-    def _controls(self, claim: Claim, setting: Setting) -> tuple[Arm, Arm]:
-        intact = Difference.model_validate({"of": {"treatment": "intact"}, "minus": {"treatment": "intact"}})
-        (arm,), _ = self.grid.contrast_arms(self.name, claim, setting, intact)
-        return arm, self.grid.scratch_arm(self.study, claim.architecture, setting.target)
+    def _common_cosines(self, here: Arm, there: Arm) -> list[tuple[Any, Values, Values]]:
+        cosines = self.readings.cosines
+        return [
+            (keys, found, other)
+            for keys, found in cosines.items()
+            if keys[:-2] == key_of(here) and (other := cosines.get((*key_of(there), *keys[-2:])))
+        ]
 
-    def _gain(self, claim: Claim, setting: Setting) -> np.ndarray:
-        intact, scratch = self._controls(claim, setting)
-        return paired(self.top1[key_of(intact)], self.top1[key_of(scratch)])
+    def differences(self, settings: Settings, part: Difference) -> dict[str, np.ndarray]:
+        """Return D by seed of a component; of the cosine, one for each common rate and layer."""
+        if self.claim.measure == "cosine_mean":
+            return self._cosine_differences(settings, part)
+        return {words_of(part): self._difference(settings, part)}
 
-    def _margin(self, margin: Margin, claim: Claim, settings: Sequence[Setting]) -> float:
+    # --- margin, grid edge, sensitivity ----------------------------------------------------
+
+    def _gain(self, settings: Settings) -> np.ndarray:
+        gains = []
+        for setting in settings:
+            intact, scratch = (self.readings.value("top1_test", arm) for arm in self.arms.controls(setting))
+            gains.append(values.combined([intact], [scratch]))
+        averaged = values.mean_of(gains)
+        return np.array([averaged[seed] for seed in sorted(averaged)])
+
+    def margin(self, margin: Margin, groups: Sequence[Settings]) -> float:
+        """Return a margin as a number; as a share of the gain, of the smallest gain of several settings."""
         if margin.value is not None:
             return margin.value
-        gains = [interval(self._gain(claim, setting)).mean for setting in settings]
+        gains = [interval(self._gain(settings)).mean for settings in groups]
         return max(0.0, float(margin.share_of_gain or 0) * min(gains))
 
-    def _top1_differences(self, claim: Claim, setting: Setting, difference: Difference) -> dict[str, np.ndarray]:
-        of, minus = self.grid.contrast_arms(self.name, claim, setting, difference)
-        a, b = (_mean_of([self.top1[key_of(arm)] for arm in arms]) for arms in (of, minus))
-        return {_words(difference): paired(a, b)}
-
-    def _cosine_differences(self, claim: Claim, setting: Setting, difference: Difference) -> dict[str, np.ndarray]:
-        (of,), (minus,) = self.grid.contrast_arms(self.name, claim, setting, difference)
-        found = {}
-        for keys, values in self.cosines.items():
-            rate, layer = keys[-2:]
-            if keys[:-2] == key_of(of) and (other := self.cosines.get((*key_of(minus), rate, layer))):
-                found[f"{_words(difference)}, rate {rate:g}, layer {layer}"] = paired(values, other)
-        return found
-
-    def _differences(self, claim: Claim, setting: Setting) -> dict[str, np.ndarray]:
-        measure = self._cosine_differences if claim.measure == "cosine_mean" else self._top1_differences
-        found: dict[str, np.ndarray] = {}
-        for difference in claim.components:
-            found |= measure(claim, setting, difference)
-        return found
-
-    def _at_edge(self, claim: Claim, settings: Sequence[Setting], rests_on_gain: bool) -> bool:
+    def at_edge(self, groups: Sequence[Settings], parts: Sequence[Difference], rests_on_gain: bool) -> bool:
         """Return whether any arm that a verdict rests on has its rate at the edge of its grid.
 
-        With `rests_on_gain`, for its margin or its sensitivity, these are intact and scratch too.
+        With `rests_on_gain`, for its margin or its sensitivity, these are intact and scratch too, or those of the
+        claim's control. Of starts, of cosines (compared at every rate) and of pairs nothing is selected here.
         """
-        if claim.measure == "cosine_mean":  # compared at every rate: nothing is selected
-            return False
         arms: list[Arm] = []
-        for setting in settings:
-            for difference in claim.components:
-                of, minus = self.grid.contrast_arms(self.name, claim, setting, difference)
-                arms += [*of, *minus]
-            if rests_on_gain:
-                arms += self._controls(claim, setting)
-        return any(self.edges[key_of(arm)] for arm in arms)
+        for setting in (setting for settings in groups for setting in settings):
+            control = [self.claim.control] if rests_on_gain and self.claim.control else []
+            for part in [*parts, *control]:
+                for choice, found in self.arms.sides(setting, part).items():
+                    measure = choice.measure or self.claim.measure
+                    if measure == "top1_test" or measure.endswith(".final"):
+                        arms += found.values()
+            if rests_on_gain and not control and self.claim.measure != "cosine_mean":
+                arms += self.arms.controls(setting)
+        return any(self.readings.at_edge(arm) for arm in arms)
 
-    def _sensitive(self, claim: Claim, settings: Sequence[Setting], margin: float) -> bool:
+    def sensitive(self, groups: Sequence[Settings], margin: float) -> bool:
         """Return whether there was something to lose, in every setting.
 
-        For accuracy: intact beats scratch by more than twice the margin (lower limit of the interval).
-        For the cosine: scratch's differs from intact's by more than the margin, in some layer at some
+        For accuracy: intact beats scratch, or the claim's control is, by more than twice the margin (lower limit of
+        the interval). For the cosine: scratch's differs from intact's by more than the margin, in some layer at some
         rate common to both (the interval lies beyond it).
         """
-        for setting in settings:
-            if claim.measure == "top1_test":
-                if not interval(self._gain(claim, setting)).low > 2 * margin:
+        for settings in groups:
+            if self.claim.measure != "cosine_mean":
+                control = self.claim.control
+                gain = self._difference(settings, control) if control else self._gain(settings)
+                if not interval(gain).low > 2 * margin:
                     return False
                 continue
-            intact, scratch = self._controls(claim, setting)
-            gaps = [
-                interval(paired(values, other))
-                for keys, values in self.cosines.items()
-                if keys[:-2] == key_of(intact) and (other := self.cosines.get((*key_of(scratch), *keys[-2:])))
-            ]
+            common = [pair for each in settings for pair in self._common_cosines(*self.arms.controls(each))]
+            gaps = [interval(paired(found, other)) for _, found, other in common]
             if not any(gap.low > margin or gap.high < -margin for gap in gaps):
                 return False
         return True
 
-    def _question(
-        self,
-        name: str,
-        claim: Claim,
-        setting: str,
-        settings: Sequence[Setting],
-        test: Any,
-        limits: Margin,
-        differences: dict[str, np.ndarray],
-    ) -> Question:
-        margin = self._margin(limits, claim, settings)
-        needs_sensitivity = test in ("non-inferiority", "equivalence")
+    # --- questions -------------------------------------------------------------------------
+
+    def question(self, setting: str, groups: Sequence[Settings], tested: Sequence[Tested]) -> Question:
+        """Return what is asked in a setting, with what guards it."""
+        guarded = [part for part, _ in tested if part.kind in ("non-inferiority", "equivalence")]
+        rests_on_gain = bool(guarded) or any(margin.share_of_gain is not None for _, margin in tested)
+        parts = self.claim.components[:1] if len(groups) > 1 else self.claim.components
         evidence = ClaimEvidence(
-            name=f"{self.name}: {name}, {setting}",
-            components=[Component(words, values, test, margin) for words, values in differences.items()],
-            grid_edge=self._at_edge(claim, settings, needs_sensitivity or limits.share_of_gain is not None),
-            sensitivity=self._sensitive(claim, settings, margin) if needs_sensitivity else None,
+            name=f"{self.arms.study}: {self.arms.name}, {setting}",
+            components=[part for part, _ in tested],
+            grid_edge=self.at_edge(groups, parts, rests_on_gain),
+            sensitivity=self.sensitive(groups, max(part.margin for part in guarded)) if guarded else None,
         )
+        interaction = self.claim.interaction if len(groups) > 1 else None
         row = {
-            "claim": name,
-            "paper": claim.paper,
-            "study": self.name,
+            "claim": self.arms.name,
+            "paper": self.claim.paper,
+            "study": self.arms.study,
             "setting": setting,
-            "statement": claim.statement,
-            "test": test,
+            "statement": interaction.statement if interaction else self.claim.statement,
+            "test": " and ".join(dict.fromkeys(part.kind for part, _ in tested)),
         }
         return Question(evidence, row)
 
     def questions(self) -> list[Question]:
-        """Return every claim in every setting, and the interactions."""
+        """Return the claim in every setting, and its interaction."""
         asked = []
-        for name in self.study.claims:
-            claim = self.grid.config.claims[name]
-            for setting_name in claim.settings:
-                setting = self.study.settings[setting_name]
-                found = self._differences(claim, setting)
-                asked.append(self._question(name, claim, setting_name, [setting], claim.test, claim.margin, found))
-            if claim.interaction:
-                first = claim.model_copy(
-                    update={"components": claim.components[:1], "statement": claim.interaction.statement}
-                )
-                pair = [self.study.settings[each] for each in claim.interaction.settings]
-                here, there = (self._differences(first, setting) for setting in pair)
-                found = {words: here[words] - there[words] for words in here if words in there}
-                label = " minus ".join(claim.interaction.settings)
-                asked.append(
-                    self._question(name, first, label, pair, claim.interaction.test, claim.interaction.margin, found)
-                )
+        for name in self.claim.settings:
+            settings = self.arms.pairs(name)
+            tested = []
+            for part in self.claim.components:
+                limits = part.margin or self.claim.margin
+                margin = self.margin(limits, [settings])
+                test = part.test or self.claim.test
+                found = self.differences(settings, part)
+                tested += [(Component(words, each, test, margin), limits) for words, each in found.items()]
+            asked.append(self.question(name, [settings], tested))
+        if self.claim.interaction:
+            asked.append(self._interaction(self.claim.interaction.test, self.claim.interaction.margin))
         return asked
 
+    def _interaction(self, test: Test, limits: Margin) -> Question:
+        assert self.claim.interaction is not None  # asked only of claims that have one
+        names = self.claim.interaction.settings
+        groups = [self.arms.pairs(name) for name in names]
+        here, there = (self.differences(settings, self.claim.components[0]) for settings in groups)
+        margin = self.margin(limits, groups)
+        tested = [
+            (Component(words, here[words] - there[words], test, margin), limits) for words in here if words in there
+        ]
+        return self.question(" minus ".join(names), groups, tested)
 
-def _words(difference: Difference) -> str:
-    def side(treatment: str, span: str) -> str:
-        return treatment if treatment == "intact" else f"{treatment}.{span}"
 
-    return (
-        f"{side(difference.of.treatment, difference.of.span)} minus "
-        f"{side(difference.minus.treatment, difference.minus.span)}"
-    )
+def _doublings(curve: values.Curve) -> tuple[values.Curve, Any]:
+    """Return a curve over checkpoints without epoch 0, and what its slope is on: the doublings of the epoch."""
+    return {place: found for place, found in curve.items() if place > 0}, math.log2
+
+
+def words_of(part: Difference) -> str:
+    """Return a component in words: `reinit.above-N, freeze-N minus scratch`."""
+    sides = [" plus ".join(_choice_words(choice) for choice in side) for side in (part.of, part.minus) if side]
+    words = " minus ".join(sides)
+    return words if part.over == "mean" else f"{part.over} of {words}"
+
+
+def _choice_words(choice: Choice) -> str:
+    if choice.pair is not None:
+        return f"{choice.pair}, {choice.layers} layers"
+    words = {"source": "", "own": "own ", "none": "untrained "}[choice.source]
+    words += choice.treatment if choice.treatment == "intact" else f"{choice.treatment}.{choice.span}"
+    if choice.source == "none" and choice.treatment == "intact" and choice.mode == "finetune":
+        words = "scratch"
+    words += "" if choice.recipe is None else f", {choice.recipe}"
+    words += "" if choice.mode == "finetune" else f", {choice.mode}"
+    words += f", {choice.layers} N" if has_layers(choice) and choice.layers != "all" else ""
+    words += "" if choice.epoch is None else f", epoch {choice.epoch}"
+    return words if choice.measure is None else f"{words}, {choice.measure}"
 
 
 def judge_claims(grid: Grid, tables: Tables) -> pd.DataFrame:
     """Return the table of verdicts: the family of Holm's correction is all claims of one paper."""
-    asked = [question for study in grid.config.studies for question in Judge(grid, study, tables).questions()]
+    readings = Readings(tables)
+    asked = [
+        question
+        for study, settings in grid.config.studies.items()
+        for name in settings.claims
+        for question in Evidence(ClaimArms(grid, study, name), readings).questions()
+    ]
     rows = []
     for paper in dict.fromkeys(question.row["paper"] for question in asked):
         family = [question for question in asked if question.row["paper"] == paper]

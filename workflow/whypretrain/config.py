@@ -7,24 +7,14 @@ import difflib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_validator
 
 from whypretrain.architectures import convnet
+from whypretrain.claim_config import Claim
+from whypretrain.reading import read_yaml, with_includes
+from whypretrain.strict import ConfigError, Name, Number, Positive, Strict
 
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
-Positive = Annotated[float, Field(gt=0)]
-Number = Annotated[float, Field(ge=0)]
-
-
-class ConfigError(Exception):
-    """A mistake in config: one message with the key, the value and what is allowed."""
-
-
-class Strict(BaseModel):
-    """A part of config: no unknown keys, defaults checked like values, nothing changes."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
+__all__ = ["Claim", "Config", "ConfigError", "load", "read_yaml", "schema", "validate"]
 
 
 class Dataset(Strict):
@@ -39,6 +29,9 @@ class Task(Strict):
 
     dataset: Name = Field(description="Name of a dataset in `datasets`.")
     classes: tuple[str, ...] | None = Field(None, min_length=2, description="Its classes; all where left out.")
+    class_half: Literal["a", "b"] | None = Field(
+        None, description="A random half of these classes, drawn by seed; a and b together are all of them."
+    )
     images: Literal["all", "a", "b"] = Field(
         "all", description="All training images, or one of two disjoint halves of them."
     )
@@ -89,6 +82,10 @@ class Recipe(Strict):
     batch_size: int = Field(64, ge=2, description="Or all training images where they are fewer.")
     weight_decay: Number = Field(5e-4, description="Not on biases and norms.")
     warmup_share: float = Field(0.1, ge=0, lt=1, description="Share of the steps with a linearly rising rate.")
+    schedule: Literal["cosine", "constant"] = Field(
+        "cosine", description="After the warm-up: a cosine to zero, or constant with a linear end, as sources have it."
+    )
+    decay_share: float = Field(0, ge=0, le=1, description="Share of the steps of the linear end of `constant`.")
     epoch_steps: int = Field(
         20, ge=1, description="A read-out epoch is the fewest whole passes that make this many steps."
     )
@@ -97,6 +94,10 @@ class Recipe(Strict):
     def _a_grid(self) -> "Recipe":
         if len(set(self.learning_rates)) != len(self.learning_rates):
             raise ValueError("learning_rate_blocks name a rate twice")
+        if self.schedule == "cosine" and self.decay_share:
+            raise ValueError("decay_share is of the schedule constant; a cosine has none")
+        if self.warmup_share + self.decay_share > 1:
+            raise ValueError("warmup_share and decay_share together are more than all steps")
         return self
 
     @property
@@ -118,8 +119,16 @@ class Block(Strict):
     treatments: tuple[str, ...] = Field(("intact",), min_length=1)
     spans: tuple[str, ...] = Field(("all",), min_length=1)
     targets: tuple[str, ...] = Field(min_length=1, description="`task.shots`, shots a number per class or `full`.")
-    modes: tuple[str, ...] = Field(("finetune",), min_length=1)
-    recipes: tuple[Name, ...] = Field(min_length=1)
+    modes: tuple[str, ...] = Field(
+        ("finetune",), min_length=1, description="`finetune`, `freeze-N` or `probe`, the last two also `+source-norm`."
+    )
+    recipes: tuple[Name, ...] = Field((), description="A probe has none.")
+    layers: tuple[Annotated[int, Field(ge=0)], ...] = Field(
+        (), description="What N stands for in spans (`above-N`) and modes (`freeze-N`): the same in both."
+    )
+    measures: tuple[str, ...] = Field(
+        (), description="Read-outs of these arms: `start`, and modules in workflow/whypretrain/measures."
+    )
 
 
 class Setting(Strict):
@@ -127,6 +136,35 @@ class Setting(Strict):
 
     source: Name
     target: str = Field(description="`task.shots`.")
+    own: Name | None = Field(None, description="The source that has learnt the target itself.")
+
+
+def _several(value: Any) -> Any:
+    return value if isinstance(value, list | tuple) else (value,)
+
+
+Settings = Annotated[tuple[Setting, ...], BeforeValidator(_several), Field(min_length=1)]
+
+
+class Network(Strict):
+    """One of two networks to compare: a checkpoint or start, or with a target what training made of it."""
+
+    source: Name
+    epoch: str | float = "last+anneal"
+    treatment: str = "intact"
+    span: str = "all"
+    target: str | None = None
+    mode: str = "finetune"
+    recipe: Name | None = None
+
+
+class Pair(Strict):
+    """Two networks of one architecture and seed, compared on images of a target."""
+
+    architectures: tuple[Name, ...] = Field(min_length=1)
+    first: Network
+    second: Network
+    images: str = Field(description="The target whose test images they are compared on, `task.shots`.")
 
 
 class Study(Strict):
@@ -137,75 +175,15 @@ class Study(Strict):
     size: int = Field(ge=8, le=256, description="Height and width of all its images.")
     normalisation: Normalisation = Field(default_factory=lambda: Normalisation.model_validate({}))
     grid: tuple[Block, ...] = Field(min_length=1)
-    settings: dict[Name, Setting] = Field(default_factory=dict, description="Named pairs of source and target.")
+    settings: dict[Name, Settings] = Field(
+        default_factory=dict, description="Named pairs of source and target; several under one name are averaged."
+    )
     epoch: str | float = Field("last+anneal", description="The checkpoint that claims and figures are about.")
     recipe: Name = Field(description="The recipe that claims are decided on.")
     scratch_recipe: Name = Field(description="The recipe of training from scratch.")
     claims: tuple[str, ...] = Field((), description="Names in `claims`.")
+    pairs: tuple[Name, ...] = Field((), description="Names in `pairs`.")
     figures: tuple[str, ...] = Field((), description="Modules in workflow/whypretrain/figures.")
-
-
-class Choice(Strict):
-    """An arm of a claim: a treatment of a span; `few` is every top-K of the study with K ≤ ⌈depth/4⌉."""
-
-    treatment: str
-    span: str = "all"
-
-
-class Difference(Strict):
-    """A paired difference: the first arm minus the second, seed by seed."""
-
-    of: Choice
-    minus: Choice
-
-
-class Margin(Strict):
-    """A margin fixed before the runs: a number, or a share of the gain intact minus scratch."""
-
-    value: Number | None = None
-    share_of_gain: Number | None = None
-
-    @model_validator(mode="after")
-    def _one(self) -> "Margin":
-        if (self.value is None) == (self.share_of_gain is None):
-            raise ValueError("give one of value and share_of_gain")
-        return self
-
-
-Test = Literal["superiority", "non-inferiority", "equivalence"]
-
-
-class Interaction(Strict):
-    """The first component of a claim in one setting minus the same in another."""
-
-    statement: str
-    settings: tuple[Name, Name]
-    test: Test
-    margin: Margin
-
-
-class Claim(Strict):
-    """A statement from a paper, as contrasts, a test and a margin."""
-
-    paper: str = Field(description="The family over which Holm's correction goes.")
-    statement: str
-    architecture: Name
-    settings: tuple[Name, ...] = Field(min_length=1, description="Each gets a verdict of its own.")
-    measure: Literal["top1_test", "cosine_mean"]
-    test: Test
-    components: tuple[Difference, ...] = Field(min_length=1, description="All must be supported (intersection-union).")
-    margin: Margin
-    interaction: Interaction | None = None
-
-    @model_validator(mode="after")
-    def _measurable(self) -> "Claim":
-        if self.measure == "cosine_mean":
-            margins = [self.margin, *([self.interaction.margin] if self.interaction else [])]
-            if any(margin.share_of_gain is not None for margin in margins):
-                raise ValueError("share_of_gain is of accuracies; with cosine_mean give the margin's value")
-            if any("few" in (d.of.span, d.minus.span) for d in self.components):
-                raise ValueError("the span 'few' averages accuracies; with cosine_mean name one span")
-        return self
 
 
 class Config(Strict):
@@ -230,6 +208,7 @@ class Config(Strict):
     sources: dict[Name, Source] = Field(default_factory=dict)
     recipes: dict[Name, Recipe] = Field(min_length=1)
     claims: dict[str, Claim] = Field(default_factory=dict)
+    pairs: dict[Name, Pair] = Field(default_factory=dict)
     studies: dict[Name, Study] = Field(min_length=1)
 
     @model_validator(mode="after")
@@ -242,58 +221,6 @@ class Config(Strict):
     def seeds(self) -> tuple[int, ...]:
         """All seeds, block by block."""
         return tuple(seed for block in self.seed_blocks for seed in block)
-
-
-class _UniqueLoader(yaml.SafeLoader):
-    """Safe YAML that refuses a key written twice."""
-
-
-def _mapping(loader: _UniqueLoader, node: yaml.MappingNode) -> dict[Any, Any]:
-    seen: set[Any] = set()
-    for key_node, _ in node.value:
-        if key_node.tag == "tag:yaml.org,2002:merge":  # what is merged may be overridden
-            continue
-        key = loader.construct_object(key_node, deep=True)
-        if key in seen:
-            raise ConfigError(f"{node.start_mark.name}: the key '{key}' stands twice; names must differ")
-        seen.add(key)
-    return loader.construct_mapping(node, deep=True)
-
-
-_UniqueLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """Read one YAML file safely. Raises ConfigError where it isn't a mapping of names."""
-    try:
-        with path.open(encoding="utf-8") as file:
-            content = yaml.load(file, Loader=_UniqueLoader)
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}") from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is no YAML: {error}") from error
-    if not isinstance(content, dict):
-        raise ConfigError(f"{path}: expected keys and values, found {type(content).__name__}")
-    return content
-
-
-def _with_includes(raw: dict[str, Any], root: Path) -> dict[str, Any]:
-    merged = dict(raw)
-    include = raw.get("include", [])
-    if not isinstance(include, list | tuple) or not all(isinstance(name, str) for name in include):
-        raise ConfigError(f"include: is {include!r}; allowed: a list of file names")
-    for name in include:
-        for key, value in read_yaml(root / name).items():
-            mine = merged.get(key)
-            if mine is None:
-                merged[key] = value
-            elif isinstance(mine, dict) and isinstance(value, dict):
-                if twice := [entry for entry in value if entry in mine and mine[entry] != value[entry]]:
-                    raise ConfigError(f"{key}.{twice[0]}: {name} gives this name to something else; rename one")
-                merged[key] = {**value, **mine}
-            else:
-                raise ConfigError(f"{key}: stands in {name} and in the config that includes it; keep one")
-    return merged
 
 
 def _allowed_keys(location: tuple[int | str, ...]) -> list[str]:
@@ -350,7 +277,7 @@ def load(raw: dict[str, Any], root: Path) -> Config:
     Names that refer to nothing, and what depends on depth or on images, are found by `plan.Plan`.
     """
     try:
-        return Config.model_validate(_with_includes(raw, root))
+        return Config.model_validate(with_includes(raw, root))
     except ValidationError as error:
         raise ConfigError(_message(error)) from None
 

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 
 UNTRAINED = "none"  # the source that is no pre-training
 ANNEAL = "+anneal"
+NO_RECIPE = "none"  # of a mode that doesn't learn by steps
 
 SPAN = re.compile(r"(?P<kind>all|top|bottom|only|above)(?:-(?P<number>\d+))?")
 
@@ -99,6 +100,11 @@ def write_number(value: float) -> str:
     return repr(int(value)) if float(value).is_integer() else repr(float(value))
 
 
+def write_rate(rate: float | None) -> str:
+    """Write a learning rate as paths have it: `repr(float)`, or `none`."""
+    return "none" if rate is None else repr(float(rate))
+
+
 def split_epoch(epoch: str) -> tuple[float, bool]:
     """Return the epoch's number and whether it is the annealed branch."""
     return float(epoch.removesuffix(ANNEAL)), epoch.endswith(ANNEAL)
@@ -123,6 +129,9 @@ class Paths:
             "anneal_history": f"{source}/history-{{epoch}}{ANNEAL}.parquet",
             "start": f"{starts}/epoch-{{epoch}}/{{treatment}}.{{span}}.safetensors",
             "measured_start": f"{results}/measures/start/{start}/{{target}}/s{{seed}}.parquet",
+            "measured_run": f"{results}/measures/{{measure}}/{start}/{{target}}/{{mode}}/{{recipe}}/s{{seed}}.parquet",
+            "pair_layers": f"{results}/measures/pairs/{{pair}}/{{architecture}}/s{{seed}}.parquet",
+            "pair_barriers": f"{results}/measures/pairs/{{pair}}/{{architecture}}/barriers-s{{seed}}.parquet",
             "history": f"{run}/history.parquet",
             "scores": f"{run}/scores.parquet",
             "kernels": f"{run}/kernels.parquet",

@@ -4,7 +4,6 @@ Read by the Snakefile and by the collectors alone; imports neither torch nor pan
 """
 
 import contextlib
-import itertools
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -12,11 +11,11 @@ from functools import cached_property
 from types import ModuleType
 from typing import Any
 
-from whypretrain import partition, registry, treating
-from whypretrain.architectures import convnet
-from whypretrain.config import Choice, Claim, Config, ConfigError, Difference, Setting, Study, validate
+from whypretrain import moding, partition, registry, treating
+from whypretrain.config import Config, ConfigError, Network, Study, validate
 from whypretrain.coordinates import (
     ANNEAL,
+    NO_RECIPE,
     UNTRAINED,
     Arm,
     canonical_span,
@@ -24,8 +23,8 @@ from whypretrain.coordinates import (
     split_epoch,
     write_number,
 )
-from whypretrain.schedules import checkpoint_steps
 
+START = "start"  # the read-out of a start before target training
 DEFAULT_VALIDATION_SHOTS = 20
 OVERLAP = (
     "overlap in classes or images; allowed: disjoint classes, the same classes and images, "
@@ -33,7 +32,16 @@ OVERLAP = (
 )
 
 
-def _known(key: str, name: str, allowed: Iterable[str]) -> None:
+@dataclass(frozen=True)
+class Side:
+    """One network of a pair: the start of an arm, or, where it is `trained`, what the arm's training ends with."""
+
+    arm: Arm
+    trained: bool
+
+
+def known(key: str, name: str, allowed: Iterable[str]) -> None:
+    """Raise ConfigError where a name isn't one of those allowed."""
     if name not in (names := list(allowed)):
         raise ConfigError(f"{key}: '{name}' is unknown; allowed: {', '.join(names) or 'none is defined'}")
 
@@ -53,6 +61,9 @@ class Grid:
 
     config: Config
     arms: dict[Arm, tuple[str, ...]] = field(default_factory=dict)
+    measures: dict[str, set[Arm]] = field(default_factory=dict)  # the arms that each read-out is taken of
+    compared: dict[tuple[str, str], tuple["Side", "Side"]] = field(default_factory=dict)  # by pair and architecture
+    _relations: dict[str, dict[str, str]] = field(default_factory=dict)
 
     # --- what config names -------------------------------------------------------------
 
@@ -74,18 +85,30 @@ class Grid:
     def dataset_module(self, dataset: str) -> ModuleType:
         """Return the module that prepares a dataset."""
         module = self.config.datasets[dataset].module
-        _known(f"datasets.{dataset}.module", module, registry.names("datasets"))
+        known(f"datasets.{dataset}.module", module, registry.names("datasets"))
         return registry.load("datasets", module)
 
     def classes(self, task: str) -> tuple[str, ...]:
-        """Return the names of a task's classes, in the order of its labels."""
+        """Return the names of the classes that a task names; where it is a half of them, of both halves."""
         settings = self.config.tasks[task]
         return settings.classes or tuple(self.counts[settings.dataset])
 
     def class_indices(self, task: str) -> list[int]:
-        """Return the labels that a task's classes have in its dataset."""
+        """Return the labels that these classes have in the task's dataset."""
         names = list(self.counts[self.config.tasks[task].dataset])
         return [names.index(name) for name in self.classes(task)]
+
+    def class_count(self, task: str) -> int:
+        """Return the number of classes that a task has, the same with every seed."""
+        count, half = len(self.classes(task)), self.config.tasks[task].class_half
+        return {None: count, "a": (count + 1) // 2, "b": count // 2}[half]
+
+    def drawn_classes(self, task: str, seed: int) -> frozenset[int]:
+        """Return the labels in its dataset that a task has with one seed."""
+        settings, indices = self.config.tasks[task], self.class_indices(task)
+        if settings.class_half is None:
+            return frozenset(indices)
+        return frozenset(partition.class_half(indices, settings.dataset, seed, settings.class_half))
 
     def images_per_class(self, task: str) -> dict[str, tuple[int, int]]:
         """Return each class's images for training (within the task's half) and for validation."""
@@ -96,12 +119,21 @@ class Grid:
             for name in self.classes(task)
         }
 
+    def training_images(self, task: str) -> set[int]:
+        """Return how many training images a task has; with random halves of uneven classes, with each seed."""
+        images = list(self.images_per_class(task).items())
+        names = list(self.counts[self.config.tasks[task].dataset])
+        return {
+            sum(training for name, (training, _) in images if names.index(name) in self.drawn_classes(task, seed))
+            for seed in self.config.seeds
+        }
+
     def target(self, target: str, key: str) -> Target:
         """Return a target from `task.shots`, checked against the images there are."""
         task, _, text = target.rpartition(".")
         if not task:
             raise ConfigError(f"{key}: '{target}' has no shots; allowed: {target}.N with N from 1 up, or {target}.full")
-        _known(key, task, self.config.tasks)
+        known(key, task, self.config.tasks)
         if not re.fullmatch("full|[1-9][0-9]*", text):
             raise ConfigError(f"{key}: '{target}' has no shots; allowed: {task}.N with N from 1 up, or {task}.full")
         shots = None if text == "full" else int(text)
@@ -123,11 +155,18 @@ class Grid:
         """Return how a source's images and classes stand to those of a target task."""
         if source == UNTRAINED:
             return "untrained"
-        a, b = self.config.tasks[self.config.sources[source].task], self.config.tasks[task]
-        shared = set(self.classes(self.config.sources[source].task)) & set(self.classes(task))
-        if a.dataset != b.dataset or not shared:
+        if source not in self._relations or task not in self._relations[source]:
+            own = self.config.sources[source].task
+            found = {self._relation(own, task, seed) for seed in self.config.seeds}
+            self._relations.setdefault(source, {})[task] = found.pop() if len(found) == 1 else "overlapping"
+        return self._relations[source][task]
+
+    def _relation(self, own: str, task: str, seed: int) -> str:
+        a, b = self.config.tasks[own], self.config.tasks[task]
+        here, there = self.drawn_classes(own, seed), self.drawn_classes(task, seed)
+        if a.dataset != b.dataset or not here & there:
             return "different"
-        if set(self.classes(self.config.sources[source].task)) != set(self.classes(task)):
+        if here != there:
             return "overlapping"
         if a.images == b.images:
             return "same-images"
@@ -153,9 +192,26 @@ class Grid:
             )
         return raw + (ANNEAL if text.endswith(ANNEAL) else "")
 
+    def canonical_mode(self, architecture: str, mode: str, key: str) -> str:
+        """Return the one name of a mode in an architecture: to freeze no layer is to fine-tune."""
+        try:
+            found = moding.parse(mode)
+        except ValueError as error:
+            raise ConfigError(f"{key}: {error}") from None
+        if found.frozen > self.depth(architecture):
+            raise ConfigError(
+                f"{key}: '{mode}' goes beyond '{architecture}'; allowed: freeze-0 to freeze-{self.depth(architecture)}"
+            )
+        if found.name == "freeze" and not found.frozen:
+            return "finetune"
+        plain = self.config.architectures[architecture].norm == "none"  # no statistics to keep or re-estimate
+        return mode.split("+")[0] if plain else mode
+
     def canonical(self, arm: Arm) -> Arm:
         """Return the one name of an arm: coordinates that can't matter are written one way."""
         depth = self.depth(arm.architecture)
+        if not moding.by_steps(arm.mode):
+            arm = replace(arm, recipe=NO_RECIPE)
         layers = span_layers(arm.span, depth)
         name, suffixes = treating.parse(arm.treatment)
         if self.config.architectures[arm.architecture].norm == "none":  # no affine parameters to reset
@@ -175,7 +231,9 @@ class Grid:
     def arm(self, key: str, **coordinates: Any) -> Arm:
         """Return the canonical arm of some coordinates, all of them checked."""
         source, architecture = coordinates["source"], coordinates["architecture"]
-        arm = Arm(**{**coordinates, "epoch": self.epoch(source, coordinates["epoch"], f"{key}.epochs")})
+        mode = self.canonical_mode(architecture, coordinates["mode"], f"{key}.modes")
+        epoch = self.epoch(source, coordinates["epoch"], f"{key}.epochs")
+        arm = Arm(**{**coordinates, "epoch": epoch, "mode": mode})
         try:
             layers = span_layers(arm.span, self.depth(architecture))
         except ValueError as error:
@@ -190,182 +248,32 @@ class Grid:
             )
         return self.canonical(arm)
 
-    def contrast_arms(
-        self, study: str, claim: Claim, setting: Setting, difference: Difference
-    ) -> tuple[list[Arm], list[Arm]]:
-        """Return a study's arms on both sides of a claim's difference; each side is averaged seed by seed."""
-        depth, settings = self.depth(claim.architecture), self.config.studies[study]
+    def start(self, key: str, architecture: str, network: Network) -> Arm:
+        """Return the arm whose start a network is; what it would learn doesn't matter."""
+        coordinates = network.model_dump() | {"architecture": architecture, "mode": "probe", "recipe": NO_RECIPE}
+        return replace(self.arm(key, **coordinates), target="", mode="", recipe="")
 
-        def side(choice: Choice) -> list[Arm]:
-            few = [f"top-{k}" for k in range(1, -(-depth // 4) + 1)]
-            arms = [
-                self.arm(
-                    f"claims ({claim.statement})",
-                    architecture=claim.architecture,
-                    source=setting.source,
-                    epoch=settings.epoch,
-                    treatment=choice.treatment,
-                    span=span,
-                    target=setting.target,
-                    mode="finetune",
-                    recipe=settings.recipe,
-                )
-                for span in (few if choice.span == "few" else [choice.span])
-            ]
-            return [arm for arm in arms if choice.span != "few" or study in self.arms.get(arm, ())]
-
-        return side(difference.of), side(difference.minus)
+    @cached_property
+    def starts(self) -> list[tuple[str, str, str, str, str]]:
+        """All starts that an arm or a pair begins with, sorted."""
+        sides = [side.arm for pair in self.compared.values() for side in pair]
+        return sorted({arm.start for arm in [*self.arms, *sides]})
 
     def scratch_arm(self, study: Study, architecture: str, target: str) -> Arm:
         """Return the arm of training from scratch with the study's scratch recipe."""
         return Arm(architecture, UNTRAINED, "0", "intact", "all", target, "finetune", study.scratch_recipe)
 
+    def uses(self) -> set[tuple[str, str, str]]:
+        """Return which study brings which source together with which target task."""
+        found = {(name, arm.source, arm.task) for arm, names in self.arms.items() for name in names}
+        for name, study in self.config.studies.items():
+            for pair in study.pairs:
+                task = self.config.pairs[pair].images.rpartition(".")[0]
+                architectures = self.config.pairs[pair].architectures
+                sides = [side for each in architectures for side in self.compared[pair, each]]
+                found |= {(name, side.arm.source, task) for side in sides}
+        return found
+
     def arms_of(self, study: str) -> list[Arm]:
         """Return a study's arms, sorted."""
         return sorted(arm for arm, studies in self.arms.items() if study in studies)
-
-
-def _expand_block(grid: Grid, study: Study, number: int, key: str) -> Iterable[Arm]:
-    block = study.grid[number]
-    config = grid.config
-    for name in block.architectures:
-        _known(f"{key}.architectures", name, config.architectures)
-        if study.size < (least := convnet.smallest_size(config.architectures[name])):
-            raise ConfigError(
-                f"{key}.architectures: '{name}' pools images of {study.size} away; allowed: from {least} up"
-            )
-    for name in block.sources:
-        _known(f"{key}.sources", name, [UNTRAINED, *config.sources])
-    for name in block.modes:
-        _known(f"{key}.modes", name, registry.names("modes"))
-    for name in block.recipes:
-        _known(f"{key}.recipes", name, config.recipes)
-    for target in block.targets:
-        task = grid.target(target, f"{key}.targets").task
-        for source in block.sources:
-            if grid.relation(source, task) == "overlapping":
-                raise ConfigError(f"{key}: source '{source}' and target '{target}' {OVERLAP}")
-    for architecture, source, epoch, treatment, span, target, mode, recipe in itertools.product(
-        block.architectures,
-        block.sources,
-        block.epochs,
-        block.treatments,
-        block.spans,
-        block.targets,
-        block.modes,
-        block.recipes,
-    ):
-        yield grid.arm(
-            key,
-            architecture=architecture,
-            source=source,
-            epoch=epoch,
-            treatment=treatment,
-            span=span,
-            target=target,
-            mode=mode,
-            recipe=recipe,
-        )
-
-
-def _check_parts(config: Config, grid: Grid) -> None:
-    for name, task in config.tasks.items():
-        _known(f"tasks.{name}.dataset", task.dataset, config.datasets)
-        for label in task.classes or ():
-            _known(f"tasks.{name}.classes", label, grid.counts[task.dataset])
-        if task.classes and len(set(task.classes)) != len(task.classes):
-            raise ConfigError(f"tasks.{name}.classes: {list(task.classes)} name a class twice")
-        for label, (training, validating) in grid.images_per_class(name).items():
-            if training == 0 or validating == 0:
-                raise ConfigError(f"tasks.{name}: class {label} has no images left for training or validation")
-    for name, source in config.sources.items():
-        if name == UNTRAINED:
-            raise ConfigError(f"sources.{name}: the name stands for the untrained network; choose another")
-        _known(f"sources.{name}.task", source.task, config.tasks)
-        _known(f"sources.{name}.pretraining", source.pretraining, config.pretraining)
-        settings = config.pretraining[source.pretraining]
-        images = sum(training for training, _ in grid.images_per_class(source.task).values())
-        try:
-            checkpoint_steps(settings.checkpoints, images, settings.batch_size)
-        except ValueError as error:
-            raise ConfigError(f"pretraining.{source.pretraining}.checkpoints: {error} with source '{name}'") from None
-
-
-def _check_claims(grid: Grid, name: str, study: Study) -> None:
-    config = grid.config
-    key = f"studies.{name}"
-    _known(f"{key}.recipe", study.recipe, config.recipes)
-    _known(f"{key}.scratch_recipe", study.scratch_recipe, config.recipes)
-    for setting_name, setting in study.settings.items():
-        _known(f"{key}.settings.{setting_name}.source", setting.source, config.sources)
-        grid.epoch(setting.source, study.epoch, f"{key}.epoch")
-        target = grid.target(setting.target, f"{key}.settings.{setting_name}.target")
-        relation = grid.relation(setting.source, target.task)
-        if relation == "overlapping":
-            raise ConfigError(
-                f"{key}.settings.{setting_name}: source '{setting.source}' and target '{setting.target}' {OVERLAP}"
-            )
-        if setting_name in ("different", "same-images", "same-distribution") and setting_name != relation:
-            raise ConfigError(
-                f"{key}.settings.{setting_name}: source and target are '{relation}'; name it so or change it"
-            )
-    for claim_name in study.claims:
-        _known(f"{key}.claims", claim_name, config.claims)
-        claim = config.claims[claim_name]
-        _known(f"claims.{claim_name}.architecture", claim.architecture, config.architectures)
-        settings = {*claim.settings, *(claim.interaction.settings if claim.interaction else ())}
-        for setting_name in sorted(settings):
-            _known(f"claims.{claim_name}.settings", setting_name, study.settings)
-            setting = study.settings[setting_name]
-            needed = [grid.scratch_arm(study, claim.architecture, setting.target)]
-            for difference in claim.components:
-                sides = grid.contrast_arms(name, claim, setting, difference)
-                needed += [*sides[0], *sides[1]]
-                if not all(sides):
-                    raise ConfigError(f"claims.{claim_name}: study '{name}' has no top-K arm with K up to a quarter")
-            for arm in needed:
-                if name not in grid.arms.get(arm, ()):
-                    raise ConfigError(
-                        f"{key}.grid: the claim '{claim_name}' needs the arm {arm.source}, {arm.treatment}.{arm.span} "
-                        f"on {arm.target} with recipe '{arm.recipe}' of '{arm.architecture}'; add it or drop the claim"
-                    )
-
-
-def _check_names_shared(grid: Grid) -> None:
-    """Refuse one name for two things: a dataset in two sizes, a source or run under two normalisations."""
-    seen: dict[tuple[str, str], tuple[str, object]] = {}
-    for arm, studies in grid.arms.items():
-        tasks = {arm.task} | ({grid.config.sources[arm.source].task} if arm.source != UNTRAINED else set())
-        for name in studies:
-            study = grid.config.studies[name]
-            things: list[tuple[tuple[str, str], object]] = [
-                (("dataset", grid.config.tasks[task].dataset), f"size {study.size}") for task in sorted(tasks)
-            ]
-            constants = f"normalisation {study.normalisation.mean}, {study.normalisation.standard_deviation}"
-            things += [(("source", arm.source), constants), (("task", arm.task), constants)]
-            for (kind, thing), value in things:
-                if thing == UNTRAINED:
-                    continue
-                other, earlier = seen.setdefault((kind, thing), (name, value))
-                if earlier != value:
-                    raise ConfigError(
-                        f"studies.{name}: {kind} '{thing}' is used with {value}, but with {earlier} in '{other}'; "
-                        "give one of them another name"
-                    )
-
-
-def expand(config: Config) -> Grid:
-    """Return the grid of a config. Raises ConfigError for any name, span or number that can't be."""
-    grid = Grid(config)
-    _check_parts(config, grid)
-    for name, study in config.studies.items():
-        for number in range(len(study.grid)):
-            for arm in _expand_block(grid, study, number, f"studies.{name}.grid.{number}"):
-                if name not in grid.arms.get(arm, ()):
-                    grid.arms[arm] = (*grid.arms.get(arm, ()), name)
-        for figure in study.figures:
-            _known(f"studies.{name}.figures", figure, registry.names("figures"))
-    for name, study in config.studies.items():
-        _check_claims(grid, name, study)
-    _check_names_shared(grid)
-    return grid

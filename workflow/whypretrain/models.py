@@ -1,6 +1,6 @@
 """The network as torch runs it, built from the description in `architectures`."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -31,21 +31,35 @@ class Network(nn.Module):
         self.head = nn.Linear(self.layers[-1].outputs, classes)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def features(self, images: Tensor) -> Tensor:
-        """Return the penultimate features (n, outputs of the last layer) of images (n, c, h, w)."""
-        x = images
-        for layer in self.layers:
+    def outputs(self, x: Tensor, first: int = 1, last: int | None = None) -> Tensor:
+        """Return what layer `last` gives, after pooling and ReLU, for what layer `first` takes (n, c, h, w).
+
+        Without `last` it is the last layer of all; where `last` is before `first` it is `x` itself.
+        """
+        for layer in self.layers[first - 1 : last]:
             x = self.get_submodule(f"layer{layer.number}")(x)
             if layer.norm:
                 x = self.get_submodule(f"norm{layer.number}")(x)
             if layer.pool:  # before ReLU: the same values, a quarter of the work
                 x = functional.max_pool2d(x, 2)
             x = functional.relu(x, inplace=True)
-        return x.mean((2, 3))
+        return x
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Return the logits (n, classes)."""
-        return self.head(self.features(images))
+    def features(self, images: Tensor, first: int = 1) -> Tensor:
+        """Return the penultimate features (n, outputs of the last layer) of images, or of what layer `first` takes."""
+        return self.outputs(images, first).mean((2, 3))
+
+    def forward(self, images: Tensor, first: int = 1) -> Tensor:
+        """Return the logits (n, classes) of images, or of what layer `first` takes."""
+        return self.head(self.features(images, first))
+
+    def parameters_from(self, first: int) -> Iterator[nn.Parameter]:
+        """Yield the parameters of layer `first`, of the layers above it, and of the head."""
+        for layer in self.layers[first - 1 :]:
+            yield from self.get_submodule(f"layer{layer.number}").parameters()
+            if layer.norm:
+                yield from self.get_submodule(f"norm{layer.number}").parameters()
+        yield from self.head.parameters()
 
 
 def load_weights(network: Network, weights: Weights) -> None:
@@ -69,6 +83,12 @@ def weights_of(network: Network) -> Weights:
 def batch_norms(network: Network) -> Iterator[nn.BatchNorm2d]:
     """Yield the norms from the input on."""
     return (module for module in network.modules() if isinstance(module, nn.BatchNorm2d))
+
+
+@torch.no_grad()
+def in_batches(function: Callable[[Tensor], Tensor], inputs: Tensor, batch_size: int = 256) -> Tensor:
+    """Return a function's outputs for all inputs, computed batch by batch without gradients."""
+    return torch.cat([function(batch) for batch in inputs.split(batch_size)])
 
 
 @torch.no_grad()

@@ -94,3 +94,15 @@ def draw_shots(
 def restrict(indices: np.ndarray, labels: np.ndarray, classes: Sequence[int]) -> np.ndarray:
     """Return those of the images that belong to the classes, in the order given."""
     return indices[np.isin(labels[indices], list(classes))]
+
+
+def class_half(classes: Sequence[int], dataset: str, seed: int, which: str) -> list[int]:
+    """Return a random half of the classes, sorted: `a` or `b`, which together are all and share none.
+
+    Half `a` has the odd one. Raises ValueError for any other half.
+    """
+    if which not in ("a", "b"):
+        raise ValueError(f"unknown half of classes '{which}'; allowed: a, b")
+    order = stream("class-half", dataset, seed, *sorted(classes)).permutation(sorted(classes))
+    first = (len(order) + 1) // 2
+    return sorted(order[:first].tolist() if which == "a" else order[first:].tolist())

@@ -11,26 +11,20 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from whypretrain import grid, registry, treating
-from whypretrain.config import Config, Study, validate
-from whypretrain.coordinates import ANNEAL, UNTRAINED, Arm, Paths, span_layers, split_epoch, write_number
-from whypretrain.declared import constants
+from whypretrain import moding, registry, treating
+from whypretrain.config import Config
+from whypretrain.coordinates import ANNEAL, NO_RECIPE, UNTRAINED, Arm, Paths, write_number, write_rate
+from whypretrain.expansion import expand
+from whypretrain.figure_plan import FigurePlan
 from whypretrain.fingerprints import stage_fingerprint
-from whypretrain.storage import canonical
+from whypretrain.grid import START
+from whypretrain.specs import Rates, Specs
 
-TABLES = (
-    "sources",
-    "starts",
-    "runs",
-    "history",
-    "kernels",
-    "provenance",
-    "design",
-    "arms",
-    "contrasts",
-    "verdicts",
-)
-
+RUN_TABLES = {"runs": "scores", "history": "history", "kernels": "kernels", "provenance": "provenance"}
+PAIR_TABLES = {"pairs": "pair_layers", "barriers": "pair_barriers"}
+KINDS = ("history", "scores", "kernels", "predictions", "provenance")  # of a run's files, beside its final weights
+OF_STEPS = ("history", "kernels")  # what a mode that doesn't learn by steps has none of
+SUMMARIES = ("design", "arms", "contrasts", "transfer", "maturity", "correlations", "verdicts")
 
 # Packages whose version is part of results: a spec holds those that its job uses, and the job checks them.
 NUMERICAL = (
@@ -53,14 +47,21 @@ def pinned_versions(requirements: Path) -> dict[str, str]:
     return dict(line.split("==") for line in lines if "==" in line)
 
 
+def collected_tables() -> tuple[str, ...]:
+    """Return the tables that are put together from the results of many jobs."""
+    return ("sources", "starts", *RUN_TABLES, *registry.names("measures"), *PAIR_TABLES)
+
+
 class Plan:
     """What each job reads, is told and runs."""
 
     def __init__(self, config: Config, pins: Mapping[str, str]) -> None:
         self.config = config
         self.pins = {package: pins[package] for package in NUMERICAL}
-        self.grid = grid.expand(config)
+        self.grid = expand(config)
         self.paths = Paths(config.results)
+        self.specs = Specs(config, self.grid, self.pins)
+        self.figures = FigurePlan(config, self.grid, self.paths, self.pins["matplotlib"])
 
     # --- the grid, as files ------------------------------------------------------------
 
@@ -70,45 +71,32 @@ class Plan:
         return tuple(sorted(self.grid.arms))
 
     @cached_property
-    def _study_of(self) -> dict[tuple[str, str], Study]:
-        found: dict[tuple[str, str], Study] = {}
-        for arm in self.arms:
-            study = self.config.studies[self.grid.arms[arm][0]]
-            found.setdefault(("task", arm.task), study)
-            found.setdefault(("source", arm.source), study)
-            found.setdefault(("dataset", self.config.tasks[arm.task].dataset), study)
-            if arm.source != UNTRAINED:
-                task = self.config.sources[arm.source].task
-                found.setdefault(("dataset", self.config.tasks[task].dataset), study)
-        return found
-
-    @cached_property
     def trained_sources(self) -> list[tuple[str, str]]:
-        """Pairs of architecture and source that any arm starts from, the untrained ones left out."""
-        return sorted({(arm.architecture, arm.source) for arm in self.arms if arm.source != UNTRAINED})
+        """Pairs of architecture and source that any arm or pair starts from, the untrained ones left out."""
+        return sorted({start[:2] for start in self.grid.starts if start[1] != UNTRAINED})
 
     def checkpoints(self, pretraining: str) -> list[str]:
         """Return the raw checkpoints of a pretraining, as paths have them."""
         return [write_number(epoch) for epoch in self.config.pretraining[pretraining].checkpoints]
 
     def annealed(self) -> list[tuple[str, str, str]]:
-        """Return architecture, source and epoch of every annealed branch that any arm starts from."""
-        return sorted({arm.start[:3] for arm in self.arms if arm.epoch.endswith(ANNEAL)})
+        """Return architecture, source and epoch of every annealed branch that any arm or pair starts from."""
+        return sorted({start[:3] for start in self.grid.starts if start[2].endswith(ANNEAL)})
 
-    def runs(self, arms: tuple[Arm, ...] | None = None) -> Iterator[tuple[Arm, float, int]]:
-        """Yield every run: its arm, learning rate and seed, in one fixed order."""
+    def runs(self, arms: tuple[Arm, ...] | None = None) -> Iterator[tuple[Arm, float | None, int]]:
+        """Yield every run: its arm, learning rate (None for a probe) and seed, in one fixed order."""
         for arm in self.arms if arms is None else arms:
-            for rate in self.config.recipes[arm.recipe].learning_rates:
+            for rate in self.specs.rates(arm):
                 for seed in self.config.seeds:
                     yield arm, rate, seed
 
-    def run_file(self, kind: str, arm: Arm, rate: float, seed: int) -> str:
+    def run_file(self, kind: str, arm: Arm, rate: float | None, seed: int) -> str:
         """Return the path of one file of a run."""
         return self.paths.file(kind, **arm.columns(), learning_rate=write_rate(rate), seed=seed)
 
-    def run_files(self, kind: str) -> list[str]:
-        """Return the paths of one kind of file of all runs."""
-        return [self.run_file(kind, *run) for run in self.runs()]
+    def runs_with(self, kind: str) -> Iterator[tuple[Arm, float | None, int]]:
+        """Yield every run that has a kind of file."""
+        return (run for run in self.runs() if kind not in OF_STEPS or moding.by_steps(run[0].mode))
 
     def source_files(self) -> list[str]:
         """Return all files of all sources that any arm starts from, every checkpoint included."""
@@ -134,17 +122,31 @@ class Plan:
 
     def tables(self) -> list[str]:
         """Return the paths of all tables."""
-        return [self.paths.file("table", table=table) for table in TABLES]
+        return [self.paths.file("table", table=table) for table in (*collected_tables(), *SUMMARIES)]
 
     def measured_starts(self) -> Iterator[tuple[str, Arm, int]]:
         """Yield the path of each read-out of a start on a target, with an arm that has it."""
         seen = set()
-        for arm in self.arms:
+        for arm in sorted(self.grid.measures.get(START, ())):
             for seed in self.config.seeds:
                 path = self.paths.file("measured_start", **arm.columns(), seed=seed)
                 if path not in seen:
                     seen.add(path)
                     yield path, arm, seed
+
+    def measured_runs(self, measure: str) -> Iterator[tuple[str, Arm, int]]:
+        """Yield the path of each read-out of an arm, with the arm and the seed."""
+        for arm in sorted(self.grid.measures.get(measure, ())):
+            for seed in self.config.seeds:
+                yield self.paths.file("measured_run", measure=measure, **arm.columns(), seed=seed), arm, seed
+
+    def measured_pairs(self, kind: str) -> Iterator[tuple[str, str, str, int]]:
+        """Yield the path of each read-out of a pair, with its name, architecture and seed."""
+        for (pair, architecture), sides in sorted(self.grid.compared.items()):
+            if kind == "pair_layers" or all(side.trained for side in sides):
+                for seed in self.config.seeds:
+                    path = self.paths.file(kind, pair=pair, architecture=architecture, seed=seed)
+                    yield path, pair, architecture, seed
 
     def pretrainings(self) -> list[str]:
         """Return the entries of `pretraining` that the sources of any arm use."""
@@ -159,184 +161,32 @@ class Plan:
         return [
             TrainingBlock(self, recipe, f"r{i}.s{j}", rates, seeds)
             for recipe in sorted({arm.recipe for arm in self.arms})
-            for i, rates in enumerate(self.config.recipes[recipe].learning_rate_blocks)
+            for i, rates in enumerate(self._rate_blocks(recipe))
             for j, seeds in enumerate(self.config.seed_blocks)
         ]
 
-    def measuring_blocks(self) -> list["MeasuringBlock"]:
+    def _rate_blocks(self, recipe: str) -> tuple[Rates, ...]:
+        return ((None,),) if recipe == NO_RECIPE else self.config.recipes[recipe].learning_rate_blocks
+
+    def seed_blocks(self) -> list["SeedBlock"]:
         """Return every block of seeds."""
-        return [MeasuringBlock(self, f"s{j}", seeds) for j, seeds in enumerate(self.config.seed_blocks)]
+        return [SeedBlock(self, f"s{j}", seeds) for j, seeds in enumerate(self.config.seed_blocks)]
 
-    # --- specs -------------------------------------------------------------------------
+    def pretraining_blocks(self) -> list[tuple["SeedBlock", str]]:
+        """Return every block of seeds with every entry of `pretraining` in use."""
+        return [(block, name) for block in self.seed_blocks() for name in self.pretrainings()]
 
-    def _environment(self) -> dict[str, Any]:
-        versions = self._versions("torch", "numpy")
-        return {"versions": versions, "threads": self.config.threads, "device": self.config.device}
+    def pair_blocks(self) -> list[tuple["SeedBlock", str]]:
+        """Return every block of seeds with every pair."""
+        pairs = sorted({pair for pair, _ in self.grid.compared})
+        return [(block, pair) for block in self.seed_blocks() for pair in pairs]
 
-    def _versions(self, *packages: str) -> dict[str, str]:
-        return {package: self.pins[package] for package in packages}
-
-    def _architecture(self, name: str) -> dict[str, Any]:
-        return {"name": name, **self.config.architectures[name].model_dump()}
-
-    def _normalisation(self, kind: str, name: str) -> dict[str, float]:
-        return self._study_of[kind, name].normalisation.model_dump()
-
-    def _task(self, name: str) -> dict[str, Any]:
-        task = self.config.tasks[name]
-        return {
-            "name": name,
-            "dataset": task.dataset,
-            "classes": self.grid.class_indices(name),
-            "images": task.images,
-        }
-
-    def _target(self, target: str) -> dict[str, Any]:
-        found = self.grid.target(target, "target")
-        return {
-            **self._task(found.task),
-            "target": target,
-            "shots": found.shots,
-            "validation_shots": found.validation_shots,
-        }
-
-    def dataset_spec(self, wildcards: Any) -> str:
-        """Spec of a dataset: its module, parameters and size."""
-        dataset = self.config.datasets[wildcards.dataset]
-        parameters = validate(self.grid.dataset_module(wildcards.dataset).Parameters, dataset.parameters, "datasets")
-        return canonical(
-            {
-                "dataset": wildcards.dataset,
-                "module": dataset.module,
-                "parameters": parameters.model_dump(),
-                "versions": self._versions("numpy", *self.grid.dataset_module(wildcards.dataset).PACKAGES),
-                "size": self._study_of["dataset", wildcards.dataset].size,
-            }
-        )
-
-    def initialise_spec(self, wildcards: Any) -> str:
-        """Spec of an untrained network."""
-        spec = {"architecture": self._architecture(wildcards.architecture), "seed": int(wildcards.seed)}
-        return canonical({**spec, "versions": self._versions("numpy")})
-
-    def _source(self, architecture: str, source: str) -> dict[str, Any]:
-        settings = self.config.sources[source]
-        return {
-            **self._environment(),
-            "architecture": self._architecture(architecture),
-            "source": source,
-            "task": self._task(settings.task),
-            "pretraining": self.config.pretraining[settings.pretraining].model_dump(),
-            "normalisation": self._normalisation("source", source),
-        }
-
-    def pretrain_spec(self, wildcards: Any) -> str:
-        """Spec of one source with one seed."""
-        return canonical({**self._source(wildcards.architecture, wildcards.source), "seed": int(wildcards.seed)})
-
-    def anneal_spec(self, wildcards: Any) -> str:
-        """Spec of one annealed branch: its source's, without the list of checkpoints."""
-        spec = self._source(wildcards.architecture, wildcards.source)
-        del spec["pretraining"]["checkpoints"]
-        epoch, _ = split_epoch(wildcards.epoch)
-        return canonical({**spec, "epoch": epoch, "seed": int(wildcards.seed)})
-
-    def treat_spec(self, wildcards: Any) -> str:
-        """Spec of one start."""
-        layers = span_layers(wildcards.span, self.grid.depth(wildcards.architecture))
-        spec = {"treatment": wildcards.treatment, "layers": layers, "seed": int(wildcards.seed)}
-        return canonical({**spec, "versions": self._versions("numpy")})
-
-    def _run(self, arm: Any) -> dict[str, Any]:
-        recipe = self.config.recipes[arm.recipe].model_dump()
-        del recipe["learning_rate_blocks"]
-        task = arm.target.rpartition(".")[0]
-        return {
-            **self._environment(),
-            "architecture": self._architecture(arm.architecture),
-            "target": self._target(arm.target),
-            "mode": arm.mode,
-            "recipe": recipe,
-            "normalisation": self._normalisation("task", task),
-        }
-
-    def train_spec(self, arm: Any, rates: tuple[float, ...], seeds: tuple[int, ...]) -> str:
-        """Spec of a training job: one arm, some learning rates and seeds; of one run with one of each."""
-        return canonical({**self._run(arm), "learning_rates": rates, "seeds": seeds})
-
-    def measure_spec(self, arm: Any, seeds: tuple[int, ...]) -> str:
-        """Spec of the read-outs of a start before target training, for a block of seeds."""
-        spec = {
-            **self._environment(),
-            "versions": self._versions("torch", "numpy", "scikit-learn"),
-            "architecture": self._architecture(arm.architecture),
-            "target": self._target(arm.target),
-            "source_task": None if arm.source == UNTRAINED else self._task(self.config.sources[arm.source].task),
-            "normalisation": self._normalisation("task", arm.target.rpartition(".")[0]),
-            "seeds": seeds,
-        }
-        return canonical(spec)
-
-    def collect_spec(self, wildcards: Any = None, *, claims: bool = False) -> str:
-        """Spec of a collector: the config, without the words and figures that no table holds."""
-        config = self.config.model_dump(mode="json", exclude={"include", "keep_weights"})
-        for study in config["studies"].values():
-            study |= {"title": "", "question": "", "figures": []}
-            if not claims:
-                study |= {"claims": [], "settings": {}}
-        if not claims:
-            config["claims"] = {}
-        return canonical({"config": config, "versions": self.pins})
-
-    def claims_spec(self) -> str:
-        """Spec of what also reads the claims."""
-        return self.collect_spec(claims=True)
-
-    def view(self, study: str) -> dict[str, Any]:
-        """Return what a figure knows of its study (`view.View`)."""
-        settings = self.config.studies[study]
-        pairs = [
-            {
-                "name": name,
-                "source": setting.source,
-                "epoch": self.grid.epoch(setting.source, settings.epoch, f"studies.{study}.epoch"),
-                "target": setting.target.rpartition(".")[0],
-                "shots": setting.target.rpartition(".")[2],
-            }
-            for name, setting in settings.settings.items()
-        ]
-        architectures = sorted({arm.architecture for arm in self.grid.arms_of(study)})
-        return {
-            "study": study,
-            "title": settings.title,
-            "settings": pairs,
-            "depths": {name: self.grid.depth(name) for name in architectures},
-            "recipe": settings.recipe,
-            "scratch_recipe": settings.scratch_recipe,
-            "seed": self.config.seeds[0],
-        }
-
-    def spec_of_figure(self, figure: str) -> Callable[[Any], str]:
-        """Return the spec of a figure as a function of the study, with what each of its weight files is."""
-
-        def spec(wildcards: Any) -> str:
-            labels = [label for label, _ in self.weights_of_figure(figure, wildcards.study)]
-            spec = {"figure": figure, "view": self.view(wildcards.study), "weights": labels}
-            return canonical({**spec, "versions": self._versions("matplotlib")})
-
-        return spec
-
-    def summary_spec(self) -> str:
-        """Spec of the report's main page: what each study asks, and what its claims measure."""
-        studies = [
-            {
-                "question": study.question,
-                "view": self.view(name),
-                "claims": {claim: self.config.claims[claim].measure for claim in study.claims},
-            }
-            for name, study in self.config.studies.items()
-        ]
-        return canonical({"studies": studies})
+    def pair_outputs(self, kind: str, pair: str, block: "SeedBlock") -> list[str]:
+        """Return what comparing a pair gives for every seed of a block; a barrier only where both are trained."""
+        sides = [side for (name, _), both in self.grid.compared.items() if name == pair for side in both]
+        if kind == "pair_barriers" and not all(side.trained for side in sides):
+            return []
+        return block.files(kind)
 
     # --- code --------------------------------------------------------------------------
 
@@ -356,71 +206,30 @@ class Plan:
 
     def train_code(self, arm: Any) -> str:
         """Fingerprint of target training in a mode."""
-        return stage_fingerprint("train_run", [registry.module_name("modes", arm.mode)])
+        return stage_fingerprint("train_run", [registry.module_name("modes", moding.parse(arm.mode).name)])
+
+    def measure_code(self, wildcards: Any) -> str:
+        """Fingerprint of one read-out of an arm."""
+        return stage_fingerprint("measure_run", [registry.module_name("measures", wildcards.measure)])
 
     def figure_code(self, figure: str) -> str:
         """Fingerprint of one figure."""
         return stage_fingerprint("plot_figure", [registry.module_name("figures", figure)])
 
+    # --- inputs ------------------------------------------------------------------------
+
     def files_of_table(self, wildcards: Any) -> list[str]:
         """Return the files that a collected table is made from."""
-        if wildcards.table == "sources":
+        table = wildcards.table
+        if table == "sources":
             return [path for path, _, _ in self.histories()]
-        if wildcards.table == "starts":
+        if table == "starts":
             return [path for path, _, _ in self.measured_starts()]
-        return self.run_files({"runs": "scores"}.get(wildcards.table, wildcards.table))
-
-    def figure_names(self) -> list[str]:
-        """Return the figures that any study has."""
-        return sorted({figure for study in self.config.studies.values() for figure in study.figures})
-
-    def figures(self) -> list[str]:
-        """Return the paths of all figures, in both formats."""
-        return [
-            self.paths.file(kind, study=name, figure=figure)
-            for name, study in self.config.studies.items()
-            for figure in study.figures
-            for kind in ("figure_svg", "figure_png")
-        ]
-
-    def tables_of_figure(self, figure: str) -> list[str]:
-        """Return the tables that a figure reads."""
-        tables = constants("figures", figure)["TABLES"]
-        return [self.paths.file("table", table=table) for table in tables]
-
-    def weights_of_figure(self, figure: str, study: str) -> list[tuple[dict[str, str], str]]:
-        """Return what each weight file of a figure is, with its path: none, or those of its study's claims.
-
-        These are, of one seed, the start and the finals at every learning rate of the intact arm and of the
-        one whose kernels are all shuffled, in the first setting.
-        """
-        settings = self.config.studies[study]
-        if not constants("figures", figure).get("WEIGHTS") or not settings.settings:
-            return []
-        setting = next(iter(settings.settings.values()))
-        epoch = self.grid.epoch(setting.source, settings.epoch, f"studies.{study}.epoch")
-        found = []
-        for arm in self.grid.arms_of(study):
-            told = arm.mode == "finetune" and (arm.source, arm.epoch, arm.target, arm.recipe) == (
-                setting.source,
-                epoch,
-                setting.target,
-                settings.recipe,
-            )
-            if told and arm.span == "all" and arm.treatment in ("intact", "shuffle-kernels"):
-                label = {"architecture": arm.architecture, "treatment": arm.treatment}
-                seed = self.config.seeds[0]
-                found.append(({**label, "what": "start"}, self.paths.file("start", **arm.columns(), seed=seed)))
-                for rate in self.config.recipes[arm.recipe].learning_rates:
-                    path = self.run_file("final", arm, rate, seed)
-                    found.append(({**label, "what": "final", "learning_rate": write_rate(rate)}, path))
-        return found
-
-    def weights_input(self, figure: str) -> Callable[[Any], list[str]]:
-        """Return the weight files of a figure as a function of the study."""
-        return lambda wildcards: [path for _, path in self.weights_of_figure(figure, wildcards.study)]
-
-    # --- inputs ------------------------------------------------------------------------
+        if table in RUN_TABLES:
+            return [self.run_file(RUN_TABLES[table], *run) for run in self.runs_with(RUN_TABLES[table])]
+        if table in PAIR_TABLES:
+            return [found[0] for found in self.measured_pairs(PAIR_TABLES[table])]
+        return [path for path, _, _ in self.measured_runs(table)]
 
     def dataset_of_source(self, wildcards: Any) -> str:
         """Return the dataset file that a source trains on."""
@@ -437,22 +246,6 @@ class Plan:
         files = [self.dataset_of_target(wildcards)]
         return files if wildcards.source == UNTRAINED else [*files, self.dataset_of_source(wildcards)]
 
-    def checkpoints_to_treat(self, wildcards: Any) -> list[str]:
-        """Return the checkpoint of a start, and then the one that its treatment takes layers from, if any."""
-        key = {"architecture": wildcards.architecture, "seed": wildcards.seed}
-        files = [self.paths.file("checkpoint", **key, source=wildcards.source, epoch=wildcards.epoch)]
-        reference = treating.reference_of(wildcards.treatment)
-        if reference == "epoch-0":
-            files.append(self.paths.file("checkpoint", **key, source=wildcards.source, epoch="0"))
-        elif reference == UNTRAINED:
-            files.append(self.paths.file("checkpoint", **key, source=UNTRAINED, epoch="0"))
-        return files
-
-
-def write_rate(rate: float) -> str:
-    """Write a learning rate as paths have it: `repr(float)`."""
-    return repr(float(rate))
-
 
 @dataclass(frozen=True)
 class TrainingBlock:
@@ -461,30 +254,120 @@ class TrainingBlock:
     plan: Plan
     recipe: str
     name: str
-    rates: tuple[float, ...]
+    rates: Rates
     seeds: tuple[int, ...]
 
-    def outputs(self, pattern: str) -> list[str]:
-        """Return a pattern once for each run of the block, in the order of the stage."""
+    @property
+    def priority(self) -> int:
+        """The longest runs first, so that none is left alone at the end."""
+        return 0 if self.recipe == NO_RECIPE else self.plan.config.recipes[self.recipe].min_steps
+
+    def outputs(self, kind: str) -> list[str]:
+        """Return one kind of file for each run of the block, in the order of the stage; none of what they lack."""
+        if self.recipe == NO_RECIPE and kind in OF_STEPS:
+            return []
         return [
-            pattern.replace("{learning_rate}", write_rate(rate)).replace("{seed}", str(seed))
+            self.plan.paths.open(kind, learning_rate=write_rate(rate), seed=seed)
             for rate in self.rates
             for seed in self.seeds
         ]
 
     def spec(self, wildcards: Any) -> str:
         """Spec of the job that trains this block for the arm of the wildcards."""
-        return self.plan.train_spec(wildcards, self.rates, self.seeds)
+        return self.plan.specs.train(wildcards, self.rates, self.seeds)
 
 
 @dataclass(frozen=True)
-class MeasuringBlock:
-    """What one measuring job takes on for a start and a target: some seeds."""
+class SeedBlock:
+    """What one job takes on of anything but training on a target: some seeds."""
 
     plan: Plan
     name: str
     seeds: tuple[int, ...]
 
-    def spec(self, wildcards: Any) -> str:
+    def files(self, kind: str) -> list[str]:
+        """Return one kind of file for each seed, its other wildcards open."""
+        return [self.plan.paths.open(kind, seed=seed) for seed in self.seeds]
+
+    def checkpoints(self, pretraining: str) -> list[str]:
+        """Return each seed's checkpoints, seed after seed."""
+        epochs = self.plan.checkpoints(pretraining)
+        return [self.plan.paths.open("checkpoint", seed=seed, epoch=epoch) for seed in self.seeds for epoch in epochs]
+
+    def pretrain_spec(self, wildcards: Any) -> str:
+        """Spec of the job that pre-trains the source of the wildcards."""
+        return self.plan.specs.pretrain(wildcards, self.seeds)
+
+    def anneal_spec(self, wildcards: Any) -> str:
+        """Spec of the job that anneals the checkpoint of the wildcards."""
+        return self.plan.specs.anneal(wildcards, self.seeds)
+
+    def treat_spec(self, wildcards: Any) -> str:
+        """Spec of the job that treats the checkpoint of the wildcards."""
+        return self.plan.specs.treat(wildcards, self.seeds)
+
+    def references(self, wildcards: Any) -> list[str]:
+        """Return the checkpoints that a treatment takes layers from, one for each seed; none for most."""
+        reference = treating.reference_of(wildcards.treatment)
+        if reference is None:
+            return []
+        source = UNTRAINED if reference == UNTRAINED else wildcards.source
+        key = {"architecture": wildcards.architecture, "source": source, "epoch": "0"}
+        return [self.plan.paths.file("checkpoint", **key, seed=seed) for seed in self.seeds]
+
+    def start_spec(self, wildcards: Any) -> str:
         """Spec of the job that measures this block for the start and target of the wildcards."""
-        return self.plan.measure_spec(wildcards, self.seeds)
+        return self.plan.specs.measure_start(wildcards, self.seeds)
+
+    def run_spec(self, wildcards: Any) -> str:
+        """Spec of the job that takes one read-out of the arm of the wildcards."""
+        return self.plan.specs.measure(wildcards.measure, wildcards, self.seeds)
+
+    def pair_spec(self, wildcards: Any) -> str:
+        """Spec of the job that compares the pair of the wildcards."""
+        return self.plan.specs.pair(wildcards.pair, wildcards.architecture, self.seeds)
+
+    def initials(self, wildcards: Any) -> list[str]:
+        """Return each seed's initialisation of the source that an arm starts from."""
+        key = {"architecture": wildcards.architecture, "source": wildcards.source, "epoch": "0"}
+        return [self.plan.paths.file("checkpoint", **key, seed=seed) for seed in self.seeds]
+
+    def finals(self, arm: Any) -> list[str]:
+        """Return an arm's final weights, rate after rate and seed after seed."""
+        return self._files("final", arm, self.seeds)
+
+    def scores(self, arm: Any) -> list[str]:
+        """Return an arm's scores with all seeds of the study: what its learning rate is selected by."""
+        return self._files("scores", arm, self.plan.config.seeds)
+
+    def _files(self, kind: str, arm: Any, seeds: tuple[int, ...]) -> list[str]:
+        coordinates = {name: getattr(arm, name) for name in Arm.__dataclass_fields__}
+        return [
+            self.plan.paths.file(kind, **coordinates, learning_rate=write_rate(rate), seed=seed)
+            for rate in self.plan.specs.rates(arm)
+            for seed in seeds
+        ]
+
+    def weights(self, place: int) -> Callable[[Any], list[str]]:
+        """Return the weights of one network of a pair as a function of the wildcards."""
+
+        def files(wildcards: Any) -> list[str]:
+            side = self.plan.grid.compared[wildcards.pair, wildcards.architecture][place]
+            if side.trained:
+                return self.finals(side.arm)
+            return [self.plan.paths.file("start", **side.arm.columns(), seed=seed) for seed in self.seeds]
+
+        return files
+
+    def weights_scores(self, place: int) -> Callable[[Any], list[str]]:
+        """Return the scores that select the learning rate of one network of a pair; none of an untrained one."""
+
+        def files(wildcards: Any) -> list[str]:
+            side = self.plan.grid.compared[wildcards.pair, wildcards.architecture][place]
+            return self.scores(side.arm) if side.trained else []
+
+        return files
+
+    def dataset_of_pair(self, wildcards: Any) -> str:
+        """Return the dataset file of the images that a pair is compared on."""
+        return self.plan.dataset_of_target(SimpleNamespace(target=self.plan.config.pairs[wildcards.pair].images))

@@ -11,10 +11,10 @@ import torch
 
 from whypretrain import schedules, training
 from whypretrain.architectures.convnet import Layer, Parameters, layers
+from whypretrain.data import TargetData, device_of
 from whypretrain.initialisation import initialise_head, initialise_layers
 from whypretrain.models import Network, load_weights, weights_of
 from whypretrain.randomness import stream
-from whypretrain.runs import TargetData, device_of
 
 log = logging.getLogger("whypretrain")
 
@@ -27,10 +27,10 @@ class ReadOut:
     weights: dict[str, np.ndarray] | None
 
 
-def _setting(spec: Mapping[str, Any]) -> tuple[torch.device, tuple[Layer, ...], tuple[str, int]]:
+def _setting(spec: Mapping[str, Any]) -> tuple[torch.device, tuple[Layer, ...], str]:
     architecture = dict(spec["architecture"])
     name = architecture.pop("name")
-    return device_of(spec["device"]), layers(Parameters(**architecture)), (name, spec["seed"])
+    return device_of(spec["device"]), layers(Parameters(**architecture)), name
 
 
 def _read_out(network: Network, data: TargetData, epoch: float, step: int, loss: float, kept: bool) -> ReadOut:
@@ -61,13 +61,13 @@ def _train(
             loss, since = torch.zeros(()), 0
 
 
-def pretrain(spec: Mapping[str, Any], data: TargetData) -> Iterator[ReadOut]:
+def pretrain(spec: Mapping[str, Any], seed: int, data: TargetData) -> Iterator[ReadOut]:
     """Yield a source's read-outs in order: at every epoch, and with weights at its checkpoints.
 
     The first is its initialisation. Raises ValueError for a source that diverges, and as
     `schedules.checkpoint_steps` does.
     """
-    device, described, (name, seed) = _setting(spec)
+    device, described, name = _setting(spec)
     settings = spec["pretraining"]
     init = stream("source-init", seed, name, spec["source"])
     weights = initialise_layers(described, init)
@@ -89,13 +89,13 @@ def pretrain(spec: Mapping[str, Any], data: TargetData) -> Iterator[ReadOut]:
     )
 
 
-def anneal(spec: Mapping[str, Any], data: TargetData, checkpoint: dict[str, np.ndarray]) -> ReadOut:
+def anneal(spec: Mapping[str, Any], seed: int, data: TargetData, checkpoint: dict[str, np.ndarray]) -> ReadOut:
     """Return the end of a raw checkpoint's annealed branch: `anneal_share` of its epochs, linearly to zero.
 
     The branch starts from the checkpoint's weights and the rate it was reached with, with no
     momentum and an order of its own. Raises ValueError where it diverges.
     """
-    device, described, (name, seed) = _setting(spec)
+    device, described, name = _setting(spec)
     settings, epoch = spec["pretraining"], spec["epoch"]
     network = Network(described, data.classes)
     load_weights(network, checkpoint)

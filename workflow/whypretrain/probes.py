@@ -11,12 +11,27 @@ ITERATIONS = 1000
 
 @dataclass(frozen=True)
 class Probe:
-    """A probe's top-1 by part, the C that validation selected, and whether the fit converged."""
+    """A probe's read-outs by part, the C that validation selected, whether the fit converged, and its classifier.
+
+    Losses are cross-entropies in nats; predictions are (n,). `weight` (classes, d) and `bias`
+    (classes,) act on features as they are, not standardised, and give logits.
+    """
 
     top1: dict[str, float]
-    loss_validation: float
+    loss: dict[str, float]
+    predictions: dict[str, np.ndarray]
     strength: float
     converged: bool
+    weight: np.ndarray
+    bias: np.ndarray
+
+
+def _logits(coefficients: np.ndarray, intercepts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return one row a class; of two classes scikit-learn has one row, the difference of their logits."""
+    if len(coefficients) > 1:
+        return coefficients, intercepts
+    halves = np.array([-0.5, 0.5])
+    return halves[:, None] * coefficients, halves * intercepts
 
 
 def fit_probe(features: dict[str, np.ndarray], labels: dict[str, np.ndarray]) -> Probe:
@@ -37,8 +52,19 @@ def fit_probe(features: dict[str, np.ndarray], labels: dict[str, np.ndarray]) ->
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", ConvergenceWarning)
             model = LogisticRegression(C=strength, max_iter=ITERATIONS).fit(scaled["train"], labels["train"])
-        top1 = {part: float(model.score(values, labels[part])) for part, values in scaled.items()}
-        loss = float(log_loss(labels["validation"], model.predict_proba(scaled["validation"]), labels=model.classes_))
-        converged = not any(issubclass(w.category, ConvergenceWarning) for w in caught)
-        found.append(Probe(top1, loss, strength, converged))
-    return min(found, key=lambda probe: (-probe.top1["validation"], probe.loss_validation, probe.strength))
+        coefficients, intercepts = _logits(model.coef_.astype(np.float64), model.intercept_.astype(np.float64))
+        weight = coefficients / scaler.scale_
+        probe = Probe(
+            top1={part: float(model.score(values, labels[part])) for part, values in scaled.items()},
+            loss={
+                part: float(log_loss(labels[part], model.predict_proba(values), labels=model.classes_))
+                for part, values in scaled.items()
+            },
+            predictions={part: model.predict(values) for part, values in scaled.items()},
+            strength=strength,
+            converged=not any(issubclass(w.category, ConvergenceWarning) for w in caught),
+            weight=weight,
+            bias=intercepts - weight @ scaler.mean_,
+        )
+        found.append(probe)
+    return min(found, key=lambda probe: (-probe.top1["validation"], probe.loss["validation"], probe.strength))

@@ -12,6 +12,7 @@ import numpy as np
 
 PURPOSES = (
     "partition",  # dataset, seed
+    "class-half",  # dataset, seed, classes
     "source-init",  # seed, architecture, source
     "source-order",  # seed, architecture, source
     "scratch-init",  # seed, architecture
@@ -20,6 +21,8 @@ PURPOSES = (
     "target-subset",  # seed, target
     "target-order",  # seed, target
     "null",  # seed, layer
+    "probe-images",  # seed, task
+    "matching",  # seed, pair
 )
 
 

@@ -1,51 +1,42 @@
-"""What every mode of target training shares: the data on the device, and what a run leaves behind."""
+"""What every mode of target training shares: what it is asked, the start, and what a run leaves behind."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from whypretrain.architectures.convnet import Layer
-from whypretrain.tasks import Images
-from whypretrain.training import standardise
+from whypretrain.data import Columns, TargetData
+from whypretrain.initialisation import initialise_head
+from whypretrain.models import Network, load_weights, reestimate_statistics
+from whypretrain.moding import Mode
+from whypretrain.randomness import stream
 
 Weights = dict[str, np.ndarray]
-Columns = dict[str, list[Any]]
 
-
-@dataclass(frozen=True)
-class TargetData:
-    """A target's standardised images and labels by part, with the number of its classes."""
-
-    images: dict[str, Tensor]
-    labels: dict[str, Tensor]
-    classes: int
-
-    @classmethod
-    def on(
-        cls, device: torch.device, parts: Mapping[str, Images], classes: int, normalisation: dict[str, float]
-    ) -> "TargetData":
-        """Move a target's parts to the device."""
-        images = {part: standardise(data.images, normalisation, device) for part, data in parts.items()}
-        labels = {part: torch.from_numpy(data.labels).to(device) for part, data in parts.items()}
-        return cls(images, labels, classes)
+FINETUNE = Mode("finetune")
+COLLAPSE = 0.05  # a run that ends with train top-1 below chance plus this is called collapsed
 
 
 @dataclass(frozen=True)
 class Request:
-    """One run: the start's weights, the network's layers, the data, the recipe, a learning rate and a seed."""
+    """One run: the start's weights, the network's layers, the data, the recipe, a learning rate, a seed and the mode.
+
+    Modes that don't learn by gradient steps have neither recipe nor learning rate.
+    """
 
     start: Weights
     layers: tuple[Layer, ...]
     data: TargetData
     task: str
-    recipe: Mapping[str, Any]
-    learning_rate: float
+    recipe: Mapping[str, Any] | None
+    learning_rate: float | None
     seed: int
     device: torch.device
+    mode: Mode = FINETUNE
 
 
 @dataclass(frozen=True)
@@ -59,14 +50,41 @@ class Outcome:
     final: Weights
 
 
-def device_of(name: str) -> torch.device:
-    """Return the device that config asks for; `auto` is the GPU where there is one."""
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(name)
+def start_network(request: Request) -> Network:
+    """Return the network of a run before it learns, on the device and in evaluation mode.
+
+    It has the start's weights under a new head. The norms' statistics are re-estimated on the
+    target's training images, unless the mode keeps the start's.
+    """
+    classes = request.data.classes
+    head = initialise_head(request.layers[-1].outputs, classes, stream("head", request.seed, request.task))
+    body = {name: array for name, array in request.start.items() if not name.startswith("head.")}
+    network = Network(request.layers, classes)
+    load_weights(network, {**body, **head})
+    network.to(request.device)
+    if not request.mode.source_norm:
+        reestimate_statistics(network, request.data.images["train"])
+    return network.eval()
 
 
-def append(columns: Columns, row: Mapping[str, Any]) -> None:
-    """Append a row to columns."""
-    for name, value in row.items():
-        columns.setdefault(name, []).append(value)
+def scores(
+    classes: int,
+    top1: Mapping[str, float],
+    loss: Mapping[str, float],
+    *,
+    steps: int,
+    diverged: bool = False,
+    converged: bool = True,
+    strength: float = math.nan,
+) -> dict[str, Any]:
+    """Return a run's scores as a row: top-1 and loss by part, and how the run ended.
+
+    One that diverged has the chance score; one that ends near chance on its own training images
+    is `collapsed`. `strength` is a probe's C.
+    """
+    chance = 1.0 / classes
+    row: dict[str, Any] = {"diverged": diverged, "collapsed": not diverged and top1["train"] < chance + COLLAPSE}
+    for part in top1:
+        row[f"top1_{part}"] = chance if diverged else top1[part]
+        row[f"loss_{part}"] = math.log(classes) if diverged else loss[part]
+    return row | {"steps": steps, "converged": converged, "strength": strength}

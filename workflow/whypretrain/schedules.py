@@ -1,7 +1,8 @@
 """Lengths and learning-rate schedules of training, known without torch. Steps are counted from 1."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 
 def steps_per_pass(images: int, batch_size: int) -> int:
@@ -33,7 +34,7 @@ def linear_to_zero(peak: float, steps: int) -> Callable[[int], float]:
 
 
 def warmup_then_cosine(peak: float, warmup: int, steps: int) -> Callable[[int], float]:
-    """Return the target's schedule: linear from 0 in `warmup` steps, then a cosine to zero."""
+    """Return the target's usual schedule: linear from 0 in `warmup` steps, then a cosine to zero."""
 
     def rate(step: int) -> float:
         if step <= warmup:
@@ -41,3 +42,29 @@ def warmup_then_cosine(peak: float, warmup: int, steps: int) -> Callable[[int], 
         return peak * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
 
     return rate
+
+
+def warmup_constant_linear(peak: float, warmup: int, decay: int, steps: int) -> Callable[[int], float]:
+    """Return the source's schedule within one run: `constant_after_warmup`, and in the last `decay` steps a branch.
+
+    The branch falls as `linear_to_zero` does, from the rate reached where it begins.
+    """
+    before = constant_after_warmup(peak, warmup)
+    turn = steps - decay
+    branch = linear_to_zero(before(max(1, turn)), decay)
+    return lambda step: before(step) if step <= turn else branch(step - turn)
+
+
+def rate_of(recipe: Mapping[str, Any], peak: float, steps: int) -> Callable[[int], float]:
+    """Return the schedule of a recipe (`schedule`, `warmup_share`, `decay_share`) for a run of `steps` steps.
+
+    Raises ValueError for a schedule that doesn't exist.
+    """
+    warmup = round(recipe["warmup_share"] * steps)
+    match recipe["schedule"]:
+        case "cosine":
+            return warmup_then_cosine(peak, warmup, steps)
+        case "constant":
+            return warmup_constant_linear(peak, warmup, round(recipe["decay_share"] * steps), steps)
+        case unknown:
+            raise ValueError(f"unknown schedule '{unknown}'; allowed: cosine, constant")

@@ -22,11 +22,11 @@ KEY_COLUMNS = {
     "target": Column(str, description="target task"),
     "shots": Column(str, description="training images per class; full is all"),
     "mode": Column(str, description="what learns on the target"),
-    "recipe": Column(str, description="hyper-parameters of target training"),
+    "recipe": Column(str, description="hyper-parameters of target training; none for a probe"),
 }
 RUN_COLUMNS = {
     **KEY_COLUMNS,
-    "learning_rate": Column(float, Check.gt(0), description="peak learning rate"),
+    "learning_rate": Column(float, Check.gt(0), nullable=True, description="peak learning rate; empty for a probe"),
     "seed": Column(int, Check.ge(0), description="seed of all streams"),
 }
 
@@ -52,6 +52,30 @@ ESTIMATE = {
     "low": Column(float, nullable=True, description="lower limit of its interval"),
     "high": Column(float, nullable=True, description="upper limit of its interval"),
     "p": Column(float, Check.in_range(0, 1), nullable=True, description="p value"),
+}
+
+MEAN = {
+    "mean": Column(float, Check.in_range(-1, 1), nullable=True, description="test top-1, mean over seeds"),
+    "low": Column(float, nullable=True, description="lower limit of its 95 % t-interval over seeds"),
+    "high": Column(float, nullable=True, description="upper limit of its 95 % t-interval over seeds"),
+    "n": Column(int, Check.ge(1), description="seeds"),
+}
+LAYER = {"layer": Column(int, Check.ge(1), description="layer, counted from 1 at the input")}
+MOMENT = {
+    "moment": Column(str, Check.isin(["start", "final"]), description="before or after target training"),
+    "images": Column(str, Check.isin(["source", "target"]), description="whose test images the features are of"),
+}
+PAIR = {
+    "pair": Column(str, description="pair of networks in config"),
+    "architecture": KEY_COLUMNS["architecture"],
+    "seed": RUN_COLUMNS["seed"],
+}
+SIMILARITY = {
+    "relative_l2": Column(
+        float, Check.ge(0), nullable=True, description="norm of the difference over norm of the first"
+    ),
+    "cosine_mean": _cosine("mean over kernels of the cosine of the two"),
+    "cka": Column(float, Check.le(1.000001), nullable=True, description="debiased linear CKA; empty where undefined"),
 }
 
 TABLES: dict[str, dict[str, Column]] = {
@@ -82,6 +106,8 @@ TABLES: dict[str, dict[str, Column]] = {
         **{f"top1_{part}": _fraction(f"top-1 on {text}") for part, text in PARTS.items()},
         **{f"loss_{part}": _loss(f"loss on {text}") for part, text in PARTS.items()},
         "steps": Column(int, Check.ge(0), description="updates done"),
+        "converged": Column(bool, description="whether a probe's optimiser converged; true for others"),
+        "strength": Column(float, Check.gt(0), nullable=True, description="C = 1 / L2 of a probe; empty for others"),
     },
     "history": {
         **RUN_COLUMNS,
@@ -106,6 +132,98 @@ TABLES: dict[str, dict[str, Column]] = {
         "kernels": Column(int, Check.ge(0), description="kernels counted"),
         "kernels_excluded": Column(int, Check.ge(0), description="kernels left out for a norm near zero"),
     },
+    "spectra": {
+        **RUN_COLUMNS,
+        **MOMENT,
+        "centred": Column(bool, description="whether the features' mean was taken off first"),
+        "component": Column(int, Check.ge(1), description="singular value, counted from 1, the largest"),
+        "singular_value": Column(float, Check.ge(0), nullable=True, description="of the features of test images"),
+        "share": _fraction("singular value over the sum of all", nullable=True),
+        "share_squared": _fraction("its square over the sum of all squares", nullable=True),
+    },
+    "parts": {
+        **RUN_COLUMNS,
+        **MOMENT,
+        "part": Column(
+            str,
+            Check.isin(["all", "main", "residual"]),
+            description="main: the components that hold 80 % of the singular values (uncentred); residual: the rest",
+        ),
+        "components": Column(int, Check.ge(0), description="dimensions of the part"),
+        "effective_rank": Column(
+            float, Check.ge(0), nullable=True, description="exp of the entropy of the shares of its singular values"
+        ),
+        **{f"top1_{part}": _fraction(f"probe on the part's features, {text}") for part, text in PARTS.items()},
+        "strength": Column(float, Check.gt(0), description="C = 1 / L2 of the probe, selected on validation"),
+        "converged": Column(bool, description="whether the probe's optimiser converged"),
+    },
+    "similarity": {**RUN_COLUMNS, **LAYER, **SIMILARITY},
+    "criticality": {
+        **RUN_COLUMNS,
+        **LAYER,
+        "put_back": Column(
+            str, Check.isin(["start", "initialisation"]), description="where the layer's weights are put back to"
+        ),
+        "top1_lost": Column(float, Check.in_range(-1, 1), description="loss of test top-1 by it, fraction of 1"),
+    },
+    "pairs": {**PAIR, **LAYER, **SIMILARITY},
+    "barriers": {
+        **PAIR,
+        "images": Column(str, Check.isin(["train", "test"]), description="images of the target on which the loss is"),
+        "matched": Column(bool, description="after the second network's channels were matched to the first's"),
+        "reestimated": Column(bool, description="with the norms' statistics re-estimated at every point"),
+        "barrier": Column(
+            float, nullable=True, description="largest loss minus the chord on the line between them, nats"
+        ),
+        "position": Column(float, Check.in_range(0, 1), nullable=True, description="where on the line it lies"),
+    },
+    "transfer": {
+        **STUDY,
+        "setting": Column(str, description="pairs of source and target that are averaged, seed by seed"),
+        "architecture": KEY_COLUMNS["architecture"],
+        "layers": Column(int, Check.ge(0), description="layers copied; 0 for what copies none"),
+        "quantity": Column(
+            str,
+            description="base: from scratch on B; source: B's own pre-training; AnB, BnB: n layers of A or B copied "
+            "and frozen; AnB+, BnB+: copied and trained; random: n untrained layers frozen; co-adaptation: BnB minus "
+            "base; specificity: AnB minus BnB; gain: AnB+ minus base",
+        ),
+        **MEAN,
+    },
+    "maturity": {
+        **STUDY,
+        "setting": Column(str, description="source and target"),
+        **{name: KEY_COLUMNS[name] for name in ("architecture", "mode", "recipe")},
+        "annealed": Column(bool, description="from annealed branches; epoch 0 stands in both curves"),
+        "epoch": Column(float, Check.ge(0), description="the source's checkpoint"),
+        "peak": Column(bool, description="the curve's highest point on validation, averaged over seeds"),
+        "source_top1": _fraction("the checkpoint's own test top-1 on the source's task, mean", nullable=True),
+        "top1_validation": _fraction("mean validation top-1 on the target"),
+        **MEAN,
+    },
+    "correlations": {
+        **STUDY,
+        "setting": Column(str, description="source and target"),
+        "scope": Column(str, Check.isin(["one architecture", "all architectures"]), description="what is correlated"),
+        "architecture": Column(str, description="name in config, or all"),
+        **{name: KEY_COLUMNS[name] for name in ("mode", "recipe")},
+        "annealed": Column(bool, description="along annealed branches"),
+        "points": Column(int, Check.ge(2), description="networks that are correlated, with each seed"),
+        **{
+            name: Column(
+                float,
+                Check.in_range(-1.000001, 1.000001) if name == "mean" else None,
+                nullable=True,
+                description=f"{text} of the rank correlation of source top-1 and target top-1",
+            )
+            for name, text in (
+                ("mean", "mean over seeds"),
+                ("low", "lower limit of the 95 % t-interval"),
+                ("high", "upper limit of the 95 % t-interval"),
+            )
+        },
+        "n": Column(int, Check.ge(1), description="seeds"),
+    },
     "provenance": {
         **RUN_COLUMNS,
         "code": Column(str, description="fingerprint of the code"),
@@ -127,7 +245,9 @@ TABLES: dict[str, dict[str, Column]] = {
         **STUDY,
         **KEY_COLUMNS,
         "relation": Column(str, description="how the source's images stand to the target's"),
-        "learning_rate": Column(float, Check.gt(0), description="rate selected on validation, averaged over seeds"),
+        "learning_rate": Column(
+            float, Check.gt(0), nullable=True, description="rate selected on validation, averaged over seeds"
+        ),
         "grid_edge": Column(bool, description="the selected rate is the least or the largest of the grid"),
         "n": Column(int, Check.ge(1), description="seeds"),
         "diverged": Column(int, Check.ge(0), description="runs of the arm that diverged, at the selected rate"),

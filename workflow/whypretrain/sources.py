@@ -4,11 +4,11 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 
 from whypretrain.command import StageError
-from whypretrain.runs import TargetData, device_of
-from whypretrain.storage import read_tensors
+from whypretrain.data import TargetData, device_of
 from whypretrain.tasks import source_images
 
 
@@ -27,7 +27,9 @@ def set_up_torch(spec: Mapping[str, Any]) -> torch.device:
     return device
 
 
-def source_data(spec: Mapping[str, Any], dataset: str, device: torch.device) -> TargetData:
-    """Read a source task's images onto the device."""
-    parts = source_images(read_tensors(dataset), spec["task"], spec["seed"])
-    return TargetData.on(device, parts, len(spec["task"]["classes"]), spec["normalisation"])
+def source_data(
+    spec: Mapping[str, Any], seed: int, tensors: Mapping[str, np.ndarray], device: torch.device
+) -> TargetData:
+    """Put a source task's images onto the device, from the dataset's tensors."""
+    parts = source_images(tensors, spec["task"], seed)
+    return TargetData.on(device, parts, spec["task"]["class_count"], spec["normalisation"])

@@ -19,24 +19,31 @@ class Images:
     indices: np.ndarray
 
 
+def task_classes(task: Mapping[str, Any], seed: int) -> list[int]:
+    """Return the dataset's labels of a task's classes, in the order of its own: all named, or a half drawn by seed."""
+    if task["class_half"] is None:
+        return list(task["classes"])
+    return partition.class_half(task["classes"], task["dataset"], seed, task["class_half"])
+
+
 def _part(tensors: Mapping[str, np.ndarray], task: Mapping[str, Any], seed: int, part: str) -> np.ndarray:
     labels = tensors["labels"]
     indices = partition.partition(labels, task["dataset"], seed)[part]
     if part == "train":
         indices = partition.half(indices, labels, task["images"])
-    return partition.restrict(indices, labels, task["classes"])
+    return partition.restrict(indices, labels, task_classes(task, seed))
 
 
-def _images(tensors: Mapping[str, np.ndarray], task: Mapping[str, Any], indices: np.ndarray) -> Images:
+def _images(tensors: Mapping[str, np.ndarray], classes: list[int], indices: np.ndarray) -> Images:
     relabel = np.full(int(tensors["labels"].max()) + 1, -1, np.int64)
-    relabel[task["classes"]] = np.arange(len(task["classes"]))
+    relabel[classes] = np.arange(len(classes))
     return Images(tensors["images"][indices], relabel[tensors["labels"][indices]], indices)
 
 
 def source_images(tensors: Mapping[str, np.ndarray], task: Mapping[str, Any], seed: int) -> dict[str, Images]:
     """Return a source task's train, validation and test images, each whole."""
-    parts = ("train", "validation", "test")
-    return {part: _images(tensors, task, _part(tensors, task, seed, part)) for part in parts}
+    classes = task_classes(task, seed)
+    return {part: _images(tensors, classes, _part(tensors, task, seed, part)) for part in partition.PARTS}
 
 
 def target_images(tensors: Mapping[str, np.ndarray], target: Mapping[str, Any], seed: int) -> dict[str, Images]:
@@ -49,4 +56,5 @@ def target_images(tensors: Mapping[str, np.ndarray], target: Mapping[str, Any], 
     for part, shots in (("train", target["shots"]), ("validation", target["validation_shots"])):
         draw = stream("target-subset", seed, target["name"], part)
         drawn[part] = partition.draw_shots(_part(tensors, target, seed, part), labels, shots, draw)
-    return {part: _images(tensors, target, drawn[part]) for part in ("train", "validation", "test")}
+    classes = task_classes(target, seed)
+    return {part: _images(tensors, classes, drawn[part]) for part in partition.PARTS}

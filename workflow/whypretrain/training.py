@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from whypretrain.models import Network
+from whypretrain.models import Network, in_batches
 from whypretrain.schedules import steps_per_pass
 
 MOMENTUM = 0.9
@@ -61,26 +61,29 @@ def train(
     batch_size: int,
     weight_decay: float,
     order: np.random.Generator,
+    first: int = 1,
 ) -> Iterator[Step]:
     """Train on the given images for `steps` updates and yield each of them.
 
     Weight decay leaves out biases and norms; networks without norm have their gradients clipped.
+    Layers before `first` are neither run nor changed: `images` are then what layer `first` takes.
     """
     clip = not any(layer.norm for layer in network.layers)
-    decayed = [p for p in network.parameters() if p.ndim > 1]
-    free = [p for p in network.parameters() if p.ndim <= 1]
+    learning = list(network.parameters_from(first))
+    decayed = [p for p in learning if p.ndim > 1]
+    free = [p for p in learning if p.ndim <= 1]
     groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": free, "weight_decay": 0.0}]
     optimiser = torch.optim.SGD(groups, lr=0.0, momentum=MOMENTUM, nesterov=True)
     network.train()
     for number, batch in zip(range(1, steps + 1), batches(len(images), batch_size, order), strict=False):
         indices = torch.from_numpy(batch).to(images.device)
         inputs, truth = images[indices], labels[indices]
-        logits = network(inputs)
+        logits = network(inputs, first)
         loss = functional.cross_entropy(logits, truth)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         if clip:
-            torch.nn.utils.clip_grad_norm_(network.parameters(), GRADIENT_CLIP)
+            torch.nn.utils.clip_grad_norm_(learning, GRADIENT_CLIP)
         for group in optimiser.param_groups:
             group["lr"] = rate(number)
         optimiser.step()
@@ -88,11 +91,11 @@ def train(
 
 
 @torch.no_grad()
-def evaluate(network: Network, images: Tensor, labels: Tensor, batch_size: int = 256) -> Score:
-    """Score the network in evaluation mode and leave it in the mode it was in."""
+def evaluate(network: Network, images: Tensor, labels: Tensor, batch_size: int = 256, first: int = 1) -> Score:
+    """Score the network in evaluation mode, on images or on what layer `first` takes, and leave it in its mode."""
     was_training = network.training
     network.eval()
-    logits = torch.cat([network(batch) for batch in images.split(batch_size)])
+    logits = in_batches(lambda batch: network(batch, first), images, batch_size)
     network.train(was_training)
     predictions = logits.argmax(1)
     return Score(

@@ -9,14 +9,15 @@ class View:
     """A study as its figures see it.
 
     `settings` are in the order of config, each with its name, source, epoch (the checkpoint that
-    claims are about), target task and shots; `depths` maps each architecture of the study to its number of layers;
-    `recipe` and `scratch_recipe` are those of the claims; `seed` is the one that is shown where
-    one must be.
+    claims are about), target task and shots; `pairs` names the pairs of networks that are
+    compared; `depths` maps each architecture of the study to its number of layers; `recipe` and
+    `scratch_recipe` are those of the claims; `seed` is the one that is shown where one must be.
     """
 
     study: str
     title: str
     settings: Sequence[Mapping[str, str]]
+    pairs: Sequence[str]
     depths: Mapping[str, int]
     recipe: str
     scratch_recipe: str

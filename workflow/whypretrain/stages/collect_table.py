@@ -7,13 +7,14 @@ names the file and the command that makes it again.
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
 
 from whypretrain.command import Job, StageError, log, run_stage
 from whypretrain.coordinates import key_columns
-from whypretrain.plan import Plan
+from whypretrain.plan import PAIR_TABLES, RUN_TABLES, Plan
 from whypretrain.planning import plan_of
 from whypretrain.schemas import write_table
 from whypretrain.storage import DamagedFile, read_columns
@@ -22,20 +23,24 @@ Part = tuple[str, dict[str, Any], str, str]  # path, coordinates, expected spec,
 
 
 def _run_parts(plan: Plan, kind: str) -> Iterator[Part]:
-    for arm, rate, seed in plan.runs():
-        coordinates = {**key_columns(arm), "learning_rate": rate, "seed": seed}
-        spec = plan.train_spec(arm, (rate,), (seed,))
-        yield plan.run_file(kind, arm, rate, seed), coordinates, spec, plan.train_code(arm)
+    for arm, rate, seed in plan.runs_with(kind):
+        coordinates = {**key_columns(arm), "learning_rate": float("nan") if rate is None else rate, "seed": seed}
+        yield (
+            plan.run_file(kind, arm, rate, seed),
+            coordinates,
+            plan.specs.train(arm, (rate,), (seed,)),
+            plan.train_code(arm),
+        )
 
 
 def _source_parts(plan: Plan) -> Iterator[Part]:
     for path, wildcards, annealed in plan.histories():
         keys = {name: getattr(wildcards, name) for name in ("architecture", "source")}
-        coordinates = {**keys, "seed": int(wildcards.seed), "annealed": annealed}
-        if annealed:
-            yield path, coordinates, plan.anneal_spec(wildcards), plan.stage_code("anneal_source")
-        else:
-            yield path, coordinates, plan.pretrain_spec(wildcards), plan.stage_code("pretrain_source")
+        seed = int(wildcards.seed)
+        coordinates = {**keys, "seed": seed, "annealed": annealed}
+        spec = plan.specs.anneal if annealed else plan.specs.pretrain
+        code = plan.stage_code("anneal_source" if annealed else "pretrain_source")
+        yield path, coordinates, spec(wildcards, (seed,)), code
 
 
 def _start_parts(plan: Plan) -> Iterator[Part]:
@@ -43,7 +48,19 @@ def _start_parts(plan: Plan) -> Iterator[Part]:
         coordinates = {**key_columns(arm), "seed": seed}
         for key in ("mode", "recipe"):
             del coordinates[key]
-        yield path, coordinates, plan.measure_spec(arm, (seed,)), plan.stage_code("measure_start")
+        yield path, coordinates, plan.specs.measure_start(arm, (seed,)), plan.stage_code("measure_start")
+
+
+def _measure_parts(plan: Plan, measure: str) -> Iterator[Part]:
+    code = plan.measure_code(SimpleNamespace(measure=measure))
+    for path, arm, seed in plan.measured_runs(measure):
+        yield path, {**key_columns(arm), "seed": seed}, plan.specs.measure(measure, arm, (seed,)), code
+
+
+def _pair_parts(plan: Plan, kind: str) -> Iterator[Part]:
+    for path, pair, architecture, seed in plan.measured_pairs(kind):
+        coordinates = {"pair": pair, "architecture": architecture, "seed": seed}
+        yield path, coordinates, plan.specs.pair(pair, architecture, (seed,)), plan.stage_code("measure_pair")
 
 
 def _parts(plan: Plan, table: str) -> Iterator[Part]:
@@ -51,7 +68,11 @@ def _parts(plan: Plan, table: str) -> Iterator[Part]:
         return _source_parts(plan)
     if table == "starts":
         return _start_parts(plan)
-    return _run_parts(plan, {"runs": "scores"}.get(table, table))
+    if table in RUN_TABLES:
+        return _run_parts(plan, RUN_TABLES[table])
+    if table in PAIR_TABLES:
+        return _pair_parts(plan, PAIR_TABLES[table])
+    return _measure_parts(plan, table)
 
 
 def _check(path: str, found: tuple[str, str], expected: tuple[str, str]) -> None:

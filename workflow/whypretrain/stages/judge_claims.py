@@ -1,17 +1,20 @@
 """Judge the claims of all studies: the table `verdicts`."""
 
 from whypretrain.analysis import select_learning_rates
-from whypretrain.claims import Tables, judge_claims
+from whypretrain.claims import judge_claims
 from whypretrain.command import Job, log, run_stage
 from whypretrain.planning import plan_of
+from whypretrain.readings import Tables
 from whypretrain.schemas import write_table
 from whypretrain.storage import read_columns
 
+READ = ("runs", "kernels", "sources", "parts", "pairs")
+
 
 def main(job: Job) -> None:
-    """Read `runs` and `kernels`; write `verdicts`."""
-    runs, kernels = (read_columns(job.file(name))[0].to_pandas() for name in ("runs", "kernels"))
-    tables = Tables(runs, select_learning_rates(runs), kernels)
+    """Read what the claims are decided on; write `verdicts`."""
+    runs, *others = (read_columns(job.file(name))[0].to_pandas() for name in READ)
+    tables = Tables(runs, select_learning_rates(runs), *others)
     verdicts = judge_claims(plan_of(job.spec).grid, tables)
     for row in verdicts.itertuples():
         log.info("%s, %s: %s (%s)", row.claim, row.setting, row.verdict, row.reason)
@@ -19,4 +22,4 @@ def main(job: Job) -> None:
 
 
 if __name__ == "__main__":
-    run_stage(main, ["runs", "kernels", "verdicts"])
+    run_stage(main, [*READ, "verdicts"])

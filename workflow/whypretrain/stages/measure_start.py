@@ -12,11 +12,11 @@ import torch
 from whypretrain import training
 from whypretrain.architectures.convnet import Parameters, layers
 from whypretrain.command import Job, log, run_stage
+from whypretrain.data import TargetData
 from whypretrain.initialisation import initialise_head
 from whypretrain.models import Network, load_weights, reestimate_statistics
 from whypretrain.probes import fit_probe
 from whypretrain.randomness import stream
-from whypretrain.runs import TargetData
 from whypretrain.sources import set_up_torch
 from whypretrain.storage import Weights, canonical, read_tensors, write_columns
 from whypretrain.tasks import source_images, target_images
@@ -53,14 +53,14 @@ def main(job: Job) -> None:
             data = TargetData.on(
                 device,
                 source_images(of_source[0], source, seed),
-                len(source["classes"]),
+                source["class_count"],
                 spec["normalisation"],
             )
             network = Network(described, data.classes)
             load_weights(network, weights)
             row = dict(_source_scores(network.to(device), data))
         parts = target_images(tensors, target, seed)
-        data = TargetData.on(device, parts, len(target["classes"]), spec["normalisation"])
+        data = TargetData.on(device, parts, target["class_count"], spec["normalisation"])
         network = Network(described, data.classes)
         body = {name: array for name, array in weights.items() if not name.startswith("head.")}
         head = initialise_head(described[-1].outputs, data.classes, stream("head", seed, target["name"]))

@@ -1,4 +1,4 @@
-"""Train the runs of one arm: some learning rates of its recipe, and all seeds of a block."""
+"""Train the runs of one arm: some learning rates of its recipe (a probe has none), and all seeds of a block."""
 
 import json
 import logging
@@ -12,10 +12,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from whypretrain import registry
+from whypretrain import moding, registry
 from whypretrain.architectures.convnet import Parameters, layers
 from whypretrain.command import Job, log, run_stage
-from whypretrain.runs import Request, TargetData
+from whypretrain.data import TargetData
+from whypretrain.runs import Request
 from whypretrain.sources import set_up_torch
 from whypretrain.storage import canonical, read_tensors, write_columns, write_json, write_tensors
 from whypretrain.tasks import target_images
@@ -42,21 +43,23 @@ def main(job: Job) -> None:
     """Train every learning rate with every seed; each run writes its own files as soon as it ends."""
     spec = job.spec
     device = set_up_torch(spec)
-    mode = registry.load("modes", spec["mode"])
+    mode = moding.parse(spec["mode"])
+    module = registry.load("modes", mode.name)
     architecture = {key: value for key, value in spec["architecture"].items() if key != "name"}
     described = layers(Parameters(**architecture))
     tensors = read_tensors(job.file("dataset"))
     runs = [(rate, seed) for rate in spec["learning_rates"] for seed in spec["seeds"]]
     starts = dict(zip(spec["seeds"], job.files("starts"), strict=True))
-    outputs = {kind: dict(zip(runs, job.files(kind), strict=True)) for kind in FILES}
+    kinds = [kind for kind in FILES if kind not in BY_STEPS or moding.by_steps(spec["mode"])]
+    outputs = {kind: dict(zip(runs, job.files(kind), strict=True)) for kind in kinds}
     for seed in spec["seeds"]:
         parts = target_images(tensors, spec["target"], seed)
-        data = TargetData.on(device, parts, len(spec["target"]["classes"]), spec["normalisation"])
+        data = TargetData.on(device, parts, spec["target"]["class_count"], spec["normalisation"])
         start = read_tensors(starts[seed])
         for rate in spec["learning_rates"]:
             started, clock = datetime.now(UTC), time.perf_counter()
-            outcome = mode.run(
-                Request(start, described, data, spec["target"]["name"], spec["recipe"], rate, seed, device)
+            outcome = module.run(
+                Request(start, described, data, spec["target"]["name"], spec["recipe"], rate, seed, device, mode)
             )
             own = canonical({**spec, "learning_rates": [rate], "seeds": [seed]})
             path = {kind: files[rate, seed] for kind, files in outputs.items()}
@@ -67,10 +70,11 @@ def main(job: Job) -> None:
                 "prediction": outcome.predictions,
             }
             scores = {name: [value] for name, value in outcome.scores.items()}
-            write_columns(path["history"], outcome.history, own, job.code)
-            write_columns(path["scores"], scores, own, job.code)
-            write_columns(path["kernels"], outcome.kernels, own, job.code)
-            write_columns(path["predictions"], predictions, own, job.code)
+            columns = {"history": outcome.history, "kernels": outcome.kernels}
+            columns |= {"scores": scores, "predictions": predictions}
+            for kind, content in columns.items():
+                if kind in path:
+                    write_columns(path[kind], content, own, job.code)
             write_tensors(path["final"], outcome.final, own, job.code)
             seconds = time.perf_counter() - clock
             write_json(path["provenance"], _provenance(job, own, device, started, seconds))
@@ -78,6 +82,7 @@ def main(job: Job) -> None:
 
 
 FILES = ("history", "scores", "kernels", "predictions", "final", "provenance")
+BY_STEPS = ("history", "kernels")  # read out along the way, where there is one
 
 if __name__ == "__main__":
     logging.captureWarnings(True)

@@ -1,17 +1,21 @@
-"""Treat one checkpoint: the start that target training begins from."""
+"""Treat one checkpoint, with every seed of a block: the starts that target training begins from."""
 
 from whypretrain.command import Job, run_stage
-from whypretrain.storage import read_tensors, write_tensors
+from whypretrain.storage import canonical, read_tensors, write_tensors
 from whypretrain.treating import apply_treatment
 
 
 def main(job: Job) -> None:
-    """Read the checkpoint and, for some treatments, a reference; write the start."""
+    """Read each seed's checkpoint and, for some treatments, its reference; write the start."""
     spec = job.spec
-    checkpoint, *reference = (read_tensors(path) for path in job.files("checkpoints"))
-    weights = apply_treatment(checkpoint, spec["treatment"], tuple(spec["layers"]), spec["seed"], *reference)
-    write_tensors(job.file("start"), weights, job.spec_text, job.code)
+    references: list[str] | list[None] = job.files("references") or [None] * len(spec["seeds"])
+    files = zip(job.files("checkpoints"), references, job.files("starts"), strict=True)
+    for seed, (checkpoint, reference, start) in zip(spec["seeds"], files, strict=True):
+        taken = read_tensors(reference) if reference else None
+        layers = tuple(spec["layers"])
+        weights = apply_treatment(read_tensors(checkpoint), spec["treatment"], layers, seed, taken)
+        write_tensors(start, weights, canonical({**spec, "seeds": [seed]}), job.code)
 
 
 if __name__ == "__main__":
-    run_stage(main, ["checkpoints", "start"])
+    run_stage(main, ["checkpoints", "references", "starts"])

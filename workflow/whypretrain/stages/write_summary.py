@@ -34,7 +34,9 @@ inconclusive
     learning rate was selected at the end of its grid, so a better one may lie beyond. *No assay sensitivity*: intact
     and scratch are too close, so there was nothing to lose.
 Units
-    Effect, interval and margin are in points of top-1 (100 points are 1), or of cosine; reasons give both as fractions.
+    Effect, interval and margin are in points of top-1 (100 points are 1), also for each layer or each doubling of
+    pre-training where it is a slope, in checkpoints where it is a place along pre-training, or of cosine, CKA or rank
+    correlation; reasons give all of them as fractions. A component that has a margin of its own is judged by that.
 Interaction
     A setting called "a minus b" compares the effect in two settings.
 """
@@ -42,7 +44,9 @@ Interaction
 TABLES = """\
 All numbers stand in the tables, in the folder ``tables`` beside this report: ``verdicts``, ``contrasts`` (paired
 differences), ``arms`` (means with intervals), ``runs`` (a row for each training), ``history``, ``kernels``,
-``sources``, ``starts``, ``design`` (which study a run belongs to) and ``provenance``. They are Parquet files; each
+``sources``, ``starts``, ``transfer`` (curves over layers), ``maturity`` and ``correlations`` (over checkpoints),
+``spectra`` and ``parts`` (of features), ``similarity``, ``criticality``, ``pairs`` and ``barriers`` (of weights and
+activations), ``design`` (which study a run belongs to) and ``provenance``. They are Parquet files; each
 column carries its description.
 """
 
@@ -63,11 +67,11 @@ def heading(text: str, line: str) -> str:
     return f"{plain(text)}\n{line * (2 * len(plain(text)))}\n"
 
 
-def quantity(value: float, measure: str) -> str:
-    """Write a number of a claim: points of top-1, or a cosine."""
+def quantity(value: float, unit: str) -> str:
+    """Write a number of a claim in its unit: points of top-1, of which 100 are 1, or a plain number."""
     if pd.isna(value):
         return "–"
-    return drawing.points(value) if measure == "top1_test" else f"{value:.3f}".replace("-", "−")
+    return drawing.points(value) if unit.startswith("points") else f"{value:.3f}".replace("-", "−")
 
 
 def list_table(rows: list[list[str]], widths: list[int]) -> str:
@@ -78,15 +82,14 @@ def list_table(rows: list[list[str]], widths: list[int]) -> str:
     return "\n".join([*lines, ""])
 
 
-def verdict_table(verdicts: pd.DataFrame, measures: dict[str, str]) -> str:
+def verdict_table(verdicts: pd.DataFrame, units: dict[str, str]) -> str:
     """Return the table of a study's verdicts, and what its claims say."""
     if verdicts.empty:
         return "This study decides no claim.\n"
     rows = [["claim", "setting", "effect (interval)", "margin", "n", "verdict", "reason"]]
     for row in verdicts.to_dict("records"):
-        measure = measures[row["claim"]]
-        effect, low, high, margin = (quantity(row[name], measure) for name in ("effect", "low", "high", "margin"))
-        unit = "points" if measure == "top1_test" else "of cosine"
+        unit = units[row["claim"]]
+        effect, low, high, margin = (quantity(row[name], unit) for name in ("effect", "low", "high", "margin"))
         between = "no interval" if "–" in (low, high) else f"{low} to {high}"
         rows.append(
             [

@@ -1,0 +1,395 @@
+"""Modes: what is frozen stays bit for bit, what isn't learns, and a probe is scikit-learn's on the features."""
+
+import dataclasses
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
+from sklearn.preprocessing import StandardScaler
+from torch.nn import functional
+
+from whypretrain import moding, probes, schedules, training
+from whypretrain.architectures.convnet import Layer, Parameters, layers
+from whypretrain.data import TargetData
+from whypretrain.initialisation import initialise_head, initialise_layers
+from whypretrain.models import Network, load_weights, reestimate_statistics, weights_of
+from whypretrain.modes import finetune, freeze, probe
+from whypretrain.moding import Mode, parse
+from whypretrain.randomness import stream
+from whypretrain.runs import Outcome, Request
+
+torch.set_num_threads(1)
+
+CPU = torch.device("cpu")
+DEPTH = 3
+RECIPE = {
+    "epochs": 0,
+    "min_steps": 30,
+    "batch_size": 16,
+    "weight_decay": 0.01,
+    "warmup_share": 0.1,
+    "epoch_steps": 10,
+    "schedule": "cosine",
+    "decay_share": 0.0,
+}
+
+Weights = dict[str, np.ndarray]
+NORMS = pytest.mark.parametrize("norm", ["batch", "none"])
+
+
+def described(norm: str = "batch") -> tuple[Layer, ...]:
+    return layers(Parameters(widths=(6, 8, 5), kernels=(5, 3, 1), pool_after=(1,), norm=norm))  # type: ignore[arg-type]
+
+
+def start_of(norm: str) -> Weights:
+    """Weights as source training leaves them: no bias, affine parameter or statistic at its first value."""
+    generator = np.random.default_rng(0)
+    weights = initialise_layers(described(norm), generator)
+    for name, array in weights.items():
+        if array.ndim == 1:
+            moved = array + 0.2 * generator.standard_normal(array.shape)
+            weights[name] = (np.abs(moved) + 0.1 if name.endswith("running_var") else moved).astype(np.float32)
+    return weights
+
+
+def data_of(n: int = 60, classes: int = 3, noise: float = 1.0) -> TargetData:
+    """Noisy images whose class is where they are bright."""
+    generator = np.random.default_rng(0)
+    images, labels = {}, {}
+    for part in ("train", "validation", "test"):
+        truth = np.arange(n) % classes
+        pixels = generator.normal(0, noise, (n, 1, 9, 9))
+        for image, label in zip(pixels, truth, strict=True):
+            image[0, :, 3 * label : 3 * label + 3] += 0.5 * (1 + label)
+        images[part] = torch.from_numpy(pixels.astype(np.float32)).contiguous(memory_format=torch.channels_last)
+        labels[part] = torch.from_numpy(truth)
+    return TargetData(images, labels, classes)
+
+
+def request(mode: str, norm: str = "batch", **changes: Any) -> Request:
+    learns = moding.by_steps(mode)
+    values = {
+        "start": start_of(norm),
+        "layers": described(norm),
+        "data": data_of(),
+        "task": "easy",
+        "recipe": RECIPE if learns else None,
+        "learning_rate": 0.1 if learns else None,
+        "seed": 0,
+        "device": CPU,
+        "mode": parse(mode),
+    }
+    return Request(**values | changes)
+
+
+def network_of(asked: Request, weights: Weights) -> Network:
+    network = Network(asked.layers, asked.data.classes)
+    load_weights(network, weights)
+    return network.eval()
+
+
+def drawn_head(asked: Request) -> Weights:
+    outputs = asked.layers[-1].outputs
+    return initialise_head(outputs, asked.data.classes, stream("head", asked.seed, asked.task))
+
+
+def before_training(asked: Request) -> Weights:
+    """The start under its new head, with its statistics as they are when training begins."""
+    network = network_of(asked, {**asked.start, **drawn_head(asked)})
+    if not asked.mode.source_norm:
+        reestimate_statistics(network, asked.data.images["train"])
+    return weights_of(network)
+
+
+def number(name: str) -> int:
+    """The layer that a tensor belongs to; the head comes after all."""
+    module = name.split(".")[0]
+    return DEPTH + 1 if module == "head" else int(module[-1])
+
+
+# --- names ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "expected", "steps"),
+    [
+        ("finetune", Mode("finetune"), True),
+        ("freeze-0", Mode("freeze", 0), True),
+        ("freeze-12", Mode("freeze", 12), True),
+        ("freeze-3+source-norm", Mode("freeze", 3, source_norm=True), True),
+        ("probe", Mode("probe"), False),
+        ("probe+source-norm", Mode("probe", source_norm=True), False),
+    ],
+)
+def test_a_name_says_its_mode(name: str, expected: Mode, steps: bool):
+    assert parse(name) == expected
+    assert moding.by_steps(name) == steps
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("", "probing", "freeze", "freeze-", "freeze-x", "freeze--1", "freeze-01", "freeze-1.5", "freeze-²"),
+        *("finetune+source-norm", "finetune-2", "probe-2", "probe+", "probe+target-norm", "freeze+source-norm-2"),
+        *("probe+source-norm+source-norm", "freeze-2+source-norm+source-norm", "Probe", "probe\n", " probe"),
+    ],
+)
+def test_another_name_is_refused_with_what_is_allowed(name: str):
+    with pytest.raises(ValueError, match=r"(?s)unknown mode '.*'; allowed: finetune, freeze-N .* probe") as caught:
+        parse(name)
+    assert f"'{name}'" in str(caught.value)
+    with pytest.raises(ValueError, match="unknown mode"):
+        moding.by_steps(name)
+
+
+# --- freeze --------------------------------------------------------------------------------
+
+
+@NORMS
+@pytest.mark.parametrize("suffix", ["", "+source-norm"])
+@pytest.mark.parametrize("frozen", [1, 2, 3])
+def test_frozen_layers_keep_every_bit_and_all_others_learn(norm: str, suffix: str, frozen: int):
+    asked = request(f"freeze-{frozen}{suffix}", norm)
+    before = before_training(asked)
+    outcome = freeze.run(asked)
+    assert outcome.final.keys() == before.keys()
+    for name, array in outcome.final.items():
+        if number(name) <= frozen:
+            assert array.tobytes() == before[name].tobytes(), name
+        else:
+            assert (array != before[name]).any(), name
+    cosines = zip(outcome.kernels["layer"], outcome.kernels["cosine_q05"], outcome.kernels["target_epoch"], strict=True)
+    for layer, cosine, epoch in cosines:
+        assert cosine > 1 - 1e-6 if layer <= frozen or epoch == 0 else cosine < 1 - 1e-6
+
+
+@NORMS
+def test_each_layer_more_that_is_frozen_changes_what_is_learnt(norm: str):
+    scores = [freeze.run(request(f"freeze-{frozen}", norm)).scores["loss_test"] for frozen in range(DEPTH + 1)]
+    assert len(set(scores)) == DEPTH + 1
+
+
+def test_source_norm_keeps_the_starts_statistics_and_the_default_takes_the_targets():
+    start = start_of("batch")
+    kept, reestimated = (freeze.run(request(f"freeze-2{suffix}")).final for suffix in ("+source-norm", ""))
+    for layer in (1, 2):
+        for name in (f"norm{layer}.running_mean", f"norm{layer}.running_var"):
+            assert kept[name].tobytes() == start[name].tobytes()
+            assert (reestimated[name] != start[name]).all()
+
+
+def test_with_source_norm_learning_layers_begin_with_the_starts_statistics_too():
+    short = RECIPE | {"min_steps": 1, "epoch_steps": 1}
+    asked = request("freeze-1+source-norm", recipe=short, learning_rate=1e-12)
+    network = network_of(asked, {**asked.start, **drawn_head(asked)})
+    first_batch = next(training.batches(60, 16, stream("target-order", 0, "easy")))
+    with torch.no_grad():
+        activations = network.layer2(network.outputs(asked.data.images["train"][first_batch], last=1))  # type: ignore[operator]
+    expected = 0.9 * asked.start["norm2.running_mean"] + 0.1 * activations.mean((0, 2, 3)).numpy()
+    np.testing.assert_allclose(freeze.run(asked).final["norm2.running_mean"], expected, rtol=1e-4, atol=1e-5)
+
+
+@NORMS
+def test_nothing_frozen_is_fine_tuning_bit_by_bit(norm: str):
+    none, fine = freeze.run(request("freeze-0", norm)), finetune.run(request("finetune", norm))
+    assert {name: array.tobytes() for name, array in none.final.items()} == {
+        name: array.tobytes() for name, array in fine.final.items()
+    }
+    assert repr((none.scores, none.history, none.kernels)) == repr((fine.scores, fine.history, fine.kernels))
+    np.testing.assert_array_equal(none.predictions, fine.predictions)
+
+
+def reference(asked: Request) -> tuple[Weights, list[float]]:
+    """Freezing as it is usually written: whole network, no gradient below, frozen norms in evaluation mode."""
+    recipe, frozen = RECIPE, asked.mode.frozen
+    network = network_of(asked, before_training(asked))
+    for name, parameter in network.named_parameters():
+        parameter.requires_grad_(number(name) > frozen)
+    learning = [p for p in network.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in learning if p.ndim > 1], "weight_decay": recipe["weight_decay"]},
+        {"params": [p for p in learning if p.ndim == 1], "weight_decay": 0.0},
+    ]
+    optimiser = torch.optim.SGD(groups, lr=0.0, momentum=0.9, nesterov=True)
+    images, labels = asked.data.images["train"], asked.data.labels["train"]
+    order = training.batches(len(images), 16, stream("target-order", asked.seed, asked.task))
+    rate = schedules.warmup_then_cosine(0.1, 3, 30)
+    losses = []
+    for step, batch in zip(range(1, 31), order, strict=False):
+        network.train()
+        for name, module in network.named_modules():
+            if name.startswith("norm") and number(name) <= frozen:
+                module.eval()
+        loss = functional.cross_entropy(network(images[batch]), labels[batch])
+        optimiser.zero_grad()
+        loss.backward()
+        if not asked.layers[0].norm:
+            torch.nn.utils.clip_grad_norm_(learning, 1.0)
+        for group in optimiser.param_groups:
+            group["lr"] = rate(step)
+        optimiser.step()
+        if step % 12 == 0 or step == 30:
+            network.eval()
+            with torch.no_grad():
+                losses.append(
+                    float(
+                        functional.cross_entropy(
+                            network(asked.data.images["validation"]), asked.data.labels["validation"]
+                        )
+                    )
+                )
+    return weights_of(network), losses
+
+
+@NORMS
+@pytest.mark.parametrize("mode", ["freeze-1", "freeze-2", "freeze-3", "freeze-2+source-norm"])
+def test_the_cached_prefix_gives_what_the_whole_network_gives(norm: str, mode: str):
+    asked = request(mode, norm)
+    outcome = freeze.run(asked)
+    weights, losses = reference(asked)
+    for name, array in weights.items():
+        np.testing.assert_allclose(outcome.final[name], array, rtol=1e-3, atol=1e-4, err_msg=name)
+    np.testing.assert_allclose(outcome.history["loss_validation"][1:], losses, rtol=1e-4)
+    network = network_of(asked, outcome.final)
+    for part in ("train", "validation", "test"):
+        score = training.evaluate(network, asked.data.images[part], asked.data.labels[part])
+        assert outcome.scores[f"loss_{part}"] == pytest.approx(score.loss, rel=1e-5)
+        assert outcome.scores[f"top1_{part}"] == score.top1
+    assert outcome.history["loss_validation"][-1] == pytest.approx(outcome.scores["loss_validation"], rel=1e-5)
+
+
+def test_all_layers_frozen_trains_a_head_on_fixed_features():
+    asked = request(f"freeze-{DEPTH}")
+    outcome = freeze.run(asked)
+    before = before_training(asked)
+    changed = {name for name, array in outcome.final.items() if array.tobytes() != before[name].tobytes()}
+    assert changed == {"head.weight", "head.bias"}
+    assert outcome.history["loss_train"][-1] < outcome.history["loss_train"][0]
+
+
+def test_a_mode_that_learns_by_steps_wants_a_recipe_and_a_rate():
+    for missing in ("recipe", "learning_rate"):
+        with pytest.raises(ValueError, match="mode 'freeze' learns by gradient steps"):
+            freeze.run(request("freeze-1", **{missing: None}))
+
+
+# --- probe ---------------------------------------------------------------------------------
+
+
+def sklearn_probe(features: Weights, labels: Weights) -> tuple[float, dict[str, float], dict[str, float], np.ndarray]:
+    """The probe from scikit-learn alone: C, top-1 and loss by part, predictions on test."""
+    scaler = StandardScaler().fit(features["train"])
+    x = {part: scaler.transform(values) for part, values in features.items()}
+    best: Any = None
+    for strength in (1e-4, 1e-3, 1e-2, 0.1, 1.0, 10.0, 100.0):
+        model = LogisticRegression(C=strength, max_iter=1000).fit(x["train"], labels["train"])
+        top1 = {part: float((model.predict(x[part]) == labels[part]).mean()) for part in x}
+        loss = {part: float(log_loss(labels[part], model.predict_proba(x[part]), labels=model.classes_)) for part in x}
+        if best is None or (top1["validation"], -loss["validation"]) > (best[1]["validation"], -best[2]["validation"]):
+            best = (strength, top1, loss, model.predict(x["test"]))
+    return best
+
+
+def features_by_hand(asked: Request) -> Weights:
+    """Penultimate features of the start, saved as arrays."""
+    network = network_of(asked, before_training(asked))
+    with torch.no_grad():
+        return {part: network.features(images).numpy() for part, images in asked.data.images.items()}
+
+
+PROBES = pytest.mark.parametrize("mode", ["probe", "probe+source-norm"])
+
+
+@NORMS
+@PROBES
+@pytest.mark.parametrize("classes", [2, 3])
+def test_a_probe_is_scikit_learns_on_the_saved_features(norm: str, mode: str, classes: int):
+    asked = request(mode, norm, data=data_of(classes=classes))
+    outcome = probe.run(asked)
+    labels = {part: values.numpy() for part, values in asked.data.labels.items()}
+    strength, top1, loss, predictions = sklearn_probe(features_by_hand(asked), labels)
+    assert outcome.scores["strength"] == strength
+    for part in ("train", "validation", "test"):
+        assert outcome.scores[f"top1_{part}"] == top1[part]
+        assert outcome.scores[f"loss_{part}"] == pytest.approx(loss[part], rel=1e-5)
+    np.testing.assert_array_equal(outcome.predictions, predictions)
+    assert outcome.predictions.dtype == np.uint8
+    assert 1 / classes + 0.1 < top1["test"] < 1, "neither chance nor too easy to tell probes apart"
+
+
+@NORMS
+@PROBES
+@pytest.mark.parametrize("classes", [2, 3])
+def test_the_network_with_the_probe_as_its_head_is_the_probe(norm: str, mode: str, classes: int):
+    asked = request(mode, norm, data=data_of(classes=classes))
+    outcome = probe.run(asked)
+    before = before_training(asked)
+    for name, array in outcome.final.items():
+        if not name.startswith("head."):
+            assert array.tobytes() == before[name].tobytes(), name
+    network = network_of(asked, outcome.final)
+    for part in ("train", "validation", "test"):
+        score = training.evaluate(network, asked.data.images[part], asked.data.labels[part])
+        assert outcome.scores[f"loss_{part}"] == pytest.approx(score.loss, rel=1e-4)
+        assert outcome.scores[f"top1_{part}"] == score.top1
+    np.testing.assert_array_equal(outcome.predictions, score.predictions)
+
+
+@pytest.mark.parametrize("classes", [2, 4])
+def test_a_probes_classifier_on_plain_features_gives_scikit_learns_decisions(classes: int):
+    generator = np.random.default_rng(0)
+    labels = {part: np.arange(80) % classes for part in ("train", "validation", "test")}
+    features = {
+        part: generator.normal(truth[:, None] * [1.0, 0.1, 0.0], [3.0, 0.1, 20.0]) + 7 for part, truth in labels.items()
+    }
+    features = {part: np.c_[values, np.ones(80)] for part, values in features.items()}  # one never active
+    fitted = probes.fit_probe(features, labels)
+    scaler = StandardScaler().fit(features["train"])
+    model = LogisticRegression(C=fitted.strength, max_iter=1000).fit(
+        scaler.transform(features["train"]), labels["train"]
+    )
+    decision = model.decision_function(scaler.transform(features["test"]))
+    logits = features["test"] @ fitted.weight.T + fitted.bias
+    assert logits.shape == (80, classes)
+    np.testing.assert_allclose(logits[:, 1] - logits[:, 0] if classes == 2 else logits, decision, atol=1e-8)
+
+
+def test_source_norm_probes_the_starts_own_statistics():
+    kept, reestimated = (probe.run(request(mode)) for mode in ("probe+source-norm", "probe"))
+    for name, array in start_of("batch").items():
+        assert kept.final[name].tobytes() == array.tobytes()
+    assert kept.scores["loss_test"] != reestimated.scores["loss_test"]
+
+
+def test_a_probe_has_no_steps_and_no_chance():
+    outcome = probe.run(request("probe"))
+    assert (outcome.history, outcome.kernels) == ({}, {})
+    assert (outcome.scores["steps"], outcome.scores["diverged"], outcome.scores["converged"]) == (0, False, True)
+    other = probe.run(request("probe", seed=1, start={**start_of("batch"), **drawn_head(request("probe"))}))
+    assert other.scores == outcome.scores, "neither the seed nor the source's head plays a part"
+
+
+def test_a_probe_that_does_not_converge_says_so(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(probes, "ITERATIONS", 1)
+    assert not probe.run(request("probe")).scores["converged"]
+
+
+def test_a_probe_of_nothing_is_collapsed():
+    data = data_of()
+    data = dataclasses.replace(data, images={part: torch.zeros_like(images) for part, images in data.images.items()})
+    scores = probe.run(request("probe", data=data)).scores
+    assert scores["collapsed"]
+    assert scores["top1_train"] == pytest.approx(1 / 3)
+
+
+@pytest.mark.parametrize(("mode", "run"), [("finetune", finetune), ("freeze-1", freeze), ("probe", probe)])
+def test_every_mode_scores_the_same_things(mode: str, run: Any):
+    outcome: Outcome = run.run(request(mode))
+    parts = [f"{score}_{part}" for part in ("train", "validation", "test") for score in ("top1", "loss")]
+    assert list(outcome.scores) == ["diverged", "collapsed", *parts, "steps", "converged", "strength"]
+    assert outcome.scores["converged"] is True
+    assert math.isnan(outcome.scores["strength"]) == moding.by_steps(mode)

@@ -1,0 +1,61 @@
+"""Reading YAML safely: no key twice, files that include others."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from whypretrain.strict import ConfigError
+
+
+class _UniqueLoader(yaml.SafeLoader):
+    """Safe YAML that refuses a key written twice."""
+
+
+def _mapping(loader: _UniqueLoader, node: yaml.MappingNode) -> dict[Any, Any]:
+    seen: set[Any] = set()
+    for key_node, _ in node.value:
+        if key_node.tag == "tag:yaml.org,2002:merge":  # what is merged may be overridden
+            continue
+        key = loader.construct_object(key_node, deep=True)
+        if key in seen:
+            raise ConfigError(f"{node.start_mark.name}: the key '{key}' stands twice; names must differ")
+        seen.add(key)
+    return loader.construct_mapping(node, deep=True)
+
+
+_UniqueLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read one YAML file safely. Raises ConfigError where it isn't a mapping of names."""
+    try:
+        with path.open(encoding="utf-8") as file:
+            content = yaml.load(file, Loader=_UniqueLoader)
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is no YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}: expected keys and values, found {type(content).__name__}")
+    return content
+
+
+def with_includes(raw: dict[str, Any], root: Path) -> dict[str, Any]:
+    """Return a config with the keys of the files that it includes. Raises ConfigError for a name given twice."""
+    merged = dict(raw)
+    include = raw.get("include", [])
+    if not isinstance(include, list | tuple) or not all(isinstance(name, str) for name in include):
+        raise ConfigError(f"include: is {include!r}; allowed: a list of file names")
+    for name in include:
+        for key, value in read_yaml(root / name).items():
+            mine = merged.get(key)
+            if mine is None:
+                merged[key] = value
+            elif isinstance(mine, dict) and isinstance(value, dict):
+                if twice := [entry for entry in value if entry in mine and mine[entry] != value[entry]]:
+                    raise ConfigError(f"{key}.{twice[0]}: {name} gives this name to something else; rename one")
+                merged[key] = {**value, **mine}
+            else:
+                raise ConfigError(f"{key}: stands in {name} and in the config that includes it; keep one")
+    return merged
