@@ -47,6 +47,21 @@ def permute_filters(weights: Weights, layer: int, order: np.ndarray) -> Weights:
     return weights | {name: np.take(weights[name], order, axis=0) for name in layer_names(weights, layer)}
 
 
+def reader_of(weights: Weights, layer: int) -> str:
+    """Return the name of the weight whose inputs are the layer's channels: the next layer's, or the head's."""
+    following = f"layer{layer + 1}.weight"
+    return following if following in weights else "head.weight"
+
+
+def permute_channels(weights: Weights, layer: int, order: np.ndarray) -> Weights:
+    """Return the network with the layer's channels in another order, also in what reads them: the same function.
+
+    The source `none` has no head; its last layer has no reader.
+    """
+    permuted, reader = permute_filters(weights, layer, order), reader_of(weights, layer)
+    return permuted | {reader: np.take(weights[reader], order, axis=1)} if reader in weights else permuted
+
+
 def take_layers(weights: Weights, layers: tuple[int, ...], reference: Weights | None) -> Weights:
     """Return the network with all arrays of the layers and their norms from the reference.
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from whypretrain.kernels import Weights, layer_names, permute_filters
+from whypretrain.kernels import Weights, layer_names, permute_channels, reader_of
 
 SWEEPS = 100
 LEAST_GAIN = 1e-12  # of the sum of products; less is rounding
@@ -32,26 +32,15 @@ def match(a: Weights, b: Weights, layers: Sequence[int], stream: np.random.Gener
             likeness = wanted[layer] @ _channels(matched, layer).T
             _, order = linear_sum_assignment(likeness, maximize=True)
             if likeness[np.arange(len(order)), order].sum() > likeness.trace() + LEAST_GAIN:
-                matched = _permute_channels(matched, layer, order)
+                matched = permute_channels(matched, layer, order)
                 moved = True
         if not moved:
             break
     return matched
 
 
-def _reader(weights: Weights, layer: int) -> str:
-    """Return the name of the weight whose inputs are the layer's channels."""
-    following = f"layer{layer + 1}.weight"
-    return following if following in weights else "head.weight"
-
-
 def _channels(weights: Weights, layer: int) -> np.ndarray:
     """Return all parameters that move with each output channel of the layer, one channel a row."""
     names = (name for name in sorted(layer_names(weights, layer)) if ".running_" not in name)
-    arrays = [weights[name] for name in names] + [np.moveaxis(weights[_reader(weights, layer)], 1, 0)]
+    arrays = [weights[name] for name in names] + [np.moveaxis(weights[reader_of(weights, layer)], 1, 0)]
     return np.concatenate([array.reshape(len(array), -1) for array in arrays], axis=1, dtype=np.float64)
-
-
-def _permute_channels(weights: Weights, layer: int, order: np.ndarray) -> Weights:
-    reader = _reader(weights, layer)
-    return permute_filters(weights, layer, order) | {reader: np.take(weights[reader], order, axis=1)}

@@ -7,9 +7,7 @@ with logits equal to rounding: a negative control. A span of layer L so changes 
 input order of layer L + 1 too.
 """
 
-import numpy as np
-
-from whypretrain.kernels import Stream, Weights, permute_filters
+from whypretrain.kernels import Stream, Weights, permute_channels
 
 REFERENCE: str | None = None
 
@@ -18,10 +16,5 @@ def treat(weights: Weights, layers: tuple[int, ...], stream: Stream, reference: 
     """Return the network with the channels of each layer in another order, and the same function."""
     for layer in layers:
         order = stream(layer).permutation(len(weights[f"layer{layer}.weight"]))
-        reader = f"layer{layer + 1}.weight"
-        if reader not in weights:
-            reader = "head.weight"
-        weights = permute_filters(weights, layer, order)
-        if reader in weights:  # the source `none` has no head
-            weights[reader] = np.take(weights[reader], order, axis=1)
+        weights = permute_channels(weights, layer, order)
     return dict(weights)
