@@ -1,6 +1,6 @@
 # make run    set up if needed, make all results of the default study, and the report
 # make test   set up if needed, check style and types, run all tests
-# Other studies: make run CONFIG=config/laptop.yaml RESULTS=results/laptop
+# Other studies: make run CONFIG=config/laptop.yaml RESULTS=results/laptop; fewer seeds: make run SEEDS=[[0,1,2]]
 PYTHON ?= python3
 CORES ?= all
 RESULTS ?= results
@@ -10,13 +10,15 @@ READY := $(VENV)/.ready
 export PATH := $(VENV)/bin:$(PATH)
 export VIRTUAL_ENV := $(VENV)
 configfile := $(if $(CONFIG),--configfile $(CONFIG))
+# --config takes all that follows, so it stands last
+seeds := $(if $(SEEDS),--config "seed_blocks=$(SEEDS)")
 
 .PHONY: run test check setup schema clean
 .DELETE_ON_ERROR:
 
 run: $(READY)
-	snakemake --cores $(CORES) $(configfile)
-	snakemake $(configfile) --report $(RESULTS)/report.html
+	snakemake --cores $(CORES) $(configfile) $(seeds)
+	snakemake $(configfile) --report $(RESULTS)/report.html $(seeds)
 
 test: check
 	pytest

@@ -41,6 +41,8 @@ def run(arm: Arm, rate: float, seed: int, validation: float, test: float, **valu
         "loss_validation": 1.0,
         "loss_test": 2 * test,
         "steps": 10,
+        "converged": True,
+        "strength": float("nan"),
     }
     return row | values
 

@@ -84,6 +84,7 @@ def summarise_arms(runs: pd.DataFrame, design: pd.DataFrame, selected: pd.DataFr
             "n": len(group),
             "diverged": int(group["diverged"].sum()),
             "collapsed": int(group["collapsed"].sum()),
+            "unconverged": int((~group["converged"].astype(bool)).sum()),
             "top1_test_low": estimate.low,
             "top1_test_high": estimate.high,
         }

@@ -150,12 +150,14 @@ def _maturity(readings: Readings, line: Line) -> Iterator[Row]:
     peak = values.peak_place(validation)
     for epoch, arm in sorted(line.items()):
         source = readings.source_accuracy(arm)
+        chosen, found = float(np.mean(list(validation[epoch].values()))), _mean(readings.value("top1_test", arm))
         yield {
             "epoch": epoch,
             "peak": epoch == peak,
             "source_top1": float(np.mean(list(source.values()))),
-            "top1_validation": float(np.mean(list(validation[epoch].values()))),
-            **_mean(readings.value("top1_test", arm)),
+            "top1_validation": chosen,
+            **found,
+            "gap": chosen - found["mean"],
         }
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from whypretrain import moding, registry
 from whypretrain.architectures import convnet
 from whypretrain.checks import check_names_shared, check_parts, check_study
+from whypretrain.cka import FEWEST
 from whypretrain.config import Config, ConfigError, Study
 from whypretrain.coordinates import NO_RECIPE, UNTRAINED, Arm
 from whypretrain.grid import OVERLAP, START, Grid, Side, known
@@ -62,12 +63,19 @@ def _expand_block(grid: Grid, study: Study, number: int, key: str) -> Iterable[A
             )
 
 
+def _check_images(grid: Grid, task: str, key: str) -> None:
+    """Refuse to compare activations on fewer images than CKA needs."""
+    if (images := grid.test_images(task)) < FEWEST:
+        raise ConfigError(f"{key}: '{task}' has {images} test images; CKA needs {FEWEST} or more")
+
+
 def _add_pair(grid: Grid, name: str, key: str) -> None:
     """Resolve a pair's networks; those of trained ones must be arms of some study."""
     pair = grid.config.pairs[name]
     images = grid.target(pair.images, f"{key}.images")
     if images.task not in {arm.task for arm in grid.arms}:
         raise ConfigError(f"{key}.images: no study learns '{images.task}'; allowed: a target of some study")
+    _check_images(grid, images.task, f"{key}.images")
     for architecture in pair.architectures:
         known(f"{key}.architectures", architecture, grid.config.architectures)
         sides = []
@@ -95,6 +103,8 @@ def expand(config: Config) -> Grid:
             for arm in _expand_block(grid, study, number, f"studies.{name}.grid.{number}"):
                 if name not in grid.arms.get(arm, ()):
                     grid.arms[arm] = (*grid.arms.get(arm, ()), name)
+                if "similarity" in block.measures:
+                    _check_images(grid, arm.task, f"studies.{name}.grid.{number}.measures")
                 for measure in block.measures:
                     grid.measures.setdefault(measure, set()).add(arm)
         for figure in study.figures:

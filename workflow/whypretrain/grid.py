@@ -119,6 +119,11 @@ class Grid:
             for name in self.classes(task)
         }
 
+    def test_images(self, task: str) -> int:
+        """Return how many test images a task has; of a random half of uneven classes the fewest."""
+        sizes = partition.part_sizes(self.counts[self.config.tasks[task].dataset])["test"]
+        return sum(sorted(sizes[name] for name in self.classes(task))[: self.class_count(task)])
+
     def training_images(self, task: str) -> set[int]:
         """Return how many training images a task has; with random halves of uneven classes, with each seed."""
         images = list(self.images_per_class(task).items())

@@ -200,6 +200,7 @@ TABLES: dict[str, dict[str, Column]] = {
         "source_top1": _fraction("the checkpoint's own test top-1 on the source's task, mean", nullable=True),
         "top1_validation": _fraction("mean validation top-1 on the target"),
         **MEAN,
+        "gap": Column(float, Check.in_range(-1, 1), description="mean validation top-1 minus mean test top-1"),
     },
     "correlations": {
         **STUDY,
@@ -252,6 +253,7 @@ TABLES: dict[str, dict[str, Column]] = {
         "n": Column(int, Check.ge(1), description="seeds"),
         "diverged": Column(int, Check.ge(0), description="runs of the arm that diverged, at the selected rate"),
         "collapsed": Column(int, Check.ge(0), description="runs of the arm that collapsed, at the selected rate"),
+        "unconverged": Column(int, Check.ge(0), description="runs of the arm whose probe did not converge"),
         **{f"top1_{part}": _fraction(f"mean top-1 on {text}") for part, text in PARTS.items()},
         "top1_test_low": Column(float, nullable=True, description="lower limit of its 95 % t-interval over seeds"),
         "top1_test_high": Column(float, nullable=True, description="upper limit of its 95 % t-interval over seeds"),

@@ -162,11 +162,11 @@ def study_section(study: dict[str, Any], verdicts: pd.DataFrame, arms: pd.DataFr
     view = View(**study["view"])
     arms = drawing.of_study(arms, view)
     edges, total = int(arms["grid_edge"].sum()), len(arms)
-    bad = int(arms["diverged"].sum()), int(arms["collapsed"].sum())
+    diverged, collapsed, unconverged = (int(arms[name].sum()) for name in ("diverged", "collapsed", "unconverged"))
     numbers = source_lines(sources, arms, view)
     numbers.append(
         f"- Of {total} arms {edges} have the selected learning rate at the edge of its grid; at the selected "
-        f"rates {bad[0]} runs diverged and {bad[1]} collapsed."
+        f"rates {diverged} runs diverged and {collapsed} collapsed, and {unconverged} probes did not converge."
     )
     return "\n".join(
         [
