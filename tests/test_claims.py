@@ -6,11 +6,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import plan_of, put, tiny
+from conftest import curves, plan_of, put, tiny
 
 from whypretrain.analysis import select_learning_rates
+from whypretrain.claim_arms import ClaimArms
 from whypretrain.claims import Tables, judge_claims
-from whypretrain.coordinates import Arm, key_columns
+from whypretrain.coordinates import Arm, key_columns, split_epoch
 from whypretrain.plan import Plan
 from whypretrain.schemas import check_table
 
@@ -74,6 +75,7 @@ def tables(
     cosine: Callable[[Arm], float] = lambda arm: 0.9,
     noise: float = 0.005,
     best: float = 0.1,
+    validation: Callable[[Arm], float] = lambda arm: 0.8,
 ) -> Tables:
     """Runs and kernels of every arm, with what is asked at the rate that validation prefers, and far less at others."""
     generator = np.random.default_rng(0)
@@ -82,13 +84,14 @@ def tables(
     for arm, rate, seed in plan.runs():
         keys = {**key_columns(arm), "learning_rate": rate, "seed": seed}
         test = top1(arm) + of_seed[seed] + generator.normal(0, noise)
-        row = {"top1_validation": 0.8 if rate == best else 0.3, "top1_test": test if rate == best else 0.05}
+        chosen = rate in (best, None)
+        row = {"top1_validation": validation(arm) if chosen else 0.0, "top1_test": test if chosen else 0.05}
         runs.append({**keys, **row, "loss_validation": 1.0, "loss_test": 1.0, "diverged": False})
         for epoch in (0, 1, 2):
             for layer in (1, 2):
                 value = 1.0 if epoch == 0 else cosine(arm) + generator.normal(0, noise) - (0.5 if epoch == 1 else 0)
                 kernels.append({**keys, "target_epoch": epoch, "layer": layer, "cosine_mean": value})
-    frame = pd.DataFrame(runs)
+    frame = pd.DataFrame(runs).astype({"learning_rate": float})
     return Tables(frame, select_learning_rates(frame), pd.DataFrame(kernels))
 
 
@@ -293,3 +296,315 @@ def test_papers_are_corrected_apart_and_claims_of_one_paper_together():
 def test_a_study_without_claims_has_an_empty_table_with_its_columns():
     plan = plan_with()
     assert len(verdicts(plan, tables(plan, level))) == 0
+
+
+# --- along layers, checkpoints and pairs ---------------------------------------------------
+
+LAYERS = 4
+EPOCHS = (0, 1, 2, 4)
+COPIED = {"treatment": "reinit", "span": "above-N", "mode": "freeze-N"}
+TRAINED = {"recipe": "short", "epoch": "E+anneal"}
+PROBED = {"mode": "probe", "epoch": "E+anneal"}
+
+ON_LAYERS = {
+    "paper": "Yosinski 2014",
+    "statement": "A network's own layers do better, the more the deeper.",
+    "architecture": "tiny",
+    "settings": ["random"],
+    "measure": "top1_test",
+    "test": "trend",
+    "components": [{"of": COPIED | {"source": "own"}, "minus": COPIED, "over": "slope"}],
+    "margin": {"value": 0.01},
+}
+ON_EPOCHS = ON_LAYERS | {"settings": ["different"], "test": "superiority"}
+
+
+def epochs_with(**component: Any) -> dict[str, Any]:
+    """A claim on checkpoints with one component."""
+    return ON_EPOCHS | {"components": [component]}
+
+
+def curves_with(*more: dict[str, Any], **claims: dict[str, Any]) -> Plan:
+    """Two halves of the letters and four checkpoints, with the given claims and more blocks of the grid."""
+    raw = put(curves(), "architectures.tiny", {"widths": [2] * LAYERS, "kernels": [3] * LAYERS})
+    raw = put(raw, "seed_blocks", [list(SEEDS)])
+    raw = put(raw, "recipes.short.learning_rate_blocks", [list(RATES)])
+    raw = put(raw, "pretraining.brief.checkpoints", list(EPOCHS))
+    raw["claims"] = claims
+    raw["studies"]["tiny"]["claims"] = []
+    study = raw["studies"]["curves"]
+    study["claims"] = list(claims)
+    study["settings"]["one"] = {"source": "half-a", "target": "half-b.full", "own": "half-b"}
+    study["grid"][0]["layers"] = [1, 2, 3]
+    for block in study["grid"][2:]:
+        block["epochs"] = [0, *(f"{epoch}+anneal" for epoch in EPOCHS[1:])]
+    study["grid"] += [study["grid"][0] | {"layers": [LAYERS]} | block for block in more or [{}]]
+    return plan_of(raw)
+
+
+def layer_of(arm: Arm) -> int:
+    return int(arm.mode.removeprefix("freeze-"))
+
+
+def epoch_of(arm: Arm) -> float:
+    return split_epoch(arm.epoch)[0]
+
+
+def own(arm: Arm) -> bool:
+    return arm.source == arm.task
+
+
+def specific(own_slope: float, other_slope: float, second: float = 0.0) -> Callable[[Arm], float]:
+    """Frozen layers' top-1, which changes with each layer; the own's by `second` more on half-b."""
+
+    def top1(arm: Arm) -> float:
+        if not arm.mode.startswith("freeze") or arm.source == "none":
+            return 0.5
+        change = own_slope + second * (arm.task == "half-b") if own(arm) else other_slope
+        return 0.5 + change * layer_of(arm)
+
+    return top1
+
+
+@pytest.mark.parametrize(
+    ("own_slope", "other_slope", "expected"),
+    [(0.0, -0.05, "supported"), (0.03, 0.03, "contradicted"), (-0.05, 0.0, "contradicted")],
+)
+def test_a_trend_over_layers_is_the_difference_of_slopes(own_slope: float, other_slope: float, expected: str):
+    plan = curves_with(Y1=ON_LAYERS)
+    found = one(plan, tables(plan, specific(own_slope, other_slope), noise=0.002))
+    assert found["verdict"] == expected, found["reason"]
+    assert found["effect"] == pytest.approx(own_slope - other_slope, abs=0.003)
+
+
+def test_two_pairs_of_a_setting_are_averaged_seed_by_seed():
+    plan = curves_with(Y1=ON_LAYERS)
+    made = tables(plan, specific(0.0, -0.03, second=0.04), noise=0)
+    assert one(plan, made)["effect"] == pytest.approx((0.03 + 0.07) / 2)
+    # what one pair has more in a seed the other has less: of the means by seed nothing is left of it
+    runs = made.runs
+    for task, sign in (("half-a", 1), ("half-b", -1)):
+        chosen = (runs["source"] == task) & (runs["target"] == task) & (runs["mode"] == "freeze-4")
+        runs.loc[chosen, "top1_test"] += sign * 0.2 * (runs.loc[chosen, "seed"] - 3)
+    found = one(plan, made)
+    assert found["n"] == len(SEEDS)
+    assert (found["low"], found["effect"], found["high"]) == pytest.approx((0.05, 0.05, 0.05))
+
+
+def test_sides_along_the_same_n_are_compared_where_both_have_it():
+    claim = ON_LAYERS | {"settings": ["one"], "test": "superiority"}
+    claim |= {"components": [{"of": COPIED | {"source": "own"}, "minus": COPIED}]}
+    plan = curves_with({"sources": ["half-b"], "targets": ["half-b.full"]}, Y1=claim)
+    asked = ClaimArms(plan.grid, "curves", "Y1")
+    (setting,), (part,) = asked.pairs("one"), asked.claim.components
+    assert [sorted(asked.side(setting, side)) for side in (*part.of, *part.minus)] == [[1, 2, 3, 4], [1, 2, 3]]
+    assert [sorted(arms) for arms in asked.sides(setting, part).values()] == [[1, 2, 3]] * 2
+    # the own's fourth layer, which the other source lacks, would add a lot
+    made = tables(plan, lambda arm: 9.0 if arm.mode == "freeze-4" else 0.6 if own(arm) else 0.5, noise=0)
+    assert one(plan, made)["effect"] == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(("layers", "expected"), [("first", 0.1), ("middle", 0.25), ("last", 0.4), ("all", 0.25)])
+def test_a_group_of_layers_is_a_quarter_or_what_is_between(layers: str, expected: float):
+    sides = [COPIED | {"source": source, "layers": layers} for source in ("own", "source")]
+    claim = ON_LAYERS | {"test": "superiority", "components": [{"of": sides[0], "minus": sides[1]}]}
+    plan = curves_with(Y1=claim)
+    assert one(plan, tables(plan, specific(0.1, 0.0), noise=0))["effect"] == pytest.approx(expected)
+
+
+def test_a_side_of_a_slope_that_is_one_arm_is_flat():
+    of_first = ON_LAYERS["components"][0] | {"minus": {"source": "own"}}
+    plan = curves_with(Y1=ON_LAYERS | {"components": [of_first]})
+    assert one(plan, tables(plan, specific(0.02, 0.0), noise=0))["effect"] == pytest.approx(0.02)
+
+
+def at(*by_epoch: float) -> dict[float, float]:
+    return dict(zip(EPOCHS, by_epoch, strict=True))
+
+
+def along(probe: dict[float, float], trained: dict[float, float] | None = None) -> Callable[[Arm], float]:
+    """Values of probes, and of trained networks, by checkpoint."""
+    return lambda arm: (trained or probe if arm.mode == "finetune" else probe).get(epoch_of(arm), 0.5)
+
+
+def test_a_slope_over_checkpoints_is_per_doubling_and_leaves_the_initialisation_out():
+    plan = curves_with(L0=epochs_with(of=PROBED, minus=TRAINED, over="slope"))
+    made = tables(plan, along(at(9.0, 0.3, 0.4, 0.5), at(-9.0, 0.6, 0.58, 0.56)), noise=0)
+    assert one(plan, made)["effect"] == pytest.approx(0.1 + 0.02)
+
+
+@pytest.mark.parametrize(
+    ("test", "validation", "effect", "expected"),
+    [
+        (at(0.2, 0.5, 0.8, 0.6), at(0.2, 0.5, 0.8, 0.6), 0.2, "supported"),
+        (at(0.2, 0.5, 0.6, 0.6), at(0.2, 0.5, 0.6, 0.61), 0.0, "contradicted"),
+        # validation chooses, whatever test says
+        (at(0.2, 0.5, 0.8, 0.6), at(0.2, 0.9, 0.8, 0.6), -0.1, "contradicted"),
+    ],
+)
+def test_a_peak_is_chosen_on_validation(
+    test: dict[float, float], validation: dict[float, float], effect: float, expected: str
+):
+    plan = curves_with(L1=epochs_with(of=PROBED, minus={"mode": "probe"}, over="peak"))
+    found = one(plan, tables(plan, along(test), noise=0.001, validation=along(validation)))
+    assert found["effect"] == pytest.approx(effect, abs=0.005)
+    assert found["verdict"] == expected, found["reason"]
+
+
+@pytest.mark.parametrize(
+    ("probe", "expected"), [(at(0.2, 0.9, 0.8, 0.7), "supported"), (at(1, 2, 3, 4), "contradicted")]
+)
+def test_an_earlier_peak_is_counted_in_checkpoints(probe: dict[float, float], expected: str):
+    plan = curves_with(L2=epochs_with(of=TRAINED, minus=PROBED, over="peak-position") | {"margin": {"value": 0.5}})
+    made = tables(plan, level, validation=along(probe, at(0.2, 0.3, 0.4, 0.5)))
+    found = one(plan, made)
+    assert found["verdict"] == expected, found["reason"]
+    assert found["effect"] == (2 if expected == "supported" else 0)
+
+
+def with_parts(plan: Plan, made: Tables, value: Callable[[str, str, str, float], float]) -> Tables:
+    """Add probes on parts of the features, by part, images, moment and the source's epoch."""
+    generator = np.random.default_rng(1)
+    rows = [
+        {**key_columns(arm), "seed": seed, "part": part, "images": images, "moment": moment}
+        | {"top1_test": value(part, images, moment, epoch_of(arm)) + generator.normal(0, 0.001)}
+        for arm in sorted(plan.grid.measures["parts"])
+        for seed in SEEDS
+        for part in ("all", "main", "residual")
+        for images, moment in (("target", "start"), ("target", "final"), ("source", "start"))
+    ]
+    return Tables(made.runs, made.selected, made.kernels, sources=made.sources, parts=pd.DataFrame(rows))
+
+
+@pytest.mark.parametrize(("swapped", "expected"), [(False, "supported"), (True, "contradicted")])
+def test_what_a_curve_reaches_late_is_counted_in_checkpoints(swapped: bool, expected: str):
+    sides = [TRAINED | {"measure": f"parts.{part}.source.start"} for part in ("residual", "main")]
+    late, early = reversed(sides) if swapped else sides
+    plan = curves_with(D1=epochs_with(of=late, minus=early, over="reach") | {"margin": {"value": 0.5}})
+    by_part = {"main": at(0.2, 0.58, 0.6, 0.6), "residual": at(0.1, 0.2, 0.3, 0.6)}
+    made = with_parts(
+        plan, tables(plan, level), lambda part, images, moment, epoch: by_part.get(part, {}).get(epoch, 0)
+    )
+    found = one(plan, made)
+    assert found["verdict"] == expected, found["reason"]
+    assert found["effect"] == (-2 if swapped else 2)
+
+
+@pytest.mark.parametrize(("gained", "expected"), [(0.3, "supported"), (0.0, "contradicted")])
+def test_a_difference_of_differences_is_the_sum_of_its_sides(gained: float, expected: str):
+    def side(part: str, moment: str) -> dict[str, str]:
+        return {"recipe": "short", "measure": f"parts.{part}.target.{moment}"}
+
+    of, minus = (
+        [side("residual", here), side("main", there)] for here, there in (("final", "start"), ("start", "final"))
+    )
+    plan = curves_with(D2=epochs_with(of=of, minus=minus))
+
+    def value(part: str, images: str, moment: str, epoch: float) -> float:
+        gain = {"residual": gained, "main": 0.1}.get(part, 9.0) if moment == "final" else 0.0
+        return (0.2 if part == "residual" else 0.5) + gain + (0 if (images, epoch) == ("target", 4) else 5)
+
+    found = one(plan, with_parts(plan, tables(plan, level), value))
+    assert found["effect"] == pytest.approx(gained - 0.1, abs=0.002)
+    assert found["verdict"] == expected, found["reason"]
+
+
+@pytest.mark.parametrize(
+    ("of_source", "effect", "expected"),
+    [(at(0.1, 0.4, 0.5, 0.9), 1, "supported"), (at(0.9, 0.5, 0.4, 0.1), -1, "contradicted")],
+)
+def test_a_correlation_is_with_the_sources_own_accuracy(of_source: dict[float, float], effect: float, expected: str):
+    plan = curves_with(K1=epochs_with(of=PROBED, over="correlation") | {"margin": {"value": 0.5}})
+    made = tables(plan, along(at(0.2, 0.3, 0.4, 0.5)), noise=0.001)
+    rows = [
+        {"architecture": "tiny", "source": source, "epoch": epoch, "annealed": annealed, "seed": seed}
+        # another source, or the branch that isn't annealed, would say something else
+        | {"top1_test": top1 if source == "letters" and annealed == (epoch > 0) else -top1}
+        for source in ("letters", "half-a")
+        for epoch, top1 in of_source.items()
+        for annealed in (False, True)[: 1 + (epoch > 0)]
+        for seed in SEEDS
+    ]
+    made = Tables(made.runs, made.selected, made.kernels, sources=pd.DataFrame(rows))
+    found = one(plan, made)
+    assert found["effect"] == pytest.approx(effect)
+    assert found["verdict"] == expected, found["reason"]
+
+
+def with_pairs(made: Tables, cka: Callable[[str, int, int], float]) -> Tables:
+    """Add CKA by pair, layer and seed."""
+    rows = [
+        {"pair": pair, "architecture": "tiny", "seed": seed, "layer": layer, "cka": cka(pair, layer, seed)}
+        for pair in ("sources", "trained")
+        for seed in SEEDS
+        for layer in range(1, LAYERS + 1)
+    ]
+    return Tables(made.runs, made.selected, made.kernels, pairs=pd.DataFrame(rows))
+
+
+APART = epochs_with(of={"pair": "sources", "layers": "first"}, minus={"pair": "sources", "layers": "last"}) | {
+    "measure": "cka",
+    "margin": {"value": 0.1},
+}
+
+
+@pytest.mark.parametrize(("last", "expected"), [(0.5, "supported"), (0.9, "contradicted")])
+def test_first_layers_that_agree_more_than_last_ones_are_told_by_cka(last: float, expected: str):
+    plan = curves_with(P1=APART)
+    by_layer = {1: 0.9, 2: 0.0, 3: 1.0, LAYERS: last}
+    noise = np.random.default_rng(0).normal(0, 0.01, (LAYERS + 1, len(SEEDS)))
+    made = with_pairs(
+        tables(plan, level),
+        lambda pair, layer, seed: (by_layer[layer] if pair == "sources" else 0) + noise[layer, seed],
+    )
+    found = one(plan, made)
+    assert found["effect"] == pytest.approx(0.9 - last, abs=0.02)
+    assert found["verdict"] == expected, found["reason"]
+
+
+@pytest.mark.parametrize("layers", ["first", "all"])
+def test_a_layer_without_a_cka_decides_nothing(layers: str):
+    sides = {"of": {"pair": "sources", "layers": layers}, "minus": {"pair": "trained", "layers": "last"}}
+    plan = curves_with(P1=APART | {"components": [sides]})
+    made = with_pairs(tables(plan, level), lambda pair, layer, seed: np.nan if (layer, seed) == (1, 3) else 1 / layer)
+    found = one(plan, made)
+    assert found["verdict"] == "inconclusive"
+    assert "1 of 8 differences not finite" in found["reason"]
+
+
+@pytest.mark.parametrize(("untrained", "expected"), [(0.2, "supported"), (0.6, "inconclusive")])
+def test_a_control_says_what_there_was_to_lose(untrained: float, expected: str):
+    control = {"of": {"mode": "probe"}, "minus": {"mode": "probe", "epoch": 0}}
+    claim = epochs_with(of={"mode": "probe", "epoch": "2+anneal"}, minus={"mode": "probe"})
+    claim |= {"test": "non-inferiority", "margin": {"value": 0.1}, "control": control}
+    plan = curves_with(L3=claim)
+    found = one(plan, tables(plan, along(at(untrained, 0.4, 0.6, 0.6))))
+    assert found["verdict"] == expected, found["reason"]
+    assert ("no assay sensitivity" in found["reason"]) == (expected == "inconclusive")
+
+
+def test_a_probe_has_no_grid_and_so_no_edge_and_a_trained_arm_has():
+    for side, expected in (({"mode": "probe"}, "supported"), ({"recipe": "short"}, "inconclusive")):
+        plan = curves_with(L4=epochs_with(of=side, minus=side | {"epoch": 0}))
+        found = one(plan, tables(plan, along(at(0.2, 0.4, 0.6, 0.8)), best=RATES[0]))
+        assert found["verdict"] == expected, found["reason"]
+        assert ("grid edge" in found["reason"]) == (expected == "inconclusive")
+
+
+# --- components of their own ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("margin", "expected"), [(0.2, "supported"), (0.05, "contradicted")])
+def test_a_component_has_its_own_test_and_margin(margin: float, expected: str):
+    shuffled = {"treatment": "shuffle-kernels"}
+    parts = [
+        {"of": shuffled, "minus": {"source": "none"}},
+        {"of": shuffled, "minus": {"treatment": "intact"}, "test": "non-inferiority", "margin": {"value": margin}},
+    ]
+    plan = plan_with(G4=NON_INFERIOR | {"test": "superiority", "margin": {"value": 0.01}, "components": parts})
+    found = one(plan, tables(plan, lambda arm: level(arm, intact=0.9, shuffled=0.8, scratch=0.2)))
+    assert found["verdict"] == expected, found["reason"]
+    assert found["test"] == "superiority and non-inferiority"
+    if expected == "contradicted":
+        assert found["margin"] == margin
+        assert found["effect"] == pytest.approx(-0.1, abs=0.01)

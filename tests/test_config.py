@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import ROOT, fresh, plan_of, put, tiny
+from conftest import ROOT, curves, fresh, plan_of, put, tiny
 
 from whypretrain import config
 from whypretrain.config import ConfigError
@@ -188,6 +188,154 @@ MISTAKES: dict[str, tuple[str, Any, list[str]]] = {
     ),
 }
 
+CURVES = "studies.curves.grid"
+RANDOM = "studies.curves.settings.random"
+
+# the same, changed in the study of layers, checkpoints and pairs
+MISTAKES_OF_CURVES: dict[str, tuple[str, Any, list[str]]] = {
+    "more layers frozen than there are": (
+        f"{CURVES}.0.modes",
+        ["freeze-9"],
+        [f"{CURVES}.0.modes", "'freeze-9'", "freeze-0 to freeze-2"],
+    ),
+    "layers beyond the depth": (f"{CURVES}.0.layers", [9], [f"{CURVES}.0.modes", "'freeze-9'", "freeze-2"]),
+    "a number of frozen layers that is none": (
+        f"{CURVES}.0.modes",
+        ["freeze-x"],
+        [f"{CURVES}.0.modes", "'freeze-x'", "freeze-N", "probe"],
+    ),
+    "a span with N, but no layers": (
+        f"{CURVES}.0.layers",
+        [],
+        [f"{CURVES}.0.layers", "'above-N'", "numbers of layers"],
+    ),
+    "a mode with N, but no layers": (f"{CURVES}.1.layers", [], [f"{CURVES}.1.layers", "'freeze-N'"]),
+    "a mode with gradients, but no recipe": (f"{CURVES}.1.recipes", [], [f"{CURVES}.1.recipes", "'freeze-0'", "same"]),
+    "an unknown read-out": (
+        f"{CURVES}.2.measures",
+        ["spectrum"],
+        [f"{CURVES}.2.measures", "'spectrum'", "start", "spectra"],
+    ),
+    "half of three classes": ("tasks.half-a.classes", ["A", "B", "C"], ["tasks.half-a.class_half", "3", "4 classes"]),
+    "own, but few shots": (f"{RANDOM}.0.target", "half-b.2", [f"{RANDOM}.target", "'half-b.2'", "half-b.full"]),
+    "own of another task": (f"{RANDOM}.0.own", "letters", [f"{RANDOM}.own", "'letters'", "a source of 'half-b'"]),
+    "own that isn't there": (f"{RANDOM}.0.own", "words", [f"{RANDOM}.own", "'words'", "letters, half-a, half-b"]),
+    "a claim's checkpoint that isn't kept": (
+        "claims.peak.components.0.minus.epoch",
+        0.75,
+        ["claims.peak", "'0.75'", "0, 0.5, 1"],
+    ),
+    "a correlation of one arm": (
+        "claims.peak.components.0",
+        {"of": {"mode": "probe"}, "over": "correlation"},
+        ["claims.peak", "correlation", "N or E"],
+    ),
+    "a slope over one checkpoint beside epoch 0": (
+        "studies.curves.grid.3.epochs",
+        [0, "last+anneal"],
+        ["studies.curves.grid", "'steep'", "it has 1"],
+    ),
+    "what no read-out gives": (
+        "claims.residual.measure",
+        "parts.main.source.final",
+        ["claims.residual.measure", "parts.main.source.final"],
+    ),
+    "a control that is no accuracy": (
+        "claims.peak.control",
+        {"of": {"pair": "sources"}},
+        ["claims.peak", "cka is of a pair"],
+    ),
+    "layers that a shallow network lacks": (
+        "claims.apart.components.0.of.layers",
+        "middle",
+        ["claims.apart", "none is middle", "first, last, all"],
+    ),
+    "a claim's mode beyond the depth": (
+        "claims.peak.components.0.minus.mode",
+        "freeze-3",
+        ["claims.peak.modes", "'freeze-3'", "freeze-2"],
+    ),
+    "a pair of an unknown source": (
+        "pairs.sources.first.source",
+        "words",
+        ["pairs.sources.first.source", "'words'", "none, letters"],
+    ),
+    "a pair of an unknown architecture": (
+        "pairs.sources.architectures",
+        ["resnet"],
+        ["pairs.sources.architectures", "'resnet'", "tiny"],
+    ),
+    "a pair of a trained network that no study has": (
+        "pairs.trained.second.recipe",
+        "same",
+        ["pairs.trained.second", "'none'", "'same'", "add it to a grid"],
+    ),
+    "a pair on images that no study learns": (
+        "pairs.sources.images",
+        "letters.2",
+        ["pairs.sources.images", "'letters'", "a target of some study"],
+    ),
+    "a pair on other images than its networks learn": (
+        "pairs.trained.images",
+        "half-a.full",
+        ["pairs.trained.images", "'half-a.full'", "'digits.2'"],
+    ),
+    "an unknown pair of a study": ("studies.curves.pairs", ["twins"], ["studies.curves.pairs", "'twins'", "sources"]),
+    "an unknown pair of a claim": (
+        "claims.apart.components.0.of.pair",
+        "twins",
+        ["claims.apart", "pair", "'twins'", "trained, sources"],
+    ),
+    "a claim's pair that isn't the study's": (
+        "studies.curves.pairs",
+        ["trained"],
+        ["claims.apart", "pair", "'sources'", "allowed: trained"],
+    ),
+    "checkpoints of the untrained network": (
+        "claims.peak.components.0.of.source",
+        "none",
+        ["claims.peak.components.0.of", "source none"],
+    ),
+    "checkpoints in a way there isn't": (
+        "claims.peak.components.0.of.epoch",
+        "E+foo",
+        ["claims.peak.components.0.of", "'E+foo'", "E+anneal"],
+    ),
+    "E and N at once": ("claims.specific.components.0.of.epoch", "E", ["claims.specific.components.0.of", "E", "N"]),
+    "the measure cka without a pair": (
+        "claims.apart.components.0.of.pair",
+        None,
+        ["claims.apart", "cka", "pair", "both or neither"],
+    ),
+    "a pair without the measure cka": (
+        "claims.peak.components.0.minus.pair",
+        "sources",
+        ["claims.peak", "cka", "pair", "both or neither"],
+    ),
+    "a peak of what validation doesn't choose": (
+        "claims.peak.components.0.of.measure",
+        "parts.all.target.start",
+        ["claims.peak", "peak", "top1_test"],
+    ),
+    "own in a setting that names none": ("claims.specific.settings", ["different"], ["claims.specific", "'own'"]),
+    "a slope over one number of layers": (
+        f"{CURVES}.0.layers",
+        [1],
+        ["studies.curves.grid", "'specific'", "2 arms or more", "freeze-N", "it has 1"],
+    ),
+    "parts of arms that aren't read out": (
+        f"{CURVES}.2.measures",
+        ["spectra"],
+        ["studies.curves.grid", "'residual'", "'parts.residual.target", "`parts`"],
+    ),
+    "a warm-up and an end that are more than all steps": (
+        "recipes.same.decay_share",
+        0.95,
+        ["recipes.same", "warmup_share and decay_share", "more than all steps"],
+    ),
+    "an end of a cosine": ("recipes.same.schedule", "cosine", ["recipes.same", "decay_share", "constant"]),
+}
+
 
 def complaint(raw: dict[str, Any]) -> str:
     with pytest.raises(ConfigError) as found:
@@ -205,6 +353,30 @@ def test_a_mistake_is_told_with_key_value_and_what_is_allowed(mistake: str):
     message = complaint(put(tiny(), key, value))
     assert [text for text in expected if text not in message] == [], message
     assert "\n" not in message
+
+
+def test_the_study_of_curves_itself_is_right():
+    assert "curves" in plan_of(curves()).config.studies
+
+
+@pytest.mark.parametrize("mistake", MISTAKES_OF_CURVES)
+def test_a_mistake_in_curves_is_told_with_key_value_and_what_is_allowed(mistake: str):
+    key, value, expected = MISTAKES_OF_CURVES[mistake]
+    message = complaint(put(curves(), key, value))
+    assert [text for text in expected if text not in message] == [], message
+    assert "\n" not in message
+
+
+def test_own_must_be_pretrained_as_the_other_source_is():
+    raw = put(curves(), "pretraining.longer", {"checkpoints": [0, 0.5, 1], "learning_rate": 0.05})
+    message = complaint(put(raw, "sources.half-b.pretraining", "longer"))
+    assert [text for text in (f"{RANDOM}.own", "'half-b'", "'longer'", "'brief'") if text not in message] == []
+
+
+def test_a_pair_that_a_claim_is_about_has_its_architecture():
+    raw = put(curves(), "architectures.wide", {"widths": [8, 8], "kernels": [3, 3]})
+    message = complaint(put(raw, "pairs.sources.architectures", ["wide"]))
+    assert "pairs.sources.architectures: the claim 'apart' is on 'tiny'" in message
 
 
 def test_a_missing_key_is_named():

@@ -4,7 +4,7 @@ import copy
 from typing import Any
 
 import pytest
-from conftest import ROOT, plan_of, put, tiny
+from conftest import ROOT, curves, plan_of, put, tiny
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -214,3 +214,79 @@ def test_validation_is_as_poor_as_training():
     assert grid.target("digits.full", "test").shots is None
     asked = plan_of(put(raw, "tasks.digits.validation_shots", 7)).grid
     assert asked.target("digits.2", "test").validation_shots == 7
+
+
+# --- modes ---------------------------------------------------------------------------------
+
+
+def learning(grid: Grid, mode: str, recipe: str = "short", **other: Any) -> Arm:
+    coordinates = {"architecture": "tiny", "source": "letters", "epoch": "last", "treatment": "intact", "span": "all"}
+    return grid.arm("test", **coordinates | {"target": "digits.2", "mode": mode, "recipe": recipe} | other)
+
+
+def test_to_freeze_no_layer_is_to_fine_tune(grid: Grid):
+    assert learning(grid, "freeze-0") == learning(grid, "freeze-0+source-norm") == learning(grid, "finetune")
+    assert learning(grid, "freeze-1").mode == "freeze-1"
+
+
+def test_a_probe_has_no_recipe_whatever_is_listed(grid: Grid):
+    assert learning(grid, "probe").recipe == learning(grid, "probe+source-norm").recipe == "none"
+    raw = put(deep(), "recipes.other", {"learning_rate_blocks": [[0.1]]})
+    for recipes in ([], ["short"], ["short", "other"]):
+        block = {"modes": ["probe"], "treatments": ["intact"], "recipes": recipes}
+        raw["studies"]["tiny"]["grid"][0] |= block
+        assert [each.recipe for each in plan_of(raw).arms if each.mode == "probe"] == ["none"]
+
+
+def test_without_norm_there_are_no_statistics_of_the_source_to_keep(grid: Grid):
+    plain = plan_of(put(deep(), "architectures.tiny.norm", "none")).grid
+    for mode in ("freeze-2", "probe"):
+        assert learning(plain, f"{mode}+source-norm") == learning(plain, mode)
+        assert learning(grid, f"{mode}+source-norm").mode == f"{mode}+source-norm"
+
+
+def test_to_copy_all_layers_is_intact(grid: Grid):
+    copied = {"treatment": "reinit", "span": f"above-{DEPTH}"}
+    assert learning(grid, f"freeze-{DEPTH}", **copied) == learning(grid, f"freeze-{DEPTH}")
+    assert learning(grid, "finetune", **copied | {"span": f"above-{DEPTH - 1}"}).span == "top-1"
+
+
+# --- transfer between halves of the classes ------------------------------------------------
+
+
+def test_n_is_the_same_in_span_and_mode():
+    found = {
+        (each.span, each.mode)
+        for each in plan_of(curves()).arms
+        if (each.source, each.target) == ("half-a", "half-b.full")
+    }
+    # with both layers copied nothing is left to re-initialise
+    assert found == {("top-1", "freeze-1"), ("all", "freeze-2"), ("top-1", "finetune"), ("all", "finetune")}
+
+
+def test_from_a_source_to_its_own_target_the_arms_of_anb_are_those_of_bnb():
+    raw = curves()
+    raw["studies"]["curves"]["settings"]["itself"] = {"source": "half-b", "target": "half-b.full", "own": "half-b"}
+    raw = put(raw, "claims.specific.settings", ["itself", "random"])
+    claim = ClaimArms(plan_of(raw).grid, "curves", "specific")
+    (part,) = claim.claim.components
+    (itself,), (other, _) = claim.pairs("itself"), claim.pairs("random")
+    bnb = claim.side(itself, part.of[0])
+    assert sorted(bnb) == [1, 2]
+    assert bnb == claim.side(itself, part.minus[0])
+    assert bnb == claim.side(other, part.of[0])
+    assert not set(bnb.values()) & set(claim.side(other, part.minus[0]).values())
+
+
+def test_random_halves_of_the_classes_are_different_and_part_of_the_whole():
+    raw = put(curves(), "seed_blocks", [[0, 1, 2, 3]])
+    grid = plan_of(raw).grid
+    assert grid.relation("half-a", "half-b") == grid.relation("half-b", "half-a") == "different"
+    assert grid.relation("half-a", "half-a") == "same-images"
+    assert grid.relation("letters", "half-a") == "overlapping"
+    assert len({grid.drawn_classes("half-a", seed) for seed in range(4)}) > 1
+    for seed in range(4):
+        halves = [grid.drawn_classes(half, seed) for half in ("half-a", "half-b")]
+        assert halves[0] | halves[1] == grid.drawn_classes("letters", seed)
+    with pytest.raises(config.ConfigError, match=r"source 'letters' and target 'half-a\.full' overlap"):
+        plan_of(put(raw, "studies.curves.grid.2.targets", ["half-a.full"]))

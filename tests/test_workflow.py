@@ -163,7 +163,8 @@ def test_read_outs_stand_in_their_tables_for_every_seed(both: Project):
     assert len(rows(both, "parts")) == arms * SEEDS * 3 * 3
     assert {row["pair"] for row in rows(both, "pairs")} == {"trained", "sources"}
     assert {row["pair"] for row in rows(both, "barriers")} == {"trained"}
-    assert sorted(row["claim"] for row in rows(both, "verdicts")) == ["apart", "kept", "peak", "residual", "specific"]
+    judged = ["apart", "kept", "peak", "residual", "specific", "steep"]
+    assert sorted(row["claim"] for row in rows(both, "verdicts")) == judged
     probes = [row for row in rows(both, "runs") if str(row["mode"]).startswith("probe")]
     assert len(probes) == 6 * SEEDS
     assert all(row["learning_rate"] is None or row["learning_rate"] != row["learning_rate"] for row in probes)

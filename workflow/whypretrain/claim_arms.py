@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from functools import cached_property
 
+from whypretrain import moding
 from whypretrain.claim_config import Choice, Claim, Difference, has_epochs, has_layers
 from whypretrain.config import ConfigError, Setting
 from whypretrain.coordinates import UNTRAINED, Arm, split_epoch, write_number
@@ -124,6 +125,8 @@ class ClaimArms:
         parts = [*claim.components, *([claim.control] if claim.control else [])]
         for name in sorted({*claim.settings, *(claim.interaction.settings if claim.interaction else ())}):
             known(f"{key}.settings", name, study.settings)
+            if claim.measure == "cosine_mean" and len(study.settings[name]) > 1:
+                raise ConfigError(f"claims.{self.name}: cosine_mean is of one pair; '{name}' has several")
             for setting in study.settings[name]:
                 for part in parts:
                     self._check_part(setting, part)
@@ -143,24 +146,31 @@ class ClaimArms:
         least = {"slope": 2, "correlation": 3}.get(part.over, 1)
         for choice in (*part.of, *part.minus):
             if choice.pair is not None:
-                self._check_pair(choice.pair)
+                self._check_pair(choice.pair, choice.layers)
         for choice, arms in self.sides(setting, part).items():
-            if _along(choice) and len(arms) < least:
+            places = [place for place in arms if part.over != "slope" or place > 0]  # epoch 0 has no doublings
+            if _along(choice) and len(places) < least:
                 raise ConfigError(
                     f"studies.{self.study}.grid: the claim '{self.name}' needs {least} arms or more of {choice.mode}, "
                     f"{choice.treatment}.{choice.span}, epoch {choice.epoch} on {setting.target} "
-                    f"(layers: {choice.layers}, recipe: {choice.recipe or 'of the study'}); it has {len(arms)}"
+                    f"(layers: {choice.layers}, recipe: {choice.recipe or 'of the study'}); it has {len(places)}"
                 )
             measure = choice.measure or self.claim.measure
             for arm in arms.values():
                 self._check_arm(arm)
+                if measure == "cosine_mean" and not moding.by_steps(arm.mode):
+                    raise ConfigError(f"claims.{self.name}: '{arm.mode}' moves no kernel for cosine_mean")
+                if ".source." in measure and arm.source == UNTRAINED:
+                    raise ConfigError(f"claims.{self.name}: '{measure}' is of a source, and an untrained arm has none")
                 if measure.startswith("parts.") and arm not in self.grid.measures.get("parts", ()):
                     raise ConfigError(
                         f"studies.{self.study}.grid: the claim '{self.name}' reads '{measure}'; add `parts` to the "
                         f"measures of {arm.source}, epoch {arm.epoch}, {arm.mode} on {arm.target}"
                     )
 
-    def _check_pair(self, pair: str) -> None:
+    def _check_pair(self, pair: str, layers: str) -> None:
         known(f"claims.{self.name}: pair", pair, self.grid.config.studies[self.study].pairs)
         if (pair, self.claim.architecture) not in self.grid.compared:
             raise ConfigError(f"pairs.{pair}.architectures: the claim '{self.name}' is on '{self.claim.architecture}'")
+        if not group_of(layers, depth := self.grid.depth(self.claim.architecture)):
+            raise ConfigError(f"claims.{self.name}: of {depth} layers none is {layers}; allowed: first, last, all")

@@ -11,7 +11,7 @@ Over = Literal["mean", "slope", "peak", "peak-position", "reach", "correlation"]
 Measure = Annotated[
     str,
     StringConstraints(
-        pattern=r"^(top1_test|cosine_mean|cka|parts\.(all|main|residual)\.(source|target)\.(start|final))$"
+        pattern=r"^(top1_test|cosine_mean|cka|parts\.(all|main|residual)\.(source\.start|target\.start|target\.final))$"
     ),
 ]
 
@@ -111,19 +111,32 @@ class Claim(Strict):
         margins += [self.interaction.margin] if self.interaction else []
         if self.measure != "top1_test" and any(margin.share_of_gain is not None for margin in margins):
             raise ValueError(f"share_of_gain is of accuracies; with {self.measure} give the margin's value")
-        for side in (side for part in self.components for side in (*part.of, *part.minus)):
-            if "cosine_mean" in (self.measure, side.measure) and (has_layers(side) or has_epochs(side)):
-                raise ValueError("N and E average accuracies; with cosine_mean name one span and one epoch")
-            if (self.measure == "cosine_mean") != ((side.measure or self.measure) == "cosine_mean"):
-                raise ValueError("cosine_mean is compared at each rate and layer: all sides have it, or none")
-            if ((side.measure or self.measure) == "cka") != (side.pair is not None):
-                raise ValueError("the measure cka is of a pair, and a pair has no other measure; name both or neither")
-        for part in self.components:
-            if part.over.startswith("peak") and any((c.measure or self.measure) != "top1_test" for c in part.of):
-                raise ValueError("a peak is chosen by validation top-1, and so of top1_test alone")
-            if self.measure == "cosine_mean" and (len(part.of), len(part.minus)) != (1, 1):
-                raise ValueError("with cosine_mean a component is one choice minus another")
+        for part in (*self.components, *([self.control] if self.control else [])):
+            self._check_part(part)
         return self
+
+    def _check_part(self, part: Difference) -> None:
+        for side in (*part.of, *part.minus):
+            measure = side.measure or self.measure
+            if (self.measure == "cosine_mean") != (measure == "cosine_mean"):
+                raise ValueError("cosine_mean is compared at each rate and layer: all sides have it, or none")
+            if measure == "cosine_mean" and runs_along(side):
+                raise ValueError("N and E average accuracies; with cosine_mean name one span and one epoch")
+            if (measure == "cka") != (side.pair is not None):
+                raise ValueError("the measure cka is of a pair, and a pair has no other measure; name both or neither")
+            if part.over.startswith("peak") and runs_along(side) and measure != "top1_test":
+                raise ValueError("a peak is chosen by validation top-1, and so of top1_test alone")
+        if self.measure == "cosine_mean" and (len(part.of), len(part.minus)) != (1, 1):
+            raise ValueError("with cosine_mean a component is one choice minus another")
+        # a single arm has a slope of zero, and may be taken off a peak; the others are of curves alone
+        along = [runs_along(side) for side in (part.of if part.over == "peak" else (*part.of, *part.minus))]
+        if part.over != "mean" and not (any(along) if part.over == "slope" else all(along)):
+            raise ValueError(f"over {part.over} needs N or E: without them there is one arm, and nothing to go along")
+
+
+def runs_along(choice: Choice) -> bool:
+    """Whether a choice stands for several arms."""
+    return choice.pair is None and (has_layers(choice) or has_epochs(choice))
 
 
 def has_layers(choice: Choice) -> bool:

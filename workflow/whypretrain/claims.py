@@ -119,21 +119,23 @@ class Evidence:
         gains = [interval(self._gain(settings)).mean for settings in groups]
         return max(0.0, float(margin.share_of_gain or 0) * min(gains))
 
-    def at_edge(self, groups: Sequence[Settings], parts: Sequence[Difference], rests_on_gain: bool) -> bool:
+    def at_edge(self, groups: Sequence[Settings], parts: Sequence[Difference], *, guarded: bool, shared: bool) -> bool:
         """Return whether any arm that a verdict rests on has its rate at the edge of its grid.
 
-        With `rests_on_gain`, for its margin or its sensitivity, these are intact and scratch too, or those of the
-        claim's control. Of starts, of cosines (compared at every rate) and of pairs nothing is selected here.
+        For a margin that is a share of the gain (`shared`) these are intact and scratch too, and for sensitivity
+        (`guarded`) as well, or those of the claim's control. Of starts, of cosines (compared at every rate) and of
+        pairs nothing is selected here.
         """
+        control = [self.claim.control] if guarded and self.claim.control else []
+        shared = shared or (guarded and not control)
         arms: list[Arm] = []
         for setting in (setting for settings in groups for setting in settings):
-            control = [self.claim.control] if rests_on_gain and self.claim.control else []
             for part in [*parts, *control]:
                 for choice, found in self.arms.sides(setting, part).items():
                     measure = choice.measure or self.claim.measure
                     if measure == "top1_test" or measure.endswith(".final"):
                         arms += found.values()
-            if rests_on_gain and not control and self.claim.measure != "cosine_mean":
+            if shared and self.claim.measure != "cosine_mean":
                 arms += self.arms.controls(setting)
         return any(self.readings.at_edge(arm) for arm in arms)
 
@@ -162,12 +164,12 @@ class Evidence:
     def question(self, setting: str, groups: Sequence[Settings], tested: Sequence[Tested]) -> Question:
         """Return what is asked in a setting, with what guards it."""
         guarded = [part for part, _ in tested if part.kind in ("non-inferiority", "equivalence")]
-        rests_on_gain = bool(guarded) or any(margin.share_of_gain is not None for _, margin in tested)
+        shared = any(margin.share_of_gain is not None for _, margin in tested)
         parts = self.claim.components[:1] if len(groups) > 1 else self.claim.components
         evidence = ClaimEvidence(
             name=f"{self.arms.study}: {self.arms.name}, {setting}",
             components=[part for part, _ in tested],
-            grid_edge=self.at_edge(groups, parts, rests_on_gain),
+            grid_edge=self.at_edge(groups, parts, guarded=bool(guarded), shared=shared),
             sensitivity=self.sensitive(groups, max(part.margin for part in guarded)) if guarded else None,
         )
         interaction = self.claim.interaction if len(groups) > 1 else None

@@ -12,9 +12,9 @@ Rate = TypeVar("Rate", float, float | None)
 def preference(top1: float, loss: float, rate: float | None) -> tuple[float, float, float]:
     """Return what learning rates are ordered by, the best first: mean validation top-1, then loss, then the rate.
 
-    Accuracies are counts of images: what differs by less than any count is a tie.
+    Accuracies are counts of images: what differs by less than any count is a tie, and so is a loss but for rounding.
     """
-    return (-round(top1, 9), loss, 0.0 if rate is None or math.isnan(rate) else rate)
+    return (-round(top1, 9), round(loss, 9), 0.0 if rate is None or math.isnan(rate) else rate)
 
 
 def best_rate(scores: Mapping[Rate, Sequence[tuple[float, float]]]) -> Rate:

@@ -1,0 +1,87 @@
+"""One rule, two callers: the rate that a read-out takes is the one that the tables say was selected."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from hypothesis import given
+from hypothesis import strategies as st
+
+from whypretrain.analysis import ARM_KEYS, key_of, seed_values, select_learning_rates
+from whypretrain.coordinates import Arm, key_columns
+from whypretrain.selection import best_rate
+
+ARM = Arm("tiny", "letters", "1+anneal", "intact", "all", "digits.2", "finetune", "short")
+PROBE = Arm("tiny", "letters", "1+anneal", "intact", "all", "digits.2", "probe", "none")
+RATES = (0.01, 0.1, 1.0, 3.0)
+
+# few different values, so that many are tied
+SCORE = st.tuples(st.integers(0, 3).map(lambda hits: hits / 7), st.integers(1, 3).map(lambda loss: loss / 10))
+
+
+def frame(arm: Arm, scores: dict[Any, list[tuple[float, float]]]) -> pd.DataFrame:
+    rows = [
+        {**key_columns(arm), "learning_rate": rate, "seed": seed, "top1_validation": top1, "loss_validation": loss}
+        for rate, pairs in scores.items()
+        for seed, (top1, loss) in enumerate(pairs)
+    ]
+    return pd.DataFrame(rows).astype({"learning_rate": float})
+
+
+@given(st.data(), st.integers(1, 4), st.integers(1, 6))
+def test_a_read_out_takes_the_rate_that_the_tables_select(data: st.DataObject, rates: int, seeds: int):
+    order = data.draw(st.permutations(RATES[:rates]))
+    scores = {rate: data.draw(st.lists(SCORE, min_size=seeds, max_size=seeds)) for rate in order}
+    selected = select_learning_rates(frame(ARM, scores))
+    assert selected["learning_rate"].tolist() == [best_rate(scores)]
+
+
+def test_ties_go_to_the_lower_loss_and_then_to_the_lower_rate():
+    assert best_rate({0.1: [(0.5, 2.0)], 1.0: [(0.5, 1.0)], 3.0: [(0.4, 0.1)]}) == 1.0
+    assert best_rate({1.0: [(0.5, 1.0)], 0.1: [(0.5, 1.0)]}) == 0.1
+    # the means are one and the same but for rounding, so the loss decides
+    top1 = {0.01: [0.45, 0.3, 0.75, 0.55, 0.45], 0.1: [0.6, 0.95, 0.2, 0.15, 0.6]}
+    assert np.mean(top1[0.01]) != np.mean(top1[0.1])
+    for losses, expected in (((2.0, 1.0), 0.1), ((1.0, 2.0), 0.01)):
+        pairs = {rate: [(value, loss) for value in top1[rate]] for rate, loss in zip(top1, losses, strict=True)}
+        assert best_rate(pairs) == expected
+
+
+def test_the_mean_over_seeds_selects_and_not_the_best_seed():
+    assert best_rate({0.1: [(0.9, 1.0), (0.1, 1.0)], 1.0: [(0.6, 1.0), (0.6, 1.0)]}) == 1.0
+
+
+def test_the_one_rate_of_a_probe_is_none():
+    assert best_rate({None: [(0.5, 1.0), (0.6, 1.0)]}) is None
+
+
+def test_a_rate_is_at_the_edge_of_a_grid_of_several_alone():
+    edges = {}
+    for best in RATES:
+        scores = {rate: [(0.9 if rate == best else 0.5, 1.0)] for rate in RATES}
+        edges[best] = bool(select_learning_rates(frame(ARM, scores))["grid_edge"][0])
+    assert edges == {0.01: True, 0.1: False, 1.0: False, 3.0: True}
+    assert not select_learning_rates(frame(ARM, {0.1: [(0.5, 1.0)]}))["grid_edge"][0]
+    assert not select_learning_rates(frame(PROBE, {None: [(0.5, 1.0)]}))["grid_edge"][0]
+
+
+def test_a_probe_beside_arms_with_rates_keeps_its_row_and_its_seeds():
+    learning = frame(ARM, {0.1: [(0.5, 1.0)] * 2, 1.0: [(0.6, 1.0)] * 2})
+    runs = pd.concat([learning, frame(PROBE, {None: [(0.7, 1.0), (0.8, 1.0)]})], ignore_index=True)
+    selected = select_learning_rates(runs)
+    assert len(selected) == 2
+    rates = {tuple(row[key] for key in ARM_KEYS): row["learning_rate"] for _, row in selected.iterrows()}
+    assert math.isnan(rates[key_of(PROBE)])
+    assert rates[key_of(ARM)] == 1.0
+    found = seed_values(runs, selected, "top1_validation")
+    assert found == {key_of(PROBE): {0: 0.7, 1: 0.8}, key_of(ARM): {0: 0.6, 1: 0.6}}
+
+
+def test_the_same_losses_in_another_order_are_a_tie():
+    # 0.1 + 0.2 + 0.3 > 0.3 + 0.2 + 0.1 as floats
+    scores = {
+        rate: [(0.5, loss) for loss in losses] for rate, losses in ((0.1, (0.1, 0.2, 0.3)), (1.0, (0.3, 0.2, 0.1)))
+    }
+    assert best_rate(scores) == 0.1
+    assert select_learning_rates(frame(ARM, scores))["learning_rate"].tolist() == [0.1]
