@@ -30,9 +30,9 @@ FRACTIONS = {0.125: "⅛", 0.25: "¼", 0.375: "⅜", 0.5: "½", 0.625: "⅝", 0.
 
 # what the features are of: moment, images, and how a panel's heading says it
 FEATURES = (
-    ("start", "source", "source images at the start"),
-    ("start", "target", "target images at the start"),
-    ("final", "target", "target images at the end"),
+    ("start", "source", "source images, start"),
+    ("start", "target", "target images, start"),
+    ("final", "target", "target images, end"),
 )
 
 

@@ -2,6 +2,7 @@
 
 import textwrap
 from collections.abc import Iterable
+from dataclasses import replace
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -25,6 +26,7 @@ KINDS = {  # matched, statistics re-estimated
 def draw(tables: dict[str, pd.DataFrame], view: View, weights: drawing.Loaded) -> Figure:
     """Draw a row for each architecture, a column for each set of images, and a line for each pair."""
     rows = tables["barriers"][tables["barriers"]["pair"].isin(list(view.pairs))]
+    view = replace(view, pairs=[name for name in view.pairs if (rows["pair"] == name).any()])  # trained ones alone
     each = max(0.45 * len(view.pairs) + 0.6, 1.4)
     figure = drawing.new_figure(each * len(view.depths) + 0.9, title(rows, view))
     grid = curve_drawing.panels(figure, view, len(IMAGES))

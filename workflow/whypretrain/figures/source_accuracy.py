@@ -105,7 +105,7 @@ def correlation_text(mean: float, low: float, high: float) -> str:
         return "undefined"
     if not (pd.notna(low) and pd.notna(high)) or abs(low) == float("inf"):
         return f"{plain(mean)} (no interval)"
-    return f"{plain(mean)} ({plain(low)}\u00a0to\u00a0{plain(high)})"  # no-break spaces
+    return f"{plain(mean)} ({plain(max(low, -1.0))}\u00a0to\u00a0{plain(min(high, 1.0))})"  # no-break spaces
 
 
 def _write(axes: Axes, lines: list[tuple[str, str]], room: bool) -> None:
