@@ -16,11 +16,16 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 import yaml
 
 from whypretrain import config
 from whypretrain.plan import Plan, pinned_versions
+
+# a loaded machine makes no test fail
+hypothesis.settings.register_profile("loaded", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("loaded")
 
 ROOT = Path(__file__).parents[1]
 TINY = "tests/config/tiny.yaml"
