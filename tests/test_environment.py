@@ -50,7 +50,7 @@ from whypretrain import setup
 from whypretrain.config import read_yaml
 file = Path("config/config.yaml")
 plan = setup.make_plan(read_yaml(file), [file], Path())
-assert plan.figures() and plan.tables()
+assert plan.figures.files() and plan.tables()
 sys.exit(", ".join(set({HEAVY}) & set(sys.modules)) or 0)
 """
 
