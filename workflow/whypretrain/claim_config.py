@@ -1,10 +1,10 @@
 """What config may say of a claim: which arms are compared, how they become one number a seed, test and margin."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
-from whypretrain.strict import Name, Number, Strict
+from whypretrain.strict import Name, Number, Strict, several
 
 Test = Literal["superiority", "non-inferiority", "equivalence", "trend"]
 Over = Literal["mean", "slope", "peak", "peak-position", "reach", "correlation"]
@@ -45,10 +45,6 @@ class Choice(Strict):
         return self
 
 
-def _several(value: Any) -> Any:
-    return value if isinstance(value, list | tuple) else (value,)
-
-
 class Margin(Strict):
     """A margin fixed before the runs: a number, or a share of the gain intact minus scratch."""
 
@@ -70,8 +66,8 @@ class Difference(Strict):
     its last value, or its rank correlation with the source's own accuracy.
     """
 
-    of: Annotated[tuple[Choice, ...], BeforeValidator(_several), Field(min_length=1)]
-    minus: Annotated[tuple[Choice, ...], BeforeValidator(_several)] = ()
+    of: Annotated[tuple[Choice, ...], BeforeValidator(several), Field(min_length=1)]
+    minus: Annotated[tuple[Choice, ...], BeforeValidator(several)] = ()
     over: Over = "mean"
     test: Test | None = Field(None, description="The claim's where left out.")
     margin: Margin | None = Field(None, description="The claim's where left out.")

@@ -12,7 +12,7 @@ from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_v
 from whypretrain.architectures import convnet
 from whypretrain.claim_config import Claim
 from whypretrain.reading import read_yaml, with_includes
-from whypretrain.strict import ConfigError, Name, Number, Positive, Strict
+from whypretrain.strict import ConfigError, Name, Number, Positive, Strict, several
 
 __all__ = ["Claim", "Config", "ConfigError", "load", "read_yaml", "schema", "validate"]
 
@@ -139,11 +139,7 @@ class Setting(Strict):
     own: Name | None = Field(None, description="The source that has learnt the target itself.")
 
 
-def _several(value: Any) -> Any:
-    return value if isinstance(value, list | tuple) else (value,)
-
-
-Settings = Annotated[tuple[Setting, ...], BeforeValidator(_several), Field(min_length=1)]
+Settings = Annotated[tuple[Setting, ...], BeforeValidator(several), Field(min_length=1)]
 
 
 class Network(Strict):

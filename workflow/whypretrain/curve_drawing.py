@@ -2,7 +2,7 @@
 
 import re
 import textwrap
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -85,6 +85,23 @@ def settings_in(frame: pd.DataFrame, view: View) -> list[str]:
     order = list(dict.fromkeys(each for name in names for each in (name, re.sub(r" \d+$", "", name))))
     found = {str(name) for name in frame["setting"].unique()}
     return [name for name in order if name in found] + sorted(found - set(order))
+
+
+def filled(
+    grid: np.ndarray, rows: pd.DataFrame, view: View, settings: Sequence[str]
+) -> Iterator[tuple[Axes, pd.DataFrame, str, str]]:
+    """Name the panel of each architecture (rows) and setting (columns); yield those that hold anything.
+
+    With the panel come its rows of the table, its architecture and its setting. The others say that they are empty.
+    """
+    for line, architecture in zip(grid, view.architectures, strict=False):
+        for axes, setting in zip(line, settings or [""], strict=True):  # without settings there is one empty column
+            head(axes, [part for part in (architecture, setting) if part], len(settings))
+            here = rows[(rows["architecture"] == architecture) & (rows["setting"] == setting)]
+            if here.empty:
+                drawing.say(axes)
+            else:
+                yield axes, here, architecture, setting
 
 
 def level(row: Iterable[Axes]) -> None:
@@ -229,6 +246,19 @@ def extremes(found: Sequence[tuple[str, str, float]]) -> str:
         ends = [here[0], here[-1]] if len(here) > 1 else here
         said.append(f"{' to '.join(f'{plain(value)} ({name})' for value, name in ends)} in {place}")
     return "; ".join(said)
+
+
+def at_most(rows: pd.DataFrame, quantity: str, view: View) -> list[tuple[str, int, float]]:
+    """Return, place by place, the largest n at which a quantity is known, and its mean there."""
+    found = []
+    for architecture in view.architectures:
+        for setting in settings_in(rows, view):
+            here = (rows["architecture"] == architecture) & (rows["setting"] == setting)
+            mine = rows[here & (rows["quantity"] == quantity)].sort_values("layers")
+            if len(mine):
+                last = mine.iloc[-1]
+                found.append((f"{architecture}, {setting}", int(last["layers"]), float(last["mean"])))
+    return found
 
 
 # --- runs of the study ---------------------------------------------------------------------

@@ -311,8 +311,10 @@ class SeedBlock:
         reference = treating.reference_of(wildcards.treatment)
         if reference is None:
             return []
-        source = UNTRAINED if reference == UNTRAINED else wildcards.source
-        key = {"architecture": wildcards.architecture, "source": source, "epoch": "0"}
+        return self._at_zero(wildcards.architecture, UNTRAINED if reference == UNTRAINED else wildcards.source)
+
+    def _at_zero(self, architecture: str, source: str) -> list[str]:
+        key = {"architecture": architecture, "source": source, "epoch": "0"}
         return [self.plan.paths.file("checkpoint", **key, seed=seed) for seed in self.seeds]
 
     def start_spec(self, wildcards: Any) -> str:
@@ -329,8 +331,7 @@ class SeedBlock:
 
     def initials(self, wildcards: Any) -> list[str]:
         """Return each seed's initialisation of the source that an arm starts from."""
-        key = {"architecture": wildcards.architecture, "source": wildcards.source, "epoch": "0"}
-        return [self.plan.paths.file("checkpoint", **key, seed=seed) for seed in self.seeds]
+        return self._at_zero(wildcards.architecture, wildcards.source)
 
     def finals(self, arm: Any) -> list[str]:
         """Return an arm's final weights, rate after rate and seed after seed."""

@@ -186,7 +186,8 @@ TABLES: dict[str, dict[str, Column]] = {
             str,
             description="base: from scratch on B; source: B's own pre-training; AnB, BnB: n layers of A or B copied "
             "and frozen; AnB+, BnB+: copied and trained; random: n untrained layers frozen; co-adaptation: BnB minus "
-            "base; specificity: AnB minus BnB; gain: AnB+ minus base",
+            "base; specificity: AnB minus BnB; gain: AnB+ minus base; own gain: BnB+ minus base; "
+            "transfer gain: AnB+ minus BnB+",
         ),
         **MEAN,
     },

@@ -6,6 +6,7 @@ from typing import Any
 
 from whypretrain.config import Config, Study, validate
 from whypretrain.coordinates import NO_RECIPE, UNTRAINED, span_layers, split_epoch
+from whypretrain.declared import constants
 from whypretrain.grid import Grid, Side
 from whypretrain.storage import canonical
 
@@ -162,7 +163,7 @@ class Specs:
     def measure(self, measure: str, arm: Any, seeds: tuple[int, ...]) -> str:
         """Spec of one read-out of an arm's start and finals, for a block of seeds."""
         spec = {
-            **self._environment("scikit-learn", "scipy"),
+            **self._environment(*constants("measures", measure).get("PACKAGES", ())),
             "measure": measure,
             "architecture": self._architecture(arm.architecture),
             "target": self.target(arm.target),

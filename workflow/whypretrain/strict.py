@@ -1,6 +1,6 @@
 """What all models of config share: their base, and the types of names and numbers."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
@@ -17,3 +17,8 @@ class Strict(BaseModel):
     """A part of config: no unknown keys, defaults checked like values, nothing changes."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
+
+
+def several(value: Any) -> Any:
+    """Return a list as it is, and anything else as the one entry of one: what stands alone needs no brackets."""
+    return value if isinstance(value, list | tuple) else (value,)

@@ -25,20 +25,14 @@ def draw(tables: dict[str, pd.DataFrame], view: View, weights: drawing.Loaded) -
     figure = drawing.new_figure(2.4 * len(view.depths) + 0.7, title(rows, view))
     grid = curve_drawing.panels(figure, view, len(settings))
     counts: set[int] = set()
-    for i, architecture in enumerate(view.architectures):
-        for j, axes in enumerate(grid[i]):
-            here = rows[rows["architecture"] == architecture]
-            here = here[here["setting"] == settings[j]] if settings else here[:0]
-            curve_drawing.head(axes, [architecture, *settings[j : j + 1]], len(settings))
-            if here.empty:
-                drawing.say(axes)
-                continue
-            places = curve_drawing.places_of(here["epoch"])
-            _draw_panel(axes, here.assign(place=here["epoch"].astype(float).map(places)), looks)
-            counts.update(here["n"])
-            curve_drawing.epoch_axis(axes, list(places), len(settings))
-            drawing.within(axes, 0, 100)
-        curve_drawing.level(grid[i])
+    for axes, here, *_ in curve_drawing.filled(grid, rows, view, settings):
+        places = curve_drawing.places_of(here["epoch"])
+        _draw_panel(axes, here.assign(place=here["epoch"].astype(float).map(places)), looks)
+        counts.update(here["n"])
+        curve_drawing.epoch_axis(axes, list(places), len(settings))
+        drawing.within(axes, 0, 100)
+    for row in grid:
+        curve_drawing.level(row)
     for axes in grid[:, 0]:
         axes.set_ylabel("test top-1 (%)")
     for axes in grid[-1]:

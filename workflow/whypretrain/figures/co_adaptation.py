@@ -5,7 +5,6 @@ from matplotlib.figure import Figure
 
 from whypretrain import curve_drawing, drawing
 from whypretrain.curve_drawing import Look
-from whypretrain.figures.layer_transfer import at_most
 from whypretrain.view import View
 
 TABLES = ("transfer",)
@@ -25,22 +24,16 @@ def draw(tables: dict[str, pd.DataFrame], view: View, weights: drawing.Loaded) -
     grid = curve_drawing.panels(figure, view, len(settings))
     shown: dict[str, Look] = {}
     counts: set[int] = set()
-    for i, architecture in enumerate(view.architectures):
-        for j, axes in enumerate(grid[i]):
-            here = rows[rows["architecture"] == architecture]
-            here = here[here["setting"] == settings[j]] if settings else here[:0]
-            curve_drawing.head(axes, [architecture, *settings[j : j + 1]], len(settings))
-            if here.empty:
-                drawing.say(axes)
-                continue
-            axes.axhline(0, color="#767676", linewidth=0.8)
-            for (name, look), beside in zip(LOOKS.items(), curve_drawing.shifts(len(LOOKS), 0.12), strict=True):
-                mine = here[here["quantity"] == name].sort_values("layers")
-                drawn = curve_drawing.curve(axes, mine, "layers", look, 100, beside)
-                counts |= drawn
-                shown |= {name: look} if drawn else {}
-            curve_drawing.layer_axis(axes, 1, view.depths[architecture])
-        curve_drawing.level(grid[i])
+    for axes, here, architecture, _ in curve_drawing.filled(grid, rows, view, settings):
+        axes.axhline(0, color="#767676", linewidth=0.8)
+        for (name, look), beside in zip(LOOKS.items(), curve_drawing.shifts(len(LOOKS), 0.12), strict=True):
+            mine = here[here["quantity"] == name].sort_values("layers")
+            drawn = curve_drawing.curve(axes, mine, "layers", look, 100, beside)
+            counts |= drawn
+            shown |= {name: look} if drawn else {}
+        curve_drawing.layer_axis(axes, 1, view.depths[architecture])
+    for row in grid:
+        curve_drawing.level(row)
     for axes in grid[:, 0]:
         axes.set_ylabel("points of test top-1")
     for axes in grid[-1]:
@@ -54,7 +47,7 @@ def title(rows: pd.DataFrame, view: View) -> str:
     """Say how large both are where the most layers are copied."""
     said = []
     for quantity in LOOKS:
-        found = [(f"{place}, n = {n}", mean) for place, n, mean in at_most(rows, quantity, view)]
+        found = [(f"{place}, n = {n}", mean) for place, n, mean in curve_drawing.at_most(rows, quantity, view)]
         if found:
             said.append(f"{quantity} is {curve_drawing.ranged(found, curve_drawing.signed)}")
     if not said:

@@ -31,27 +31,21 @@ def draw(tables: dict[str, pd.DataFrame], view: View, weights: drawing.Loaded) -
     grid = curve_drawing.panels(figure, view, len(settings))
     shown: dict[str, Look] = {}
     counts: set[int] = set()
-    for i, architecture in enumerate(view.architectures):
-        for j, axes in enumerate(grid[i]):
-            here = rows[rows["architecture"] == architecture]
-            here = here[here["setting"] == settings[j]] if settings else here[:0]
-            curve_drawing.head(axes, [architecture, *settings[j : j + 1]], len(settings))
-            looks = looks_of(rows)
-            here = here[here["quantity"].isin(list(looks))]
-            if here.empty:
-                drawing.say(axes)
-                continue
-            _draw_panel(axes, here, looks, shown)
-            counts.update(here["n"])
-            curve_drawing.layer_axis(axes, 0, view.depths[architecture])
-            drawing.within(axes, 0, 100)
-        curve_drawing.level(grid[i])
+    looks = looks_of(rows)
+    known = rows[rows["quantity"].isin(list(looks))]
+    for axes, here, architecture, _ in curve_drawing.filled(grid, known, view, settings):
+        _draw_panel(axes, here, looks, shown)
+        counts.update(here["n"])
+        curve_drawing.layer_axis(axes, 0, view.depths[architecture])
+        drawing.within(axes, 0, 100)
+    for row in grid:
+        curve_drawing.level(row)
     for axes in grid[:, 0]:
         axes.set_ylabel("test top-1 (%)")
     for axes in grid[-1]:
         drawing.name_x(axes, "layers copied, n", len(settings))
     told = f"means over seeds with 95 % t-intervals; {drawing.how_many(counts)}"
-    curve_drawing.legend(figure, [look for name, look in looks_of(rows).items() if name in shown], told)
+    curve_drawing.legend(figure, [look for name, look in looks.items() if name in shown], told)
     return figure
 
 
@@ -84,28 +78,15 @@ def _draw_panel(axes: Axes, rows: pd.DataFrame, looks: dict[str, Look], shown: d
             axes.axhline(100 * mean, color=look.shade, linestyle=look.style, linewidth=0.8, zorder=1)
 
 
-def at_most(rows: pd.DataFrame, quantity: str, view: View) -> list[tuple[str, int, float]]:
-    """Return, place by place, the largest n at which a quantity is known, and its mean there."""
-    found = []
-    for architecture in view.architectures:
-        for setting in curve_drawing.settings_in(rows, view):
-            here = (rows["architecture"] == architecture) & (rows["setting"] == setting)
-            mine = rows[here & (rows["quantity"] == quantity)].sort_values("layers")
-            if len(mine):
-                last = mine.iloc[-1]
-                found.append((f"{architecture}, {setting}", int(last["layers"]), float(last["mean"])))
-    return found
-
-
 def title(rows: pd.DataFrame, view: View) -> str:
     """Say how far AnB and AnB+ are from base where the most layers are copied."""
-    base = {place: mean for place, _, mean in at_most(rows, "base", view)}
+    base = {place: mean for place, _, mean in curve_drawing.at_most(rows, "base", view)}
     said: list[str] = []
     counts: set[int] = set()
     for quantity, how in (("AnB", "frozen (AnB)"), ("AnB+", "trained on (AnB+)")):
         found = [
             (f"{place}, n = {n}", mean - base[place])
-            for place, n, mean in at_most(rows, quantity, view)
+            for place, n, mean in curve_drawing.at_most(rows, quantity, view)
             if place in base
         ]
         if found:

@@ -31,17 +31,10 @@ def draw(tables: dict[str, pd.DataFrame], view: View, weights: drawing.Loaded) -
     figure = drawing.new_figure(HEIGHT * len(view.depths) + sum(told) + 0.7, title(found, view))
     heights = [HEIGHT] * len(view.depths) + told
     grid = figure.subplots(len(heights), max(len(settings), 1), squeeze=False, height_ratios=heights)
-    for i, architecture in enumerate(view.architectures):
-        for j, axes in enumerate(grid[i]):
-            here = rows[rows["architecture"] == architecture]
-            here = here[here["setting"] == settings[j]] if settings else here[:0]
-            curve_drawing.head(axes, [architecture, *settings[j : j + 1]], len(settings))
-            if here.empty:
-                drawing.say(axes)
-                continue
-            own = found[(found["architecture"] == architecture) & (found["scope"] == "one architecture")]
-            _draw_panel(axes, here)
-            _write(axes, correlation_lines(own[own["setting"] == settings[j]], len(settings)), room=True)
+    for axes, here, architecture, setting in curve_drawing.filled(grid, rows, view, settings):
+        own = found[(found["architecture"] == architecture) & (found["scope"] == "one architecture")]
+        _draw_panel(axes, here)
+        _write(axes, correlation_lines(own[own["setting"] == setting], len(settings)), room=True)
     for axes in grid[: len(view.depths), 0]:
         axes.set_ylabel("target test top-1 (%)")
     for axes in grid[len(view.depths) - 1]:

@@ -3,13 +3,13 @@
 The source's images are read at the start alone: what of them the checkpoint has learnt.
 """
 
-import numpy as np
-
 from whypretrain.data import Columns, append
 from whypretrain.measuring import Measured
 from whypretrain.partition import PARTS
 from whypretrain.probes import fit_probe
 from whypretrain.spectra import components_of_main, effective_rank, singular_values, split
+
+PACKAGES = ("scikit-learn",)  # what the numbers depend on beside torch and numpy
 
 
 def read_out(measured: Measured) -> Columns:
@@ -28,5 +28,5 @@ def read_out(measured: Measured) -> Columns:
             row = {"moment": moment, "images": images, "part": part, "components": components}
             row |= {"effective_rank": effective_rank(singular_values(of_part["train"], centred=False))}
             row |= {f"top1_{name}": probe.top1[name] for name in PARTS}
-            append(columns, row | {"strength": probe.strength, "converged": bool(np.bool_(probe.converged))})
+            append(columns, row | {"strength": probe.strength, "converged": probe.converged})
     return columns

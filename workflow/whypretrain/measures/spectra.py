@@ -1,7 +1,5 @@
 """Singular values of the penultimate features, before and after target training (Deng et al. 2023)."""
 
-import numpy as np
-
 from whypretrain.data import Columns, append
 from whypretrain.measuring import Measured
 from whypretrain.spectra import shares, singular_values
@@ -18,5 +16,5 @@ def read_out(measured: Measured) -> Columns:
             for number, (value, share, squared) in enumerate(zip(values, by_value, by_square, strict=True), 1):
                 row = {"moment": moment, "images": images, "centred": centred, "component": number}
                 numbers = {"singular_value": value, "share": share, "share_squared": squared}
-                append(columns, row | {name: float(np.float64(number)) for name, number in numbers.items()})
+                append(columns, row | {name: float(number) for name, number in numbers.items()})
     return columns
