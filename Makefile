@@ -1,5 +1,6 @@
 # make run    set up if needed, make all results of the default study, and the report
 # make test   set up if needed, check style and types, run all tests
+# make advise DATA=folder    which source, and which way of using it, is best for your own images
 # Other studies: make run CONFIG=config/laptop.yaml RESULTS=results/laptop; fewer seeds: make run SEEDS=[[0,1,2]]
 PYTHON ?= python3
 CORES ?= all
@@ -13,12 +14,16 @@ configfile := $(if $(CONFIG),--configfile $(CONFIG))
 # --config takes all that follows, so it stands last
 seeds := $(if $(SEEDS),--config "seed_blocks=$(SEEDS)")
 
-.PHONY: run test check setup schema clean
+.PHONY: run advise test check setup schema clean
 .DELETE_ON_ERROR:
 
 run: $(READY)
 	snakemake --cores $(CORES) $(configfile) $(seeds)
 	snakemake $(configfile) --report $(RESULTS)/report.html $(seeds)
+
+advise: $(READY)
+	@test -n "$(DATA)" || { echo "say where the images are: make advise DATA=folder" >&2; exit 2; }
+	python workflow/advise.py --cores $(CORES) "$(DATA)"
 
 test: check
 	pytest

@@ -51,6 +51,7 @@ rule all:
         plan.tables(),
         plan.figures.files(),
         paths["summary"],
+        plan.figures.advice_files(),
 
 
 include: "workflow/rules/data.smk"

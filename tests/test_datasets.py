@@ -13,7 +13,8 @@ import pydantic
 import pytest
 
 WORKFLOW = Path(__file__).parents[1] / "workflow"
-NAMES = ("mnist5k", "digits", "glyphs")
+NAMES = ("mnist5k", "digits", "glyphs", "patches")
+DRAWN = ("mnist5k", "digits", "glyphs")  # ink on dark, unlike photographs
 
 
 def module(name: str) -> ModuleType:
@@ -46,9 +47,10 @@ def test_classes_and_totals():
         ("mnist5k", "0123456789", 5000),
         ("digits", "0123456789", 1797),
         ("glyphs", "ABCDEFGHIJKLMNOPQRSTUVWXYZ", 7800),
+        ("patches", ("0", "90", "180", "270"), 1344),
     ):
         counts = module(name).class_counts(module(name).Parameters())
-        assert "".join(counts) == classes
+        assert tuple(counts) == tuple(classes)
         assert sum(counts.values()) == total
 
 
@@ -62,7 +64,7 @@ def test_images_are_bytes_of_one_channel_and_the_size_asked(name: str, size: int
     assert images.max() > 200
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", DRAWN)
 def test_ink_is_bright_on_dark(name: str):
     images, _ = prepared(name, 16)
     assert np.median(images) < 60
@@ -77,6 +79,8 @@ def test_ink_is_bright_on_dark(name: str):
         ("digits", 16, "93d84264ffe7f863aa54b4e89d8b18740f25b03fd226ffcc7248a15557f4ede1"),
         ("glyphs", 16, "b9436459c9d670db0041567d88ec739ab6e8eecbaa3ff166dbda33875ba8a788"),
         ("glyphs", 28, "df16bca48663150c6bbddc0b3c599307e5cdeb2f2772399b6e2cfff47ff8d0f9"),
+        ("patches", 16, "6be5685d8f8196d245ba94780bb01fdb9c2f35cd03146e343e578cceae2c62f0"),
+        ("patches", 28, "71107710db65949ddc5337f066150ddddb937723d8204781269b2e922e2afaca"),
         ("mnist5k", 16, "fcf06716ce80604dbf683693a94c36b6efff2bba2b217c762cb2a0d9b9465b87"),
         ("mnist5k", 28, "1f75c140503b3082c96134f5593303f3133e59989a92e21f060c644c655c3722"),
     ],
@@ -186,3 +190,65 @@ def test_positions_never_depend_on_the_last_bit_of_a_sine():
 def test_sizes_out_of_order_are_refused():
     with pytest.raises(pydantic.ValidationError, match="above largest"):
         module("glyphs").Parameters(smallest=90, largest=80)
+
+
+# --- patches -------------------------------------------------------------------------------
+
+
+def photographs() -> list[np.ndarray]:
+    from PIL import Image
+    from sklearn.datasets import load_sample_images
+
+    return [np.asarray(Image.fromarray(image).convert("L")) for image in load_sample_images().images]
+
+
+@pytest.mark.parametrize("crop", [16, 20, 24, 100])
+def test_patches_turned_back_are_the_photographs_with_no_pixel_twice(crop: int):
+    patches = module("patches")
+    images, labels = patches.prepare(patches.Parameters(crop=crop), crop)
+    upright = np.stack([np.rot90(image, -turn) for image, turn in zip(images[:, 0], labels, strict=True)])
+    rows, columns = 427 // crop, 640 // crop
+    assert len(images) == 2 * rows * columns
+    for photograph, crops in zip(photographs(), np.split(upright, 2), strict=True):
+        whole = crops.reshape(rows, columns, crop, crop).swapaxes(1, 2).reshape(rows * crop, columns * crop)
+        np.testing.assert_array_equal(whole, photograph[: rows * crop, : columns * crop])
+
+
+@pytest.mark.parametrize("crop", range(8, 101))
+def test_classes_of_patches_are_as_even_as_can_be_and_known_without_the_photographs(crop: int):
+    patches = module("patches")
+    counts = list(patches.class_counts(patches.Parameters(crop=crop)).values())
+    assert sum(counts) == 2 * (427 // crop) * (640 // crop)
+    assert max(counts) - min(counts) <= 1
+    for of_photograph in patches._labels(patches.Parameters(crop=crop)):
+        found = np.bincount(of_photograph, minlength=4)
+        assert max(found) - min(found) <= 1
+
+
+def test_the_rotation_of_a_patch_says_nothing_of_its_place_or_photograph():
+    labels = module("patches")._labels(module("patches").Parameters())
+    # 1,344 draws: a share of a quarter has a standard deviation of 0.012
+    assert (labels[0] == labels[1]).mean() == pytest.approx(0.25, abs=0.06)
+    assert (labels[:, 1:] == labels[:, :-1]).mean() == pytest.approx(0.25, abs=0.05)
+
+
+def test_resizing_leaves_no_trace_of_the_rotation():
+    patches = module("patches")
+    images, labels = prepared("patches", 16)
+    large, _ = patches.prepare(patches.Parameters(), 20)
+    from PIL import Image
+
+    resized = [np.asarray(Image.fromarray(i[0]).resize((16, 16), Image.Resampling.BILINEAR)) for i in large]
+    np.testing.assert_array_equal(images[:, 0], resized)
+    assert len(labels) == len(images)
+
+
+def test_the_licence_of_the_photographs_is_the_one_beside_them():
+    import sklearn.datasets
+
+    readme = (Path(sklearn.datasets.__file__).parent / "images" / "README.txt").read_text()
+    assert "creativecommons.org/licenses/by/2.0" in readme
+    assert "Attribution 2.0" in module("patches").LICENCE
+    for page in ("danielbuechele/6061409035/", "vultilion/6056698931/"):
+        assert page in readme
+        assert page in module("patches").SOURCE

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
-from whypretrain import drawing, registry, schemas
+from whypretrain import drawing, registry, restructured, schemas
 from whypretrain.analysis import make_contrasts, make_design, select_learning_rates, summarise_arms
 from whypretrain.coordinates import Arm, key_columns
 from whypretrain.declared import constants
@@ -90,6 +90,9 @@ def tables_of(
             **{"architecture": name, "source": "letters", "seed": seed, "epoch": epoch, "annealed": annealed},
             **{"step": 7, "loss_train": 1.0, "loss_validation": 1.0, "loss_test": 1.0, "top1_validation": 0.5},
             "top1_test": rng.uniform(0.5, 0.9),
+            **dict.fromkeys(
+                ("top1_train", "layer", *(f"reconstruction_{part}" for part in schemas.PARTS)), float("nan")
+            ),
         }
         for name in view.depths
         for seed in range(seeds)
@@ -360,12 +363,23 @@ def verdicts_of(claims: dict[str, str], text: str) -> pd.DataFrame:
     return as_read(schemas.check_table("verdicts", pd.DataFrame(rows)))
 
 
+def advice_of(text: str) -> pd.DataFrame:
+    row = {
+        **{"study": "order", "setting": text, "architecture": "shallow", "target": text, "shots": "5"},
+        **{"source": text, "family": "svm-L", "mode": "svm-4", "recipe": "none", "learning_rate": np.nan},
+        **{"grid_edge": False, "expected": 0.871, "low": 0.85, "high": 0.89, "n": 5, "compared": 7},
+        "not_worse": f"finetune of {text}",
+    }
+    return as_read(schemas.check_table("advice", pd.DataFrame([row])))
+
+
 def page_of(text: str, view: View, tables: dict[str, pd.DataFrame]) -> tuple[str, str]:
     claims = {"G1": "points", "G2": "of cosine"}
-    shown = {"question": text, "claims": claims, "view": vars(view) | {"title": text}}
-    spec = json.dumps({"studies": [shown, shown]}, ensure_ascii=False)
-    words = write_summary.comment("spec", spec) + write_summary.comment("code", "0123") + "\n"
-    words += write_summary.page(json.loads(spec), verdicts_of(claims, text), tables["arms"], tables["sources"])
+    shown = {"question": text, "claims": claims, "view": vars(view) | {"title": text}, "advice": True}
+    spec = json.dumps({"studies": [shown, shown | {"advice": False}]}, ensure_ascii=False)
+    words = restructured.comment("spec", spec) + restructured.comment("code", "0123") + "\n"
+    made = (verdicts_of(claims, text), tables["arms"], tables["sources"], advice_of(text))
+    words += write_summary.page(json.loads(spec), *made)
     rendered = Environment().from_string(words).render()
     told = next(line for line in words.splitlines() if line.startswith(".. spec: "))
     assert json.loads(told.removeprefix(".. spec: ")) == json.loads(spec)
@@ -390,6 +404,14 @@ def test_the_main_page_gives_effects_in_their_units(full: dict[str, pd.DataFrame
     assert "−0.122 of cosine (no interval)" in html
     intact = drawing.treated(drawing.in_panel(full["arms"], FULL, "shallow", drawing.Setting(**DIFFERENT)), "intact")
     assert f"{100 * intact['top1_test'].iloc[0]:.1f} (" in html
+
+
+def test_the_main_page_says_what_to_do_where_a_study_asks_for_it(full: dict[str, pd.DataFrame]) -> None:
+    _, html = page_of("glyphs", FULL, full)
+    assert html.count("What to do") == 1  # one of the two studies draws the mode map
+    said = "With 5 images per class of glyphs, from glyphs: classify the features of layer 4 with an SVM"
+    assert f"{said} (svm-4, network shallow), expected 0.87 (0.85 to 0.89, n = 5) of test images right" in html
+    assert html.index("inconclusive") < html.index("What to do") < html.index("Key numbers")
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -16,7 +16,7 @@ from whypretrain.architectures.convnet import Layer, Parameters, layers
 from whypretrain.comparing import compare_layers
 from whypretrain.data import TargetData
 from whypretrain.initialisation import initialise_layers
-from whypretrain.measures import criticality, parts, similarity, spectra
+from whypretrain.measures import confusion, criticality, parts, similarity, spectra, units
 from whypretrain.measuring import Measured
 from whypretrain.models import Network, Weights, load_weights, reestimate_statistics, weights_of
 from whypretrain.modes import finetune, freeze
@@ -27,7 +27,14 @@ from whypretrain.schemas import RUN_COLUMNS, TABLES
 torch.set_num_threads(1)
 
 CPU = torch.device("cpu")
-MODULES = {"criticality": criticality, "parts": parts, "similarity": similarity, "spectra": spectra}
+MODULES = {
+    "confusion": confusion,
+    "criticality": criticality,
+    "parts": parts,
+    "similarity": similarity,
+    "spectra": spectra,
+    "units": units,
+}
 WIDTH = 5  # of the features
 RECIPE = {
     "epochs": 0,
@@ -38,6 +45,7 @@ RECIPE = {
     "epoch_steps": 10,
     "schedule": "cosine",
     "decay_share": 0.0,
+    "regulariser": None,
 }
 
 
@@ -81,7 +89,18 @@ def trained(mode: str = "finetune", norm: str = "batch") -> Measured:
         mode=parse(mode),
     )
     final = (finetune if mode == "finetune" else freeze).run(asked).final
-    return Measured(described(norm), start, initial, final, parse(mode), target, data_of(4, 1), seed=0, device=CPU)
+    return Measured(
+        layers=described(norm),
+        start=start,
+        initial=initial,
+        final=final,
+        mode=parse(mode),
+        target=target,
+        source=data_of(4, 1),
+        normalisation={"mean": 0.2, "standard_deviation": 0.35},
+        seed=0,
+        device=CPU,
+    )
 
 
 def frame(columns: dict[str, list[Any]]) -> pd.DataFrame:

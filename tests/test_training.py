@@ -59,6 +59,7 @@ def request(norm: str = "batch", rate: float = 0.05, seed: int = 0, **recipe: An
         "epoch_steps": 10,
         "schedule": "cosine",
         "decay_share": 0.0,
+        "regulariser": None,
     }
     return Request(start, described(norm), easy_data(), "easy", values | recipe, rate, seed, CPU)
 
@@ -343,7 +344,7 @@ def run_block(
         "shots": 2,
         "validation_shots": 2,
     }
-    target |= {"classes": list(range(10)), "class_half": None, "class_count": 10}
+    target |= {"classes": list(range(10)), "class_half": None, "class_count": 10, "test_share": 0.2}
     spec = {
         "architecture": {"name": "tiny", "widths": [4, 5], "kernels": [3, 3], "pool_after": [1], "norm": "batch"},
         "target": target,
@@ -406,6 +407,7 @@ def test_a_run_says_what_made_it_as_if_it_were_alone(tmp_path: Path, dataset: Pa
 
 def source_spec(**changes: Any) -> dict[str, Any]:
     settings = {
+        "objective": "labels",
         "checkpoints": [0.0, 0.5, 1.0, 4.0],
         "learning_rate": 0.1,
         "batch_size": 8,

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from torch.nn import functional
 
 from whypretrain import registry
+from whypretrain.banks import pool_kernels
 from whypretrain.treating import SUFFIXES, apply_treatment, parse, reference_of, refuse
 
 KERNELS = (5, 3, 1, 3)
@@ -31,7 +32,7 @@ TREATMENTS = registry.names("treatments")
 WHOLE_FILTERS = ("permute-channels", "shuffle-filters")
 FROM_REFERENCE = ("rewind", "reinit")
 DRAWN = tuple(t for t in TREATMENTS if t not in ("intact", *FROM_REFERENCE))
-IN_PLACE = tuple(t for t in DRAWN if t not in WHOLE_FILTERS)
+IN_PLACE = tuple(t for t in DRAWN if t not in (*WHOLE_FILTERS, "glorot"))
 
 Weights = dict[str, np.ndarray]
 
@@ -58,9 +59,11 @@ def network(channels: int, norm: bool, seed: int, widths=WIDTHS, kernels=KERNELS
 
 
 def treat(weights: Weights, treatment: str, layers: tuple[int, ...], seed: int = 0) -> Weights:
-    """Apply a treatment, with an unrelated network as the reference of those that take one."""
+    """Apply a treatment, with an unrelated network, or its kernels, as the reference of those that take one."""
     norm = "norm1.weight" in weights
     reference = network(weights["layer1.weight"].shape[1], norm, seed=99)
+    if reference_of(treatment) == "bank":
+        reference = pool_kernels([reference], 0)
     return apply_treatment(weights, treatment, layers, seed, reference if reference_of(treatment) else None)
 
 
@@ -182,7 +185,10 @@ def test_the_ladder_is_complete() -> None:
         "resample-kernels",
         "gaussian-kernels",
         "gaussian",
+        "bank-layer",
+        "bank-kernels",
         "gabor",
+        "glorot",
         "rewind",
         "reinit",
     }
@@ -234,8 +240,9 @@ def test_the_seed_alone_decides(weights: Weights, treatment: str) -> None:
     first, again, other = (treat(weights, treatment, layers, seed) for seed in (3, 3, 4))
     for name in touched(weights, treatment, layers):
         grey_inputs = treatment == "shuffle-inputs" and weights[name].shape[1] == 1
+        constant = treatment == "glorot" and not (name.startswith("layer") and name.endswith(".weight"))
         assert first[name].tobytes() == again[name].tobytes()
-        assert (first[name].tobytes() != other[name].tobytes()) != grey_inputs
+        assert (first[name].tobytes() != other[name].tobytes()) != (grey_inputs or constant)
 
 
 # permute-channels isn't here: with layer 1 in the span, it also changes layer 2's inputs.
@@ -250,7 +257,7 @@ def test_a_layer_is_treated_alike_in_every_span(weights: Weights, treatment: str
 def test_layers_are_drawn_independently(treatment: str) -> None:
     weights = network(8, True, seed=1, widths=(8, 8), kernels=(3, 3))
     weights |= {name.replace("1.", "2.", 1): weights[name] for name in own_names(weights, (1,))}
-    treated = apply_treatment(weights, treatment, (1, 2), seed=0)
+    treated = apply_treatment(weights, treatment, (1, 2), 0, pool_kernels([weights], 0))
     if treatment == "permute-channels":
         assert not np.array_equal(treated["norm1.bias"], treated["norm2.bias"])
     assert not np.array_equal(treated["layer1.weight"], treated["layer2.weight"])
@@ -394,6 +401,26 @@ def test_gaussian_keeps_mean_and_variance_and_nothing_else() -> None:
     assert np.abs(correlation).max() < 5 / np.sqrt(n / 9)
 
 
+@pytest.mark.parametrize("kernel", [1, 3])
+def test_glorot_has_the_variance_of_the_paper_and_an_identity_behind_it(kernel: int) -> None:
+    for norm in (True, False):
+        weights = network(100, norm, seed=1, widths=(140,), kernels=(kernel,))
+        treated = apply_treatment(weights, "glorot", (1,), seed=0)
+        drawn = treated["layer1.weight"].astype(np.float64)
+        assert abs(drawn.var() * (100 + 140) * kernel**2 / 2 - 1) < 5 * np.sqrt(2 / drawn.size)
+        assert abs(drawn.mean()) < 5 * drawn.std() / np.sqrt(drawn.size)
+        assert ((drawn / drawn.std()) ** 4).mean() == pytest.approx(3, abs=5 * np.sqrt(24 / drawn.size))
+        untrained = {"weight": 1, "bias": 0, "running_mean": 0, "running_var": 1}
+        for name in own_names(weights, (1,)) - {"layer1.weight"}:
+            assert (treated[name] == untrained[name.split(".")[1]]).all()
+
+
+def test_glorot_does_not_depend_on_what_it_treats() -> None:
+    one, other = (apply_treatment(network(3, True, seed), "glorot", (1, 2, 3, 4), 0) for seed in (1, 2))
+    for name in own_names(one, (1, 2, 3, 4)):
+        assert one[name].tobytes() == other[name].tobytes()
+
+
 def test_a_slice_of_1x1_is_a_scalar(weights: Weights) -> None:
     def layer3(treatment: str) -> bytes:
         return treat(weights, treatment, (3,))["layer3.weight"].tobytes()
@@ -461,6 +488,8 @@ def test_references_are_named() -> None:
     assert {t: reference_of(t + "+affine-reset") for t in TREATMENTS if reference_of(t)} == {
         "rewind": "epoch-0",
         "reinit": "none",
+        "bank-kernels": "bank",
+        "bank-layer": "bank",
     }
 
 

@@ -1,9 +1,13 @@
 rule prepare_dataset:
+    input:
+        plan.files_of_dataset,
     output:
         dataset=paths["dataset"],
         card=paths["card"],
     log:
         f"{paths.results}/logs/prepare_dataset/{{dataset}}.log",
+    # before all that trains: an image that can't be used is told of first
+    priority: 1000000
     conda:
         "../../envs/whypretrain.yaml"
     params:

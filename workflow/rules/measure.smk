@@ -8,6 +8,7 @@ for block in plan.seed_blocks():
         input:
             datasets=plan.datasets_of_start,
             starts=block.files("start"),
+            untrained=block.untrained,
         output:
             measured=block.files("measured_start"),
         log:
@@ -21,8 +22,8 @@ for block in plan.seed_blocks():
             code=plan.stage_code("measure_start"),
         shell:
             "python -m whypretrain.stages.measure_start --spec {params.spec:q} --code {params.code}"
-            " --datasets {input.datasets:q} --starts {input.starts:q} --measured {output.measured:q}"
-            " > {log:q} 2>&1"
+            " --datasets {input.datasets:q} --starts {input.starts:q} --untrained {input.untrained:q}"
+            " --measured {output.measured:q} > {log:q} 2>&1"
 
     rule:
         name:
@@ -144,6 +145,8 @@ rule summarise_curves:
         transfer=paths.file("table", table="transfer"),
         maturity=paths.file("table", table="maturity"),
         correlations=paths.file("table", table="correlations"),
+        modes=paths.file("table", table="modes"),
+        advice=paths.file("table", table="advice"),
     log:
         f"{paths.results}/logs/summarise_curves.log",
     conda:
@@ -154,7 +157,8 @@ rule summarise_curves:
     shell:
         "python -m whypretrain.stages.summarise_curves --spec {params.spec:q} --code {params.code}"
         " --runs {input.runs:q} --sources {input.sources:q} --transfer {output.transfer:q}"
-        " --maturity {output.maturity:q} --correlations {output.correlations:q} > {log:q} 2>&1"
+        " --maturity {output.maturity:q} --correlations {output.correlations:q} --modes {output.modes:q}"
+        " --advice {output.advice:q} > {log:q} 2>&1"
 
 
 rule judge_claims:
@@ -164,6 +168,7 @@ rule judge_claims:
         sources=paths.file("table", table="sources"),
         parts=paths.file("table", table="parts"),
         pairs=paths.file("table", table="pairs"),
+        history=paths.file("table", table="history"),
     output:
         verdicts=paths.file("table", table="verdicts"),
     log:
@@ -176,4 +181,4 @@ rule judge_claims:
     shell:
         "python -m whypretrain.stages.judge_claims --spec {params.spec:q} --code {params.code}"
         " --runs {input.runs:q} --kernels {input.kernels:q} --sources {input.sources:q} --parts {input.parts:q}"
-        " --pairs {input.pairs:q} --verdicts {output.verdicts:q} > {log:q} 2>&1"
+        " --pairs {input.pairs:q} --history {input.history:q} --verdicts {output.verdicts:q} > {log:q} 2>&1"

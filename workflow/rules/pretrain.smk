@@ -21,6 +21,8 @@ for block, pretraining in plan.pretraining_blocks():
             f"pretrain_source_{setup.identifier(pretraining)}_{block.name}"
         input:
             dataset=plan.dataset_of_source,
+            # where it starts from another source, that one's end
+            parents=block.parents,
         output:
             checkpoints=block.checkpoints(pretraining),
             histories=block.files("source_history"),
@@ -33,11 +35,11 @@ for block, pretraining in plan.pretraining_blocks():
         threads: plan.config.threads
         params:
             spec=block.pretrain_spec,
-            code=plan.stage_code("pretrain_source"),
+            code=plan.source_code("pretrain_source"),
         shell:
             "python -m whypretrain.stages.pretrain_source --spec {params.spec:q} --code {params.code}"
-            " --dataset {input.dataset:q} --checkpoints {output.checkpoints:q} --histories {output.histories:q}"
-            " > {log:q} 2>&1"
+            " --dataset {input.dataset:q} --parents {input.parents:q} --checkpoints {output.checkpoints:q}"
+            " --histories {output.histories:q} > {log:q} 2>&1"
 
 
 for block in plan.seed_blocks():
@@ -60,7 +62,7 @@ for block in plan.seed_blocks():
         threads: plan.config.threads
         params:
             spec=block.anneal_spec,
-            code=plan.stage_code("anneal_source"),
+            code=plan.source_code("anneal_source"),
         shell:
             "python -m whypretrain.stages.anneal_source --spec {params.spec:q} --code {params.code}"
             " --dataset {input.dataset:q} --checkpoints {input.checkpoints:q} --annealed {output.annealed:q}"

@@ -28,12 +28,32 @@ for figure in plan.figures.names():
             " > {log:q} 2>&1"
 
 
+# For studies with a mode map: what to do, in plain sentences.
+rule write_advice:
+    input:
+        advice=paths.file("table", table="advice"),
+        provenance=paths.file("table", table="provenance"),
+    output:
+        text=paths["advice"],
+    log:
+        f"{paths.results}/logs/write_advice.log",
+    conda:
+        "../../envs/whypretrain.yaml"
+    params:
+        spec=plan.figures.advice_spec(),
+        code=plan.stage_code("write_advice"),
+    shell:
+        "python -m whypretrain.stages.write_advice --spec {params.spec:q} --code {params.code}"
+        " --advice {input.advice:q} --provenance {input.provenance:q} --text {output.text:q} > {log:q} 2>&1"
+
+
 # The main page of the report: what was asked and what came out.
 rule write_summary:
     input:
         verdicts=paths.file("table", table="verdicts"),
         arms=paths.file("table", table="arms"),
         sources=paths.file("table", table="sources"),
+        advice=paths.file("table", table="advice"),
     output:
         summary=paths["summary"],
     log:
@@ -45,5 +65,5 @@ rule write_summary:
         code=plan.stage_code("write_summary"),
     shell:
         "python -m whypretrain.stages.write_summary --spec {params.spec:q} --code {params.code}"
-        " --verdicts {input.verdicts:q} --arms {input.arms:q} --sources {input.sources:q}"
+        " --verdicts {input.verdicts:q} --arms {input.arms:q} --sources {input.sources:q} --advice {input.advice:q}"
         " --summary {output.summary:q} > {log:q} 2>&1"

@@ -21,3 +21,25 @@ for block in plan.seed_blocks():
             "python -m whypretrain.stages.treat_checkpoint --spec {params.spec:q} --code {params.code}"
             " --checkpoints {input.checkpoints:q} --references {input.references:q} --starts {output.starts:q}"
             " > {log:q} 2>&1"
+
+
+# What some treatments draw kernels from; a config without a bank has no such rule.
+for block in plan.bank_blocks():
+
+    rule:
+        name:
+            f"pool_kernels_{block.name}"
+        input:
+            checkpoints=block.banked,
+        output:
+            banks=block.files("bank"),
+        log:
+            f"{paths.results}/logs/pool_kernels/{{architecture}}.{block.name}.log",
+        conda:
+            "../../envs/whypretrain.yaml"
+        params:
+            spec=block.bank_spec,
+            code=plan.stage_code("pool_kernels"),
+        shell:
+            "python -m whypretrain.stages.pool_kernels --spec {params.spec:q} --code {params.code}"
+            " --checkpoints {input.checkpoints:q} --banks {output.banks:q} > {log:q} 2>&1"

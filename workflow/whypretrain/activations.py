@@ -33,6 +33,19 @@ def layer_activations(network: Network, images: Tensor) -> Iterator[tuple[int, T
         network.train(was_training)
 
 
+def pooled_layers(network: Network, images: Tensor) -> Tensor:
+    """Return the pooled features of every layer side by side, (n, sum of outputs), from the input on.
+
+    Each layer's are what a probe on it takes: its outputs after pooling and ReLU, averaged over positions. The
+    network stays in its mode.
+    """
+    pooled = []
+    for layer in network.layers:
+        images = network.outputs(images, layer.number, layer.number)
+        pooled.append(images.mean((2, 3)))
+    return torch.cat(pooled, dim=1)
+
+
 def rows(activation: Tensor) -> np.ndarray:
     """Return activations (n, c, h, w) with each position of each image as a row: (n * h * w, c)."""
     return activation.permute(0, 2, 3, 1).flatten(0, 2).cpu().numpy()

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from whypretrain import moding
-from whypretrain.claim_config import Choice, Claim, Difference, has_epochs, has_layers
+from whypretrain.claim_config import Choice, Claim, Difference, has_epochs, has_layers, has_recipes
 from whypretrain.config import ConfigError, Setting
-from whypretrain.coordinates import UNTRAINED, Arm, split_epoch, write_number
+from whypretrain.coordinates import NO_RECIPE, UNTRAINED, Arm, split_epoch, write_number
 from whypretrain.grid import Grid, known
 
 INTACT = Choice.model_validate({})
@@ -29,6 +29,8 @@ def _along(choice: Choice) -> str:
     """Return what the arms of a choice go along; nothing for a single arm."""
     if has_epochs(choice):
         return "epochs"
+    if has_recipes(choice):
+        return "recipes"
     return f"{choice.layers} layers" if has_layers(choice) else ""
 
 
@@ -49,11 +51,17 @@ class ClaimArms:
         """Return the pairs of source and target that a setting averages."""
         return self.grid.config.studies[self.study].settings[setting]
 
-    def _arm(self, setting: Setting, choice: Choice, epoch: str | float, layers: int) -> Arm:
+    def _arm(
+        self, setting: Setting, choice: Choice, epoch: str | float, layers: int = 0, recipe: str | None = None
+    ) -> Arm:
         study = self.grid.config.studies[self.study]
-        source = {"source": setting.source, "own": setting.own, "none": UNTRAINED}[choice.source]
+        source = UNTRAINED if choice.source == "none" else getattr(setting, choice.source)
         if source is None:
-            raise ConfigError(f"claims.{self.name}: the source 'own' is asked for, but a setting of it names no `own`")
+            raise ConfigError(
+                f"claims.{self.name}: the source '{choice.source}' is asked for, but a setting of it names no "
+                f"`{choice.source}`"
+            )
+        recipe = recipe or (choice.recipe[0] if choice.recipe else None)
         return self.grid.arm(
             f"claims.{self.name}",
             architecture=self.claim.architecture,
@@ -63,36 +71,42 @@ class ClaimArms:
             span=choice.span.replace("N", str(layers)),
             target=setting.target,
             mode=choice.mode.replace("N", str(layers)),
-            recipe=choice.recipe or (study.scratch_recipe if choice.source == "none" else study.recipe),
+            recipe=recipe or (study.scratch_recipe if choice.source == "none" else study.recipe),
         )
 
     def side(self, setting: Setting, choice: Choice) -> dict[float, Arm]:
         """Return the arms that a choice stands for, by the place that `over` goes along.
 
-        That is N, or the number of the epoch, or 0 for a single arm. Of several, those that the study has.
+        That is N, or the number of the epoch, or the place in a list of recipes, or 0 for a single arm. Of N and
+        epochs, those that the study has.
         """
         own = set(self.grid.arms_of(self.study))
+        epoch = self.grid.config.studies[self.study].epoch if choice.epoch is None else choice.epoch
         if has_layers(choice):
             group = group_of(choice.layers, self.grid.depth(self.claim.architecture))
-            epoch = self.grid.config.studies[self.study].epoch if choice.epoch is None else choice.epoch
             found = {float(n): self._arm(setting, choice, epoch, n) for n in group}
         elif has_epochs(choice):
             source = setting.source if choice.source == "source" else setting.own or setting.source
             settings = self.grid.config.pretraining[self.grid.config.sources[source].pretraining]
             ending = str(choice.epoch).removeprefix("E")
             names = [write_number(epoch) + (ending if epoch else "") for epoch in settings.checkpoints]
-            found = {split_epoch(name)[0]: self._arm(setting, choice, name, 0) for name in names}
+            found = {split_epoch(name)[0]: self._arm(setting, choice, name) for name in names}
+        elif has_recipes(choice):
+            arms = (self._arm(setting, choice, epoch, recipe=recipe) for recipe in choice.recipe)
+            return {float(place): arm for place, arm in enumerate(arms)}
         else:
-            epoch = self.grid.config.studies[self.study].epoch if choice.epoch is None else choice.epoch
-            return {0.0: self._arm(setting, choice, epoch, 0)}
+            return {0.0: self._arm(setting, choice, epoch)}
         return {place: arm for place, arm in found.items() if arm in own}
 
     def sides(self, setting: Setting, part: Difference) -> dict[Choice, dict[float, Arm]]:
         """Return the arms of every choice of a difference that isn't of a pair.
 
-        Choices that go along the same N or E are compared at the places that all of them have.
+        Choices that go along the same N or E are compared at the places that all of them have, unless each is
+        the one that validation chooses.
         """
         found = {choice: self.side(setting, choice) for choice in (*part.of, *part.minus) if choice.pair is None}
+        if part.over == "peak":
+            return found
         common: dict[str, set[float]] = {}
         for choice, arms in found.items():
             if along := _along(choice):
@@ -157,9 +171,13 @@ class ClaimArms:
                 )
             measure = choice.measure or self.claim.measure
             for arm in arms.values():
+                self._check_measure(measure, setting, arm)
                 self._check_arm(arm)
-                if measure == "cosine_mean" and not moding.by_steps(arm.mode):
-                    raise ConfigError(f"claims.{self.name}: '{arm.mode}' moves no kernel for cosine_mean")
+                if choice.learning_rate is not None and choice.learning_rate not in self._rates(arm):
+                    raise ConfigError(
+                        f"claims.{self.name}: {choice.learning_rate} is no learning rate of '{arm.recipe}'; allowed: "
+                        f"{', '.join(map(str, self._rates(arm))) or 'none'}"
+                    )
                 if ".source." in measure and arm.source == UNTRAINED:
                     raise ConfigError(f"claims.{self.name}: '{measure}' is of a source, and an untrained arm has none")
                 if measure.startswith("parts.") and arm not in self.grid.measures.get("parts", ()):
@@ -167,6 +185,20 @@ class ClaimArms:
                         f"studies.{self.study}.grid: the claim '{self.name}' reads '{measure}'; add `parts` to the "
                         f"measures of {arm.source}, epoch {arm.epoch}, {arm.mode} on {arm.target}"
                     )
+
+    def _rates(self, arm: Arm) -> tuple[float, ...]:
+        return () if arm.recipe == NO_RECIPE else self.grid.config.recipes[arm.recipe].learning_rates
+
+    def _check_measure(self, measure: str, setting: Setting, arm: Arm) -> None:
+        key = f"claims.{self.name}"
+        if measure in ("cosine_mean", "movement", "steps_to_95") and not moding.by_steps(arm.mode):
+            raise ConfigError(f"{key}: '{arm.mode}' moves no kernel and takes no step for {measure}")
+        if measure == "rate_width" and len(self._rates(arm)) < 3:
+            raise ConfigError(f"{key}: a range of rates needs a grid of 3 or more; '{arm.recipe}' has fewer")
+        if measure.startswith("loss_") and moding.parse(arm.mode).name == "svm":
+            raise ConfigError(f"{key}: '{arm.mode}' has no cross-entropy for {measure}")
+        if measure == "steps_to_95":
+            self._check_arm(self.controls(setting)[1])
 
     def _check_pair(self, pair: str, layers: str) -> None:
         known(f"claims.{self.name}: pair", pair, self.grid.config.studies[self.study].pairs)

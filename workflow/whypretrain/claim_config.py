@@ -4,14 +4,15 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
-from whypretrain.strict import Name, Number, Strict, several
+from whypretrain.strict import Name, Number, Positive, Strict, several
 
 Test = Literal["superiority", "non-inferiority", "equivalence", "trend"]
 Over = Literal["mean", "slope", "peak", "peak-position", "reach", "correlation"]
 Measure = Annotated[
     str,
     StringConstraints(
-        pattern=r"^(top1_test|cosine_mean|cka|parts\.(all|main|residual)\.(source\.start|target\.start|target\.final))$"
+        pattern=r"^(top1_test|loss_train|loss_test|movement|steps_to_95|rate_width|cosine_mean|cka"
+        r"|parts\.(all|main|residual)\.(source\.start|target\.start|target\.final))$"
     ),
 ]
 
@@ -21,17 +22,23 @@ class Choice(Strict):
 
     `N` in span and mode stands for each number of layers in `layers` (`above-N`, `freeze-N`, `top-N`), `E` in epoch
     for each checkpoint (`E`, `E+anneal`), as far as the study has such arms. A quarter of the layers, rounded up, are
-    the `first`, as many the `last`, and `middle` are those between.
+    the `first`, as many the `last`, and `middle` are those between. Several recipes are compared like several numbers
+    of layers: with `over: peak` the side is the one that validation chooses.
     """
 
-    source: Literal["source", "own", "none"] = Field(
-        "source", description="The setting's source, the one that has learnt the target itself, or the untrained one."
+    source: Literal["source", "own", "via", "middle", "none"] = Field(
+        "source",
+        description="The setting's source, the one that has learnt the target itself, the one that has gone via "
+        "another task, that task's own source, or the untrained one.",
     )
     epoch: str | float | None = Field(None, description="A checkpoint; the study's where left out.")
     treatment: str = "intact"
     span: str = "all"
     mode: str = "finetune"
-    recipe: Name | None = Field(None, description="The study's recipe, or its scratch_recipe for the source none.")
+    recipe: Annotated[tuple[Name, ...], BeforeValidator(several)] = Field(
+        (), description="The study's recipe where left out, or its scratch_recipe for the source none."
+    )
+    learning_rate: Positive | None = Field(None, description="The one that validation selects where left out.")
     layers: Literal["first", "middle", "last", "all"] = Field("all", description="What N stands for; with cka, layers.")
     measure: Measure | None = Field(None, description="The claim's where left out.")
     pair: Name | None = Field(None, description="With cka: the pair of networks, named in `pairs`.")
@@ -42,6 +49,8 @@ class Choice(Strict):
             raise ValueError(f"epoch is {self.epoch!r}; allowed: a checkpoint, E, E+anneal")
         if has_epochs(self) and (has_layers(self) or self.source == "none"):
             raise ValueError("E goes neither with N nor with the source none, which has one checkpoint")
+        if has_recipes(self) and (has_epochs(self) or has_layers(self)):
+            raise ValueError("several recipes go neither with E nor with N; name one")
         return self
 
 
@@ -93,6 +102,9 @@ class Claim(Strict):
     test: Test
     components: tuple[Difference, ...] = Field(min_length=1, description="All must be supported (intersection-union).")
     margin: Margin
+    quadrant: str = Field(
+        "", description="Of a rule for one kind of target, in words: drawn over the mode map, with the verdict."
+    )
     control: Difference | None = Field(
         None,
         description="What there was to lose, for non-inferiority and equivalence; intact minus scratch where left out.",
@@ -118,21 +130,32 @@ class Claim(Strict):
                 raise ValueError("cosine_mean is compared at each rate and layer: all sides have it, or none")
             if measure == "cosine_mean" and runs_along(side):
                 raise ValueError("N and E average accuracies; with cosine_mean name one span and one epoch")
+            if side.learning_rate is not None and measure in ("cosine_mean", "cka", "rate_width"):
+                raise ValueError(f"{measure} is not of one learning rate; leave learning_rate out")
             if (measure == "cka") != (side.pair is not None):
                 raise ValueError("the measure cka is of a pair, and a pair has no other measure; name both or neither")
-            if part.over.startswith("peak") and runs_along(side) and measure != "top1_test":
-                raise ValueError("a peak is chosen by validation top-1, and so of top1_test alone")
+            if part.over == "peak-position" and measure != "top1_test":
+                raise ValueError("the place of a peak is that of validation top-1, and so of top1_test alone")
+            if part.over not in ("peak", "mean") and has_recipes(side):
+                raise ValueError("several recipes are no curve; allowed: over mean, or over peak for the chosen one")
+            if part.over == "peak" and measure.startswith("parts."):
+                raise ValueError("a peak is chosen by validation top-1, and so of a column of runs as top1_test, not of parts")
         if self.measure == "cosine_mean" and (len(part.of), len(part.minus)) != (1, 1):
             raise ValueError("with cosine_mean a component is one choice minus another")
-        # a single arm has a slope of zero, and may be taken off a peak; the others are of curves alone
-        along = [runs_along(side) for side in (part.of if part.over == "peak" else (*part.of, *part.minus))]
-        if part.over != "mean" and not (any(along) if part.over == "slope" else all(along)):
+        # a single arm has a slope of zero, and may be held against a peak; the others are of curves alone
+        along = [runs_along(side) for side in (*part.of, *part.minus)]
+        if part.over != "mean" and not (any(along) if part.over in ("slope", "peak") else all(along)):
             raise ValueError(f"over {part.over} needs N or E: without them there is one arm, and nothing to go along")
 
 
 def runs_along(choice: Choice) -> bool:
     """Whether a choice stands for several arms."""
-    return choice.pair is None and (has_layers(choice) or has_epochs(choice))
+    return choice.pair is None and (has_layers(choice) or has_epochs(choice) or has_recipes(choice))
+
+
+def has_recipes(choice: Choice) -> bool:
+    """Whether a choice stands for several recipes."""
+    return len(choice.recipe) > 1
 
 
 def has_layers(choice: Choice) -> bool:

@@ -16,7 +16,7 @@ import pandas as pd
 from whypretrain import values
 from whypretrain.analysis import key_of
 from whypretrain.claim_arms import ClaimArms, group_of
-from whypretrain.claim_config import Choice, Difference, Margin, Test, has_epochs, has_layers
+from whypretrain.claim_config import Choice, Difference, Margin, Test, has_epochs, has_layers, runs_along
 from whypretrain.config import Setting
 from whypretrain.coordinates import Arm
 from whypretrain.grid import Grid
@@ -26,6 +26,7 @@ from whypretrain.values import Values
 from whypretrain.verdict import ClaimEvidence, Component, judge
 
 DECIDED = ("component", "n", "effect", "low", "high", "p", "margin", "verdict", "reason")
+OF_SELECTED = ("top1_test", "loss_train", "loss_test", "movement", "steps_to_95")  # read at the selected rate
 Settings = Sequence[Setting]
 Tested = tuple[Component, Margin]  # a component with the margin that it was given
 
@@ -46,14 +47,20 @@ class Evidence:
 
     # --- one number a seed -----------------------------------------------------------------
 
-    def _side(self, choice: Choice, arms: dict[float, Arm], over: str) -> Values:
+    def _value(self, setting: Setting, choice: Choice, arm: Arm) -> Values:
+        """Return what an arm comes to, in the measure and at the learning rate of a choice."""
+        measure, rate = choice.measure or self.claim.measure, choice.learning_rate
+        if measure == "steps_to_95":
+            return self.readings.steps_to(arm, self.arms.controls(setting)[1], rate)
+        return self.readings.value(measure, arm, rate)
+
+    def _side(self, setting: Setting, choice: Choice, arms: dict[float, Arm], over: str) -> Values:
         """Return the number that one side of a difference comes to."""
         if choice.pair is not None:
             layers = group_of(choice.layers, self.arms.grid.depth(self.claim.architecture))
             return self.readings.likeness(choice.pair, self.claim.architecture, layers)
-        measure = choice.measure or self.claim.measure
-        curve = {place: self.readings.value(measure, arm) for place, arm in arms.items()}
-        if not has_layers(choice) and not has_epochs(choice):
+        curve = {place: self._value(setting, choice, arm) for place, arm in arms.items()}
+        if not runs_along(choice):
             single = curve[0.0]
             return dict.fromkeys(single, 0.0) if over == "slope" else single
         if over == "slope":
@@ -73,7 +80,7 @@ class Evidence:
         for setting in settings:
             sides = self.arms.sides(setting, part)
             of, minus = (
-                [self._side(choice, sides.get(choice, {}), part.over) for choice in choices]
+                [self._side(setting, choice, sides.get(choice, {}), part.over) for choice in choices]
                 for choices in (part.of, part.minus)
             )
             found.append(values.combined(of, minus))
@@ -133,11 +140,17 @@ class Evidence:
             for part in [*parts, *control]:
                 for choice, found in self.arms.sides(setting, part).items():
                     measure = choice.measure or self.claim.measure
-                    if measure == "top1_test" or measure.endswith(".final"):
-                        arms += found.values()
+                    if choice.learning_rate is None and (measure in OF_SELECTED or measure.endswith(".final")):
+                        arms += self._decisive(found, part.over)
             if shared and self.claim.measure != "cosine_mean":
                 arms += self.arms.controls(setting)
         return any(self.readings.at_edge(arm) for arm in arms)
+
+    def _decisive(self, arms: dict[float, Arm], over: str) -> list[Arm]:
+        """Return the arms of a side that a verdict rests on: of those that a peak is chosen from, the peak."""
+        if over != "peak":
+            return list(arms.values())
+        return [arms[values.peak_place({n: self.readings.value("top1_validation", arm) for n, arm in arms.items()})]]
 
     def sensitive(self, groups: Sequence[Settings], margin: float) -> bool:
         """Return whether there was something to lose, in every setting.
@@ -227,11 +240,12 @@ def words_of(part: Difference) -> str:
 def _choice_words(choice: Choice) -> str:
     if choice.pair is not None:
         return f"{choice.pair}, {choice.layers} layers"
-    words = {"source": "", "own": "own ", "none": "untrained "}[choice.source]
+    words = {"source": "", "none": "untrained "}.get(choice.source, f"{choice.source} ")
     words += choice.treatment if choice.treatment == "intact" else f"{choice.treatment}.{choice.span}"
     if choice.source == "none" and choice.treatment == "intact" and choice.mode == "finetune":
         words = "scratch"
-    words += "" if choice.recipe is None else f", {choice.recipe}"
+    words += f", {' or '.join(choice.recipe)}" if choice.recipe else ""
+    words += "" if choice.learning_rate is None else f", rate {choice.learning_rate:g}"
     words += "" if choice.mode == "finetune" else f", {choice.mode}"
     words += f", {choice.layers} N" if has_layers(choice) and choice.layers != "all" else ""
     words += "" if choice.epoch is None else f", epoch {choice.epoch}"

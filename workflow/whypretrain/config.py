@@ -7,7 +7,7 @@ import difflib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError, field_validator, model_validator
 
 from whypretrain.architectures import convnet
 from whypretrain.claim_config import Claim
@@ -20,8 +20,23 @@ __all__ = ["Claim", "Config", "ConfigError", "load", "read_yaml", "schema", "val
 class Dataset(Strict):
     """Images and labels, prepared once."""
 
-    module: str = Field(description="Module in workflow/whypretrain/datasets, as mnist5k, digits or glyphs.")
+    module: str = Field(
+        description="Module in workflow/whypretrain/datasets, as mnist5k, digits, glyphs, patches or folder."
+    )
     parameters: dict[str, Any] = Field(default_factory=dict, description="The module's own parameters.")
+    test_share: float = Field(
+        0.2,
+        ge=0.01,
+        le=0.5,
+        description="Share of each class's images that test, in whole percents; 20 % validate, the rest trains.",
+    )
+
+    @field_validator("test_share")
+    @classmethod
+    def _whole_percents(cls, share: float) -> float:
+        if abs(share * 100 - round(share * 100)) > 1e-9:
+            raise ValueError("allowed: whole percents, 0.01 to 0.5")
+        return share
 
 
 class Task(Strict):
@@ -36,7 +51,9 @@ class Task(Strict):
         "all", description="All training images, or one of two disjoint halves of them."
     )
     validation_shots: int | None = Field(
-        None, ge=1, description="Validation images per class of a target; min(shots, 20) where left out."
+        None,
+        ge=1,
+        description="Validation images per class of a target; where left out min(shots, 20), or as many as there are.",
     )
 
 
@@ -50,6 +67,12 @@ class Normalisation(Strict):
 class Pretraining(Strict):
     """Hyper-parameters of source training: warm-up, constant rate, annealed branches."""
 
+    objective: Literal["labels", "random-labels", "reconstruction"] = Field(
+        "labels",
+        description="What is learnt: the task's labels; a fixed random label for each training image; or, layer after "
+        "layer and without labels, to reconstruct what the layer takes, each layer annealed in itself in its even "
+        "share of the epochs (such a source has no branches).",
+    )
     checkpoints: tuple[Number, ...] = Field(min_length=2, description="Epochs kept, from 0 up; the last ends training.")
     learning_rate: Positive = Field(0.1, description="Peak learning rate.")
     batch_size: int = Field(64, ge=2)
@@ -69,6 +92,38 @@ class Source(Strict):
 
     task: Name = Field(description="Name of a task in `tasks`.")
     pretraining: Name = Field(description="Name of an entry of `pretraining`.")
+    start: Name | None = Field(
+        None,
+        description="Another source whose last checkpoint this one starts from, annealed where it has branches, under "
+        "a new head; its own initialisation where left out. This source's epoch 0, which `rewind` takes, is then that.",
+    )
+
+
+class Bank(Strict):
+    """Kernels of several sources, pooled for each architecture and seed: what some treatments draw from."""
+
+    sources: tuple[Name, ...] = Field(min_length=1, description="Names in `sources`.")
+    epoch: str | float = Field("last+anneal", description="The checkpoint of each: a number or `last`, or `+anneal`.")
+    prune: float = Field(
+        0.15,
+        ge=0,
+        lt=1,
+        description="A kernel is dropped if its norm is below this share of the largest in its layer of its network; "
+        "none of 1x1. With 0 all are kept.",
+    )
+
+    @model_validator(mode="after")
+    def _sources_once(self) -> "Bank":
+        if len(set(self.sources)) != len(self.sources):
+            raise ValueError(f"sources are {list(self.sources)}; name each once")
+        return self
+
+
+class Regulariser(Strict):
+    """What a recipe does against overfitting, beside weight decay."""
+
+    name: str = Field(description="Module in workflow/whypretrain/regularisers, as l2-sp, dropout or augmentation.")
+    strength: Number = Field(description="In the module's own unit; 0 does nothing.")
 
 
 class Recipe(Strict):
@@ -88,6 +143,9 @@ class Recipe(Strict):
     decay_share: float = Field(0, ge=0, le=1, description="Share of the steps of the linear end of `constant`.")
     epoch_steps: int = Field(
         20, ge=1, description="A read-out epoch is the fewest whole passes that make this many steps."
+    )
+    regulariser: Regulariser | None = Field(
+        None, description="One, with one strength; a grid of strengths is several recipes."
     )
 
     @model_validator(mode="after")
@@ -120,11 +178,14 @@ class Block(Strict):
     spans: tuple[str, ...] = Field(("all",), min_length=1)
     targets: tuple[str, ...] = Field(min_length=1, description="`task.shots`, shots a number per class or `full`.")
     modes: tuple[str, ...] = Field(
-        ("finetune",), min_length=1, description="`finetune`, `freeze-N` or `probe`, the last two also `+source-norm`."
+        ("finetune",),
+        min_length=1,
+        description="`finetune`, `lpft`, `freeze-N`, `probe`, `probe-L`, `svm-L`; all but the first two also "
+        "`+source-norm`.",
     )
-    recipes: tuple[Name, ...] = Field((), description="A probe has none.")
+    recipes: tuple[Name, ...] = Field((), description="Probes and SVMs have none.")
     layers: tuple[Annotated[int, Field(ge=0)], ...] = Field(
-        (), description="What N stands for in spans (`above-N`) and modes (`freeze-N`): the same in both."
+        (), description="What N stands for in spans (`above-N`) and modes (`freeze-N`, `svm-N`): the same in both."
     )
     measures: tuple[str, ...] = Field(
         (), description="Read-outs of these arms: `start`, and modules in workflow/whypretrain/measures."
@@ -137,6 +198,8 @@ class Setting(Strict):
     source: Name
     target: str = Field(description="`task.shots`.")
     own: Name | None = Field(None, description="The source that has learnt the target itself.")
+    via: Name | None = Field(None, description="A source that started from this one and learnt another task.")
+    middle: Name | None = Field(None, description="The source that has learnt that other task alone.")
 
 
 Settings = Annotated[tuple[Setting, ...], BeforeValidator(several), Field(min_length=1)]
@@ -202,6 +265,7 @@ class Config(Strict):
     tasks: dict[Name, Task] = Field(min_length=1)
     pretraining: dict[Name, Pretraining] = Field(default_factory=dict)
     sources: dict[Name, Source] = Field(default_factory=dict)
+    bank: Bank | None = Field(None, description="Kernels pooled from sources, for bank-kernels and bank-layer.")
     recipes: dict[Name, Recipe] = Field(min_length=1)
     claims: dict[str, Claim] = Field(default_factory=dict)
     pairs: dict[Name, Pair] = Field(default_factory=dict)

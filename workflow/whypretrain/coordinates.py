@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 UNTRAINED = "none"  # the source that is no pre-training
 ANNEAL = "+anneal"
 NO_RECIPE = "none"  # of a mode that doesn't learn by steps
+BANK = "bank"  # the reference of treatments that draw from a bank of kernels
 
 SPAN = re.compile(r"(?P<kind>all|top|bottom|only|above)(?:-(?P<number>\d+))?")
 
@@ -127,6 +128,7 @@ class Paths:
             "annealed": f"{source}/epoch-{{epoch}}{ANNEAL}.safetensors",
             "source_history": f"{source}/history.parquet",
             "anneal_history": f"{source}/history-{{epoch}}{ANNEAL}.parquet",
+            "bank": f"{results}/banks/{{architecture}}/s{{seed}}.safetensors",
             "start": f"{starts}/epoch-{{epoch}}/{{treatment}}.{{span}}.safetensors",
             "measured_start": f"{results}/measures/start/{start}/{{target}}/s{{seed}}.parquet",
             "measured_run": f"{results}/measures/{{measure}}/{start}/{{target}}/{{mode}}/{{recipe}}/s{{seed}}.parquet",
@@ -142,6 +144,7 @@ class Paths:
             "figure_svg": f"{results}/figures/{{study}}/{{figure}}.svg",
             "figure_png": f"{results}/figures/{{study}}/{{figure}}.png",
             "summary": f"{results}/summary.rst",
+            "advice": f"{results}/advice.rst",
             "blocks": f"{results}/blocks.json",
         }
 

@@ -22,7 +22,17 @@ from whypretrain.view import View
 SHADES = ("#0072B2", "#D55E00", "#FFC20A", "#4B0092", "#22C4EC", "#618253", "#682C00", "#938089")
 MARKERS = "osD^v<>P"
 STYLES: tuple[drawing.Style, ...] = ("-", "--", ":")
-MODES = {"probe": "#0072B2", "probe+source-norm": "#22C4EC", drawing.MODE: "#D55E00"}
+# modes, and the families that the mode map compares, the cheapest first
+MODES = {
+    "probe": "#0072B2",
+    "probe+source-norm": "#22C4EC",
+    "probe-L": "#6275FF",
+    "svm-L": "#2009DD",
+    "freeze-N": "#682C00",
+    "lpft": "#FFC20A",
+    drawing.MODE: "#D55E00",
+    "scratch": drawing.COLOURS["scratch"],
+}
 
 MOST_ARMS = 8  # curves in a panel
 NAMED = 2  # places that a title names; of more it gives the range

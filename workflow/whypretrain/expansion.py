@@ -5,11 +5,11 @@ from collections.abc import Iterable
 
 from whypretrain import moding, registry
 from whypretrain.architectures import convnet
-from whypretrain.checks import check_names_shared, check_parts, check_study
+from whypretrain.checks import check_names_shared, check_parts, check_recipe_in_mode, check_sources, check_study
 from whypretrain.cka import FEWEST
 from whypretrain.config import Config, ConfigError, Study
 from whypretrain.coordinates import NO_RECIPE, UNTRAINED, Arm
-from whypretrain.grid import OVERLAP, START, Grid, Side, known
+from whypretrain.grid import START, Grid, Side, known
 
 
 def _expand_block(grid: Grid, study: Study, number: int, key: str) -> Iterable[Arm]:
@@ -28,10 +28,9 @@ def _expand_block(grid: Grid, study: Study, number: int, key: str) -> Iterable[A
     for name in block.measures:
         known(f"{key}.measures", name, [START, *registry.names("measures")])
     for target in block.targets:
-        task = grid.target(target, f"{key}.targets").task
+        grid.target(target, f"{key}.targets")
         for source in block.sources:
-            if grid.relation(source, task) == "overlapping":
-                raise ConfigError(f"{key}: source '{source}' and target '{target}' {OVERLAP}")
+            grid.refuse_overlap(source, target, key)
     if not block.layers and (lacking := [text for text in (*block.spans, *block.modes) if "N" in text]):
         raise ConfigError(f"{key}.layers: '{lacking[0]}' needs to be told what N is; give a list of numbers of layers")
     for architecture, source, epoch, treatment, span, target, mode, layers in itertools.product(
@@ -50,6 +49,8 @@ def _expand_block(grid: Grid, study: Study, number: int, key: str) -> Iterable[A
         if not recipes:
             raise ConfigError(f"{key}.recipes: the mode '{mode}' needs one; allowed: {', '.join(config.recipes)}")
         for recipe in recipes:
+            if recipe != NO_RECIPE:
+                check_recipe_in_mode(grid, recipe, mode, f"{key}.recipes")
             yield grid.arm(
                 key,
                 architecture=architecture,
@@ -86,6 +87,8 @@ def _add_pair(grid: Grid, name: str, key: str) -> None:
                 sides.append(Side(grid.start(here, architecture, network), trained=False))
                 continue
             arm = grid.arm(here, **network.model_dump(), architecture=architecture)
+            if moding.parse(arm.mode).layer:
+                raise ConfigError(f"{here}.mode: '{arm.mode}' ends at a layer; two networks are compared whole")
             if arm not in grid.arms:
                 raise ConfigError(f"{here}: no study has the arm {arm}; add it to a grid or drop the pair")
             if grid.class_count(arm.task) != grid.class_count(images.task) or arm.task != images.task:
@@ -115,5 +118,6 @@ def expand(config: Config) -> Grid:
             _add_pair(grid, pair, f"pairs.{pair}")
     for name in config.studies:
         check_study(grid, name)
+    check_sources(grid)
     check_names_shared(grid)
     return grid

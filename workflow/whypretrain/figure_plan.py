@@ -3,11 +3,20 @@
 from collections.abc import Callable
 from typing import Any
 
+from whypretrain.claim_config import Choice
 from whypretrain.config import Config
-from whypretrain.coordinates import Paths, write_rate
+from whypretrain.coordinates import NO_RECIPE, UNTRAINED, Paths, write_rate
 from whypretrain.declared import constants
 from whypretrain.grid import Grid
 from whypretrain.storage import canonical
+
+
+def family_named(choice: Choice) -> str:
+    """Return the family of modes that a choice of a claim is of, as the table `modes` has it (`svm-N` is `svm-L`)."""
+    if choice.source == UNTRAINED:
+        return "scratch"
+    name, _, number = choice.mode.partition("-")
+    return {"freeze": "freeze-N", "svm": "svm-L"}.get(name, f"{name}-L" if number else name)
 
 
 class FigurePlan:
@@ -56,7 +65,36 @@ class FigurePlan:
             "recipe": settings.recipe,
             "scratch_recipe": settings.scratch_recipe,
             "seed": self.config.seeds[0],
+            "classes": {
+                task: list(self.grid.classes(task))
+                for task in sorted({pair["target"] for pair in pairs})
+                if self.config.tasks[task].class_half is None
+            },
+            "regularisers": self._regularisers(study),
+            "rules": self._rules(study),
         }
+
+    def _regularisers(self, study: str) -> dict[str, str]:
+        recipes = sorted({arm.recipe for arm in self.grid.arms_of(study)} - {NO_RECIPE})
+        found = {name: self.config.recipes[name].regulariser for name in recipes}
+        return {name: regulariser.name for name, regulariser in found.items() if regulariser}
+
+    def _rules(self, study: str) -> list[dict[str, str]]:
+        """Return the claims of a study that say what is best for one kind of target, setting by setting."""
+        claims = self.config.claims
+        return [
+            {
+                "setting": setting,
+                "claim": name,
+                "architecture": claims[name].architecture,
+                "quadrant": claims[name].quadrant,
+                "family": family_named(claims[name].components[0].of[0]),
+                "statement": claims[name].statement,
+            }
+            for name in self.config.studies[study].claims
+            for setting in claims[name].settings
+            if claims[name].quadrant
+        ]
 
     def tables(self, figure: str) -> list[str]:
         """Return the tables that a figure reads."""
@@ -112,10 +150,44 @@ class FigurePlan:
                 "question": study.question,
                 "view": self.view(name),
                 "claims": {claim: self.unit(claim) for claim in study.claims},
+                "advice": name in self.advised(),
             }
             for name, study in self.config.studies.items()
         ]
         return canonical({"studies": studies})
+
+    def advised(self) -> list[str]:
+        """Return the studies that compare ways of using a source: those with a mode map."""
+        return [name for name, study in self.config.studies.items() if "mode-map" in study.figures]
+
+    def advice_files(self) -> list[str]:
+        """Return the path of the advice in plain text, where any study gives some."""
+        return [self.paths["advice"]] if self.advised() else []
+
+    def advice_spec(self) -> str:
+        """Spec of the advice in plain text: each study's sources and targets, with their images by part and class."""
+        studies = []
+        for name in self.advised():
+            settings = [(cell, pair) for cell, pairs in self.config.studies[name].settings.items() for pair in pairs]
+            tasks = dict.fromkeys(pair.target.rpartition(".")[0] for _, pair in settings)
+            studies.append(
+                {
+                    "study": name,
+                    "title": self.config.studies[name].title,
+                    "sources": {cell: pair.source for cell, pair in settings},
+                    "targets": {task: self._images(task) for task in tasks},
+                }
+            )
+        return canonical({"studies": studies, "seeds": self.config.seeds})
+
+    def _images(self, task: str) -> dict[str, Any]:
+        """Return a task's images by class, and by part and class."""
+        dataset = self.config.tasks[task].dataset
+        classes, sizes = self.grid.classes(task), self.grid.part_sizes(dataset)
+        return {
+            "counts": {name: self.grid.counts[dataset][name] for name in classes},
+            "parts": {part: {name: of_class[name] for name in classes} for part, of_class in sizes.items()},
+        }
 
     def unit(self, name: str) -> str:
         """Return the unit that a claim's effect and margin are in."""

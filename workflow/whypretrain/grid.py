@@ -15,6 +15,7 @@ from whypretrain import moding, partition, registry, treating
 from whypretrain.config import Config, ConfigError, Network, Study, validate
 from whypretrain.coordinates import (
     ANNEAL,
+    BANK,
     NO_RECIPE,
     UNTRAINED,
     Arm,
@@ -23,6 +24,8 @@ from whypretrain.coordinates import (
     split_epoch,
     write_number,
 )
+from whypretrain.declared import constants
+from whypretrain.unusable import UnusableFiles
 
 START = "start"  # the read-out of a start before target training
 DEFAULT_VALIDATION_SHOTS = 20
@@ -74,12 +77,12 @@ class Grid:
     @cached_property
     def counts(self) -> dict[str, dict[str, int]]:
         """Images per class of each dataset, known without reading it."""
-        found = {}
-        for name, dataset in self.config.datasets.items():
-            module = self.dataset_module(name)
-            found[name] = module.class_counts(
-                validate(module.Parameters, dataset.parameters, f"datasets.{name}.parameters")
-            )
+        found: dict[str, dict[str, int]] = {}
+        for name in self.config.datasets:
+            try:
+                found[name] = self.dataset_module(name).class_counts(self.dataset_parameters(name))
+            except UnusableFiles as error:
+                raise ConfigError(f"datasets.{name}.parameters.path: {error}") from None
         return found
 
     def dataset_module(self, dataset: str) -> ModuleType:
@@ -87,6 +90,15 @@ class Grid:
         module = self.config.datasets[dataset].module
         known(f"datasets.{dataset}.module", module, registry.names("datasets"))
         return registry.load("datasets", module)
+
+    def dataset_parameters(self, dataset: str) -> Any:
+        """Return a dataset's parameters, as its module describes them."""
+        raw = self.config.datasets[dataset].parameters
+        return validate(self.dataset_module(dataset).Parameters, raw, f"datasets.{dataset}.parameters")
+
+    def part_sizes(self, dataset: str) -> dict[str, dict[str, int]]:
+        """Return a dataset's images per part and class."""
+        return partition.part_sizes(self.counts[dataset], self.config.datasets[dataset].test_share)
 
     def classes(self, task: str) -> tuple[str, ...]:
         """Return the names of the classes that a task names; where it is a half of them, of both halves."""
@@ -113,15 +125,19 @@ class Grid:
     def images_per_class(self, task: str) -> dict[str, tuple[int, int]]:
         """Return each class's images for training (within the task's half) and for validation."""
         settings = self.config.tasks[task]
-        sizes = partition.part_sizes(self.counts[settings.dataset])
+        sizes = self.part_sizes(settings.dataset)
         return {
             name: (partition.half_size(sizes["train"][name], settings.images), sizes["validation"][name])
             for name in self.classes(task)
         }
 
+    def test_share(self, task: str) -> float:
+        """Return the share of a task's images that is test."""
+        return self.config.datasets[self.config.tasks[task].dataset].test_share
+
     def test_images(self, task: str) -> int:
         """Return how many test images a task has; of a random half of uneven classes the fewest."""
-        sizes = partition.part_sizes(self.counts[self.config.tasks[task].dataset])["test"]
+        sizes = self.part_sizes(self.config.tasks[task].dataset)["test"]
         return sum(sorted(sizes[name] for name in self.classes(task))[: self.class_count(task)])
 
     def training_images(self, task: str) -> set[int]:
@@ -143,8 +159,10 @@ class Grid:
             raise ConfigError(f"{key}: '{target}' has no shots; allowed: {task}.N with N from 1 up, or {task}.full")
         shots = None if text == "full" else int(text)
         asked = self.config.tasks[task].validation_shots
-        validation = asked or min(shots or DEFAULT_VALIDATION_SHOTS, DEFAULT_VALIDATION_SHOTS)
-        for name, (training, validating) in self.images_per_class(task).items():
+        images = self.images_per_class(task)
+        there_are = min(validating for _, validating in images.values())
+        validation = asked or min(shots or DEFAULT_VALIDATION_SHOTS, DEFAULT_VALIDATION_SHOTS, there_are)
+        for name, (training, validating) in images.items():
             if shots and shots > training:
                 raise ConfigError(
                     f"{key}: '{target}' asks for {shots} images of class {name}; allowed: up to {training}"
@@ -156,15 +174,51 @@ class Grid:
                 )
         return Target(task, shots, validation)
 
+    def ancestors(self, source: str) -> tuple[str, ...]:
+        """Return the sources that a source starts from: its own start, that one's, and so on."""
+        found: list[str] = []
+        start = None if source == UNTRAINED else self.config.sources[source].start
+        while start is not None:
+            found.append(start)
+            start = self.config.sources[start].start
+        return tuple(found)
+
+    def has_branches(self, source: str) -> bool:
+        """Whether a source's checkpoints have annealed branches."""
+        objective = self.config.pretraining[self.config.sources[source].pretraining].objective
+        return bool(constants("objectives", objective)["ANNEALED"])
+
+    def end(self, source: str) -> str:
+        """Return the checkpoint that other sources start from: the last, annealed where it has branches."""
+        return self.epoch(source, f"last{ANNEAL}", f"sources.{source}")
+
     def relation(self, source: str, task: str) -> str:
-        """Return how a source's images and classes stand to those of a target task."""
+        """Return how a source's images and classes stand to those of a target task.
+
+        A chain stands to it as the task learnt last does, unless that of an ancestor is `overlapping`:
+        then so is the chain.
+        """
         if source == UNTRAINED:
             return "untrained"
         if source not in self._relations or task not in self._relations[source]:
             own = self.config.sources[source].task
             found = {self._relation(own, task, seed) for seed in self.config.seeds}
+            if any(self.relation(ancestor, task) == "overlapping" for ancestor in self.ancestors(source)):
+                found.add("overlapping")
             self._relations.setdefault(source, {})[task] = found.pop() if len(found) == 1 else "overlapping"
         return self._relations[source][task]
+
+    def refuse_overlap(self, source: str, target: str, key: str) -> None:
+        """Raise ConfigError where a source, or one that it starts from, partly has the images or classes of a target.
+
+        `target` is `task.shots`.
+        """
+        task = target.rpartition(".")[0]
+        if self.relation(source, task) != "overlapping":
+            return
+        found = [each for each in self.ancestors(source) if self.relation(each, task) == "overlapping"]
+        through = f", through '{found[-1]}' that it starts from," if found else ""
+        raise ConfigError(f"{key}: source '{source}'{through} and target '{target}' {OVERLAP}")
 
     def _relation(self, own: str, task: str, seed: int) -> str:
         a, b = self.config.tasks[own], self.config.tasks[task]
@@ -180,14 +234,24 @@ class Grid:
     # --- arms --------------------------------------------------------------------------
 
     def epoch(self, source: str, epoch: str | float, key: str) -> str:
-        """Return a checkpoint as paths have it: `last` and numbers resolved against the source's list."""
+        """Return a checkpoint as paths have it: `last` and numbers resolved against the source's list.
+
+        Of a source without branches, whose layers end annealed, `last+anneal` is the last checkpoint.
+        """
         if source == UNTRAINED:
             return "0"
+        if epoch == f"last{ANNEAL}" and not self.has_branches(source):
+            epoch = "last"
         checkpoints = self.config.pretraining[self.config.sources[source].pretraining].checkpoints
         text = epoch if isinstance(epoch, str) else write_number(epoch)
         text = text.replace("last", write_number(checkpoints[-1]), 1)
         allowed = [write_number(c) for c in checkpoints]
         raw = text.removesuffix(ANNEAL)
+        if text.endswith(ANNEAL) and not self.has_branches(source):
+            raise ConfigError(
+                f"{key}: '{epoch}' is a branch, and source '{source}' has none: its layers learn one after another, "
+                f"each annealed in itself; allowed: {', '.join(allowed)}, last"
+            )
         with contextlib.suppress(ValueError):
             raw = write_number(float(raw))
         if raw not in allowed or (raw == "0" and text.endswith(ANNEAL)):
@@ -198,17 +262,21 @@ class Grid:
         return raw + (ANNEAL if text.endswith(ANNEAL) else "")
 
     def canonical_mode(self, architecture: str, mode: str, key: str) -> str:
-        """Return the one name of a mode in an architecture: to freeze no layer is to fine-tune."""
+        """Return the one name of a mode: to freeze no layer is to fine-tune, and a probe is of the last layer."""
+        depth = self.depth(architecture)
         try:
             found = moding.parse(mode)
         except ValueError as error:
             raise ConfigError(f"{key}: {error}") from None
-        if found.frozen > self.depth(architecture):
+        if max(found.frozen, found.layer or 0) > depth:
+            least = 0 if found.name == "freeze" else 1
             raise ConfigError(
-                f"{key}: '{mode}' goes beyond '{architecture}'; allowed: freeze-0 to freeze-{self.depth(architecture)}"
+                f"{key}: '{mode}' goes beyond '{architecture}'; allowed: {found.name}-{least} to {found.name}-{depth}"
             )
         if found.name == "freeze" and not found.frozen:
             return "finetune"
+        if found.name == "probe" and found.layer == depth:
+            mode = mode.replace(f"probe-{depth}", "probe")
         plain = self.config.architectures[architecture].norm == "none"  # no statistics to keep or re-estimate
         return mode.split("+")[0] if plain else mode
 
@@ -231,6 +299,8 @@ class Grid:
             return replace(arm, treatment="intact", span="all")
         if name == "reinit" and not suffixes and len(layers) == depth:
             return replace(arm, source=UNTRAINED, epoch="0", treatment="intact", span="all")
+        if name == "glorot" and not suffixes and len(layers) == depth:  # nothing of the source is left
+            return replace(arm, source=UNTRAINED, epoch="0", span="all")
         return replace(arm, span=canonical_span(layers, depth))
 
     def arm(self, key: str, **coordinates: Any) -> Arm:
@@ -251,7 +321,28 @@ class Grid:
             raise ConfigError(
                 f"{key}.treatments: '{arm.treatment}' on span '{arm.span}' of '{architecture}': {refusal}"
             )
+        if treating.reference_of(arm.treatment) == BANK:
+            self._check_bank(key, arm)
         return self.canonical(arm)
+
+    def _check_bank(self, key: str, arm: Arm) -> None:
+        if self.config.bank is None:
+            raise ConfigError(
+                f"{key}.treatments: '{arm.treatment}' draws kernels from a bank, and config has none; "
+                f"name sources for it in bank.sources; allowed: {', '.join(self.config.sources) or 'none is defined'}"
+            )
+        for source, _ in self.banked if arm.target else ():
+            self.refuse_overlap(source, arm.target, f"{key}: '{arm.treatment}' draws from bank.sources")
+
+    @cached_property
+    def banked(self) -> tuple[tuple[str, str], ...]:
+        """Source and epoch of each checkpoint whose kernels are in the bank, in the order of config."""
+        bank = self.config.bank
+        return tuple((source, self.epoch(source, bank.epoch, "bank.epoch")) for source in bank.sources) if bank else ()
+
+    def taken(self, source: str, epoch: str, treatment: str) -> set[tuple[str, str]]:
+        """Return source and epoch of all checkpoints a start takes weights from: the treated one, those of the bank."""
+        return {(source, epoch), *(self.banked if treating.reference_of(treatment) == BANK else ())}
 
     def start(self, key: str, architecture: str, network: Network) -> Arm:
         """Return the arm whose start a network is; what it would learn doesn't matter."""
@@ -264,20 +355,35 @@ class Grid:
         sides = [side.arm for pair in self.compared.values() for side in pair]
         return sorted({arm.start for arm in [*self.arms, *sides]})
 
+    @cached_property
+    def taken_checkpoints(self) -> list[tuple[str, str, str]]:
+        """Architecture, source and epoch of all checkpoints that any start takes weights from, sorted."""
+        return sorted({(start[0], *taken) for start in self.starts for taken in self.taken(*start[1:4])})
+
+    @cached_property
+    def trained_sources(self) -> list[tuple[str, str]]:
+        """Pairs of architecture and source that any start takes weights from, and all that those start from; sorted."""
+        starts = {taken[:2] for taken in self.taken_checkpoints if taken[1] != UNTRAINED}
+        return sorted(starts | {(name, each) for name, source in starts for each in self.ancestors(source)})
+
     def scratch_arm(self, study: Study, architecture: str, target: str) -> Arm:
         """Return the arm of training from scratch with the study's scratch recipe."""
         return Arm(architecture, UNTRAINED, "0", "intact", "all", target, "finetune", study.scratch_recipe)
 
     def uses(self) -> set[tuple[str, str, str]]:
-        """Return which study brings which source together with which target task."""
-        found = {(name, arm.source, arm.task) for arm, names in self.arms.items() for name in names}
+        """Return which study brings which source, or one that it starts from, together with which target task."""
+
+        def taken(arm: Arm) -> set[str]:
+            return {source for source, _ in self.taken(arm.source, arm.epoch, arm.treatment)}
+
+        found = {(name, each, arm.task) for arm, names in self.arms.items() for each in taken(arm) for name in names}
         for name, study in self.config.studies.items():
             for pair in study.pairs:
                 task = self.config.pairs[pair].images.rpartition(".")[0]
                 architectures = self.config.pairs[pair].architectures
                 sides = [side for each in architectures for side in self.compared[pair, each]]
-                found |= {(name, side.arm.source, task) for side in sides}
-        return found
+                found |= {(name, each, task) for side in sides for each in taken(side.arm)}
+        return found | {(name, each, task) for name, source, task in found for each in self.ancestors(source)}
 
     def arms_of(self, study: str) -> list[Arm]:
         """Return a study's arms, sorted."""

@@ -1,6 +1,6 @@
 """What every read-out of an arm is given: one seed's start, its initialisation and its final, and the images."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +24,7 @@ class Measured:
     """An arm with one seed at its selected learning rate.
 
     `start` is the start's weights, `initial` those of its source's epoch 0, `final` what training ended with.
-    `source` is None for the untrained network.
+    `source` is None for the untrained network. `normalisation` is what images were standardised by.
     """
 
     layers: tuple[Layer, ...]
@@ -34,6 +34,7 @@ class Measured:
     mode: Mode
     target: TargetData
     source: TargetData | None
+    normalisation: Mapping[str, float]
     seed: int
     device: torch.device
 

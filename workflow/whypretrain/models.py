@@ -71,6 +71,15 @@ def load_weights(network: Network, weights: Weights) -> None:
         raise ValueError(f"the weights don't fit the network: missing {missing}, unexpected {unexpected}")
 
 
+def first_layers(weights: Weights, depth: int | None) -> Weights:
+    """Return the arrays of the first `depth` layers and their norms, without a head; of all layers for None."""
+    body = {name: array for name, array in weights.items() if not name.startswith("head.")}
+    if depth is None:
+        return body
+    kept = tuple(f"{part}{number}." for part in ("layer", "norm") for number in range(1, depth + 1))
+    return {name: array for name, array in body.items() if name.startswith(kept)}
+
+
 def weights_of(network: Network) -> Weights:
     """Return a copy of the network's weights and statistics as numpy arrays on the CPU."""
     return {

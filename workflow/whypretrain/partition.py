@@ -11,37 +11,44 @@ import numpy as np
 
 from whypretrain.randomness import stream
 
-# Shares of each class, in percent, rounded to whole images; train is what remains
-# (60 %). A class of 3 images or more has at least one in every part.
+# Share of each class, in percent, rounded to whole images; a dataset says what share of it
+# tests, and train is what remains.
 VALIDATION_PERCENT = 20
-TEST_PERCENT = 20
 
 PARTS = ("train", "validation", "test")
 HALVES = ("all", "a", "b")
 
 
-def _sizes(count: int) -> dict[str, int]:
+def _sizes(count: int, test_share: float) -> dict[str, int]:
+    """Return the images of a class in each part; of 3 images or more every part has at least one."""
     validation = (count * VALIDATION_PERCENT + 50) // 100
-    test = (count * TEST_PERCENT + 50) // 100
+    test = (count * round(100 * test_share) + 50) // 100
+    if count >= len(PARTS):
+        test = min(max(test, 1), count - validation - 1)
     return {"train": count - validation - test, "validation": validation, "test": test}
 
 
-def part_sizes(class_counts: dict[str, int]) -> dict[str, dict[str, int]]:
-    """Return images per part and class (`["train"]["7"]`), known from the counts alone."""
-    return {part: {name: _sizes(n)[part] for name, n in class_counts.items()} for part in PARTS}
+def part_sizes(class_counts: dict[str, int], test_share: float) -> dict[str, dict[str, int]]:
+    """Return images per part and class (`["train"]["7"]`), known from the counts alone.
+
+    `test_share` is the share of each class that tests, in whole percents; 20 % of each
+    validate, and the rest trains.
+    """
+    return {part: {name: _sizes(n, test_share)[part] for name, n in class_counts.items()} for part in PARTS}
 
 
-def partition(labels: np.ndarray, dataset: str, seed: int) -> dict[str, np.ndarray]:
+def partition(labels: np.ndarray, dataset: str, seed: int, test_share: float) -> dict[str, np.ndarray]:
     """Return the image indices, sorted, of `train`, `validation` and `test`.
 
-    Stratified by class; a function of the labels, the dataset's name and the seed alone.
+    Stratified by class; a function of the labels, the dataset's name, the seed and the
+    share of each class that tests alone.
     """
     rng = stream("partition", dataset, seed)
     drawn: dict[str, list[np.ndarray]] = {part: [] for part in PARTS}
     for label in np.unique(labels):
         order = rng.permutation(np.flatnonzero(labels == label))
         start = 0
-        for part, n in _sizes(len(order)).items():
+        for part, n in _sizes(len(order), test_share).items():
             drawn[part].append(order[start : start + n])
             start += n
     return {part: np.sort(np.concatenate(pieces)) for part, pieces in drawn.items()}

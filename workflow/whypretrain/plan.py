@@ -13,7 +13,7 @@ from typing import Any
 
 from whypretrain import moding, registry, treating
 from whypretrain.config import Config
-from whypretrain.coordinates import ANNEAL, NO_RECIPE, UNTRAINED, Arm, Paths, write_number, write_rate
+from whypretrain.coordinates import ANNEAL, BANK, NO_RECIPE, UNTRAINED, Arm, Paths, write_number, write_rate
 from whypretrain.expansion import expand
 from whypretrain.figure_plan import FigurePlan
 from whypretrain.fingerprints import stage_fingerprint
@@ -24,7 +24,7 @@ RUN_TABLES = {"runs": "scores", "history": "history", "kernels": "kernels", "pro
 PAIR_TABLES = {"pairs": "pair_layers", "barriers": "pair_barriers"}
 KINDS = ("history", "scores", "kernels", "predictions", "provenance")  # of a run's files, beside its final weights
 OF_STEPS = ("history", "kernels")  # what a mode that doesn't learn by steps has none of
-SUMMARIES = ("design", "arms", "contrasts", "transfer", "maturity", "correlations", "verdicts")
+SUMMARIES = ("design", "arms", "contrasts", "transfer", "maturity", "correlations", "modes", "advice", "verdicts")
 
 # Packages whose version is part of results: a spec holds those that its job uses, and the job checks them.
 NUMERICAL = (
@@ -72,16 +72,19 @@ class Plan:
 
     @cached_property
     def trained_sources(self) -> list[tuple[str, str]]:
-        """Pairs of architecture and source that any arm or pair starts from, the untrained ones left out."""
-        return sorted({start[:2] for start in self.grid.starts if start[1] != UNTRAINED})
+        """Pairs of architecture and source that any arm or pair starts from, and all that those start from."""
+        return self.grid.trained_sources
 
     def checkpoints(self, pretraining: str) -> list[str]:
         """Return the raw checkpoints of a pretraining, as paths have them."""
         return [write_number(epoch) for epoch in self.config.pretraining[pretraining].checkpoints]
 
     def annealed(self) -> list[tuple[str, str, str]]:
-        """Return architecture, source and epoch of every annealed branch that any arm or pair starts from."""
-        return sorted({start[:3] for start in self.grid.starts if start[2].endswith(ANNEAL)})
+        """Return architecture, source and epoch of every annealed branch that an arm, pair or source starts from."""
+        found = set(self.grid.taken_checkpoints)
+        for architecture, source in self.trained_sources:
+            found |= {(architecture, start, self.grid.end(start)) for start in self.grid.ancestors(source)}
+        return sorted(branch for branch in found if branch[2].endswith(ANNEAL))
 
     def runs(self, arms: tuple[Arm, ...] | None = None) -> Iterator[tuple[Arm, float | None, int]]:
         """Yield every run: its arm, learning rate (None for a probe) and seed, in one fixed order."""
@@ -172,6 +175,10 @@ class Plan:
         """Return every block of seeds."""
         return [SeedBlock(self, f"s{j}", seeds) for j, seeds in enumerate(self.config.seed_blocks)]
 
+    def bank_blocks(self) -> list["SeedBlock"]:
+        """Return every block of seeds where there is a bank of kernels, and none where there isn't."""
+        return self.seed_blocks() if self.config.bank else []
+
     def pretraining_blocks(self) -> list[tuple["SeedBlock", str]]:
         """Return every block of seeds with every entry of `pretraining` in use."""
         return [(block, name) for block in self.seed_blocks() for name in self.pretrainings()]
@@ -199,14 +206,27 @@ class Plan:
         """Fingerprint of a stage whose spec selects no module."""
         return stage_fingerprint(stage)
 
+    def source_code(self, stage: str) -> Callable[[Any], str]:
+        """Return the fingerprint of a stage that trains a source, as a function of the wildcards."""
+
+        def code(wildcards: Any) -> str:
+            settings = self.config.pretraining[self.config.sources[wildcards.source].pretraining]
+            return stage_fingerprint(stage, [registry.module_name("objectives", settings.objective)])
+
+        return code
+
     def treat_code(self, wildcards: Any) -> str:
         """Fingerprint of a treatment."""
         name, _ = treating.parse(wildcards.treatment)
         return stage_fingerprint("treat_checkpoint", [registry.module_name("treatments", name)])
 
     def train_code(self, arm: Any) -> str:
-        """Fingerprint of target training in a mode."""
-        return stage_fingerprint("train_run", [registry.module_name("modes", moding.parse(arm.mode).name)])
+        """Fingerprint of target training in a mode, with the regulariser of its recipe if it has one."""
+        modules = [registry.module_name("modes", moding.parse(arm.mode).name)]
+        recipe = self.config.recipes.get(arm.recipe)  # a probe has none
+        if recipe and recipe.regulariser:
+            modules.append(registry.module_name("regularisers", recipe.regulariser.name))
+        return stage_fingerprint("train_run", modules)
 
     def measure_code(self, wildcards: Any) -> str:
         """Fingerprint of one read-out of an arm."""
@@ -230,6 +250,13 @@ class Plan:
         if table in PAIR_TABLES:
             return [found[0] for found in self.measured_pairs(PAIR_TABLES[table])]
         return [path for path, _, _ in self.measured_runs(table)]
+
+    def files_of_dataset(self, wildcards: Any) -> list[str]:
+        """Return the files of the user's own that a dataset is made from; none of most."""
+        module = self.grid.dataset_module(wildcards.dataset)
+        if not hasattr(module, "files"):
+            return []
+        return [str(file) for file in module.files(self.grid.dataset_parameters(wildcards.dataset))]
 
     def dataset_of_source(self, wildcards: Any) -> str:
         """Return the dataset file that a source trains on."""
@@ -298,6 +325,14 @@ class SeedBlock:
         """Spec of the job that pre-trains the source of the wildcards."""
         return self.plan.specs.pretrain(wildcards, self.seeds)
 
+    def parents(self, wildcards: Any) -> list[str]:
+        """Return the checkpoints of another source that a source starts from, one for each seed; none for most."""
+        start = self.plan.config.sources[wildcards.source].start
+        if start is None:
+            return []
+        key = {"architecture": wildcards.architecture, "source": start, "epoch": self.plan.grid.end(start)}
+        return [self.plan.paths.file("checkpoint", **key, seed=seed) for seed in self.seeds]
+
     def anneal_spec(self, wildcards: Any) -> str:
         """Spec of the job that anneals the checkpoint of the wildcards."""
         return self.plan.specs.anneal(wildcards, self.seeds)
@@ -307,11 +342,26 @@ class SeedBlock:
         return self.plan.specs.treat(wildcards, self.seeds)
 
     def references(self, wildcards: Any) -> list[str]:
-        """Return the checkpoints that a treatment takes layers from, one for each seed; none for most."""
+        """Return the checkpoints or banks that a treatment takes from, one for each seed; none for most."""
         reference = treating.reference_of(wildcards.treatment)
         if reference is None:
             return []
+        if reference == BANK:
+            return [self.plan.paths.file("bank", architecture=wildcards.architecture, seed=s) for s in self.seeds]
         return self._at_zero(wildcards.architecture, UNTRAINED if reference == UNTRAINED else wildcards.source)
+
+    def banked(self, wildcards: Any) -> list[str]:
+        """Return the checkpoints whose kernels are in a bank, all of one seed after all of another."""
+        key = {"architecture": wildcards.architecture}
+        return [
+            self.plan.paths.file("checkpoint", **key, source=source, epoch=epoch, seed=seed)
+            for seed in self.seeds
+            for source, epoch in self.plan.grid.banked
+        ]
+
+    def bank_spec(self, wildcards: Any) -> str:
+        """Spec of the job that pools the kernels of the sources of the bank, the same for every architecture."""
+        return self.plan.specs.bank(self.seeds)
 
     def _at_zero(self, architecture: str, source: str) -> list[str]:
         key = {"architecture": architecture, "source": source, "epoch": "0"}
@@ -320,6 +370,10 @@ class SeedBlock:
     def start_spec(self, wildcards: Any) -> str:
         """Spec of the job that measures this block for the start and target of the wildcards."""
         return self.plan.specs.measure_start(wildcards, self.seeds)
+
+    def untrained(self, wildcards: Any) -> list[str]:
+        """Return each seed's untrained network, on which tasks are compared; none where the start has no source."""
+        return [] if wildcards.source == UNTRAINED else self._at_zero(wildcards.architecture, UNTRAINED)
 
     def run_spec(self, wildcards: Any) -> str:
         """Spec of the job that takes one read-out of the arm of the wildcards."""

@@ -1,4 +1,7 @@
-"""Source training: warm-up and a constant rate, checkpoints on the way, annealed branches to zero."""
+"""Source training: warm-up and a constant rate, checkpoints on the way, annealed branches to zero.
+
+What is learnt is an entry of `objectives`, named by `pretraining.objective`.
+"""
 
 import logging
 import math
@@ -9,74 +12,105 @@ from typing import Any
 import numpy as np
 import torch
 
-from whypretrain import schedules, training
+from whypretrain import registry, schedules, training
 from whypretrain.architectures.convnet import Layer, Parameters, layers
 from whypretrain.data import TargetData, device_of
 from whypretrain.initialisation import initialise_head, initialise_layers
-from whypretrain.models import Network, load_weights, weights_of
+from whypretrain.models import Network, Weights, first_layers, load_weights, weights_of
 from whypretrain.randomness import stream
 
 log = logging.getLogger("whypretrain")
 
+# one object, so that rows with the same gaps are equal
+NOTHING = math.nan
+OF_LABELS = ("loss_train", "top1_train", "loss_validation", "top1_validation", "loss_test", "top1_test")
+OF_LAYERS = ("layer", "reconstruction_train", "reconstruction_validation", "reconstruction_test")
+SCORES = dict.fromkeys((*OF_LABELS, *OF_LAYERS), NOTHING)
+
 
 @dataclass(frozen=True)
 class ReadOut:
-    """A source at some step: what it scores on its own task and, at a checkpoint, its weights with the head."""
+    """A source at some step: what it scores on its own task and, at a checkpoint, its weights with any head.
+
+    The row has all columns of a source's history, NaN where the objective has no such score.
+    """
 
     row: dict[str, Any]
     weights: dict[str, np.ndarray] | None
 
 
-def _setting(spec: Mapping[str, Any]) -> tuple[torch.device, tuple[Layer, ...], str]:
+def read_out(epoch: float, step: int, scores: Mapping[str, float], weights: Weights | None) -> ReadOut:
+    """Return the read-out of some scores.
+
+    Raises ValueError where one of them isn't finite after the first step: the source diverged.
+    """
+    if step and not all(math.isfinite(value) for value in scores.values()):
+        raise ValueError(f"the source diverged at step {step}; give its pretraining a lower learning_rate")
+    return ReadOut({"epoch": epoch, "step": step, **SCORES, **scores}, weights)
+
+
+def setting(spec: Mapping[str, Any]) -> tuple[torch.device, tuple[Layer, ...], str]:
+    """Return the device, the layers and the name of the architecture that a source is told."""
     architecture = dict(spec["architecture"])
     name = architecture.pop("name")
     return device_of(spec["device"]), layers(Parameters(**architecture)), name
 
 
-def _read_out(network: Network, data: TargetData, epoch: float, step: int, loss: float, kept: bool) -> ReadOut:
-    row: dict[str, Any] = {"epoch": epoch, "step": step, "loss_train": loss}
+def initial_weights(spec: Mapping[str, Any], seed: int, classes: int, parent: Weights | None) -> Weights:
+    """Return a source's epoch 0: its parent's layers, or its own initialisation, under a head of its own.
+
+    The head is drawn after the layers, so it is the same with and without a parent.
+    """
+    _, described, name = setting(spec)
+    init = stream("source-init", seed, name, spec["source"])
+    own = initialise_layers(described, init)
+    head = initialise_head(described[-1].outputs, classes, init)
+    return {**(own if parent is None else first_layers(parent, None)), **head}
+
+
+def _scores(network: Network, data: TargetData, loss: float, top1: float) -> dict[str, float]:
+    row = {"loss_train": loss, "top1_train": top1}
     for part in ("validation", "test"):
         score = training.evaluate(network, data.images[part], data.labels[part])
-        row[f"loss_{part}"] = score.loss
-        row[f"top1_{part}"] = score.top1
+        row |= {f"loss_{part}": score.loss, f"top1_{part}": score.top1}
+    return row
+
+
+def _read_out(
+    network: Network, data: TargetData, epoch: float, step: int, batches: tuple[float, float], kept: bool
+) -> ReadOut:
+    row = _scores(network, data, *batches)
     log.info(
-        "epoch %g step %d: train loss %.3f, validation top-1 %.3f, test top-1 %.3f",
-        *(epoch, step, loss, row["top1_validation"], row["top1_test"]),
+        "epoch %g step %d: train loss %.3f top-1 %.3f, validation top-1 %.3f, test top-1 %.3f",
+        *(epoch, step, *batches, row["top1_validation"], row["top1_test"]),
     )
-    if step and not all(math.isfinite(row[name]) for name in ("loss_train", "loss_validation", "loss_test")):
-        raise ValueError(f"the source diverged at step {step}; give its pretraining a lower learning_rate")
-    return ReadOut(row, weights_of(network) if kept else None)
+    return read_out(epoch, step, row, weights_of(network) if kept else None)
 
 
 def _train(
     network: Network, data: TargetData, marks: Mapping[int, float], a_pass: int, **options: Any
 ) -> Iterator[ReadOut]:
     """Train to the last mark; yield a read-out with weights at each mark, and one without at every whole pass."""
-    loss, since = torch.zeros(()), 0
+    loss, correct, since, seen = torch.zeros(()), torch.zeros(()), 0, 0
     for step in training.train(network, data.images["train"], data.labels["train"], steps=max(marks), **options):
-        loss, since = loss + step.loss, since + 1
+        loss, correct, since, seen = loss + step.loss, correct + step.correct, since + 1, seen + step.images
         if step.number in marks or step.number % a_pass == 0:
             epoch = marks.get(step.number, step.number / a_pass)
-            yield _read_out(network, data, epoch, step.number, float(loss) / since, step.number in marks)
-            loss, since = torch.zeros(()), 0
+            batches = float(loss) / since, float(correct) / seen
+            yield _read_out(network, data, epoch, step.number, batches, step.number in marks)
+            loss, correct, since, seen = torch.zeros(()), torch.zeros(()), 0, 0
 
 
-def pretrain(spec: Mapping[str, Any], seed: int, data: TargetData) -> Iterator[ReadOut]:
-    """Yield a source's read-outs in order: at every epoch, and with weights at its checkpoints.
-
-    The first is its initialisation. Raises ValueError for a source that diverges, and as
-    `schedules.checkpoint_steps` does.
-    """
-    device, described, name = _setting(spec)
+def learn(spec: Mapping[str, Any], seed: int, data: TargetData, parent: Weights | None) -> Iterator[ReadOut]:
+    """Yield the read-outs of a source that learns the labels of `data`'s training images, as `pretrain` does."""
+    device, described, name = setting(spec)
     settings = spec["pretraining"]
-    init = stream("source-init", seed, name, spec["source"])
-    weights = initialise_layers(described, init)
     network = Network(described, data.classes)
-    load_weights(network, {**weights, **initialise_head(described[-1].outputs, data.classes, init)})
+    load_weights(network, initial_weights(spec, seed, data.classes, parent))
     network.to(device)
     images, size = len(data.images["train"]), settings["batch_size"]
     a_pass = schedules.steps_per_pass(images, size)
-    yield _read_out(network, data, 0.0, 0, float("nan"), kept=True)
+    yield _read_out(network, data, 0.0, 0, (NOTHING, NOTHING), kept=True)
     yield from _train(
         network,
         data,
@@ -89,13 +123,9 @@ def pretrain(spec: Mapping[str, Any], seed: int, data: TargetData) -> Iterator[R
     )
 
 
-def anneal(spec: Mapping[str, Any], seed: int, data: TargetData, checkpoint: dict[str, np.ndarray]) -> ReadOut:
-    """Return the end of a raw checkpoint's annealed branch: `anneal_share` of its epochs, linearly to zero.
-
-    The branch starts from the checkpoint's weights and the rate it was reached with, with no
-    momentum and an order of its own. Raises ValueError where it diverges.
-    """
-    device, described, name = _setting(spec)
+def branch(spec: Mapping[str, Any], seed: int, data: TargetData, checkpoint: Weights) -> ReadOut:
+    """Return the end of the branch of a source that learns the labels of `data`'s training images, as `anneal` does."""
+    device, described, name = setting(spec)
     settings, epoch = spec["pretraining"], spec["epoch"]
     network = Network(described, data.classes)
     load_weights(network, checkpoint)
@@ -114,3 +144,23 @@ def anneal(spec: Mapping[str, Any], seed: int, data: TargetData, checkpoint: dic
         order=stream("source-order", seed, name, spec["source"], f"anneal-{epoch!r}"),
     )
     return end
+
+
+def pretrain(spec: Mapping[str, Any], seed: int, data: TargetData, parent: Weights | None = None) -> Iterator[ReadOut]:
+    """Yield a source's read-outs in order: at every epoch, and with weights at its checkpoints.
+
+    The first is its initialisation, or the layers of `parent`, the end of the source that it starts from.
+    Raises ValueError for a source that diverges, for a parent of another architecture, and as
+    `schedules.checkpoint_steps` does.
+    """
+    yield from registry.load("objectives", spec["pretraining"]["objective"]).pretrain(spec, seed, data, parent)
+
+
+def anneal(spec: Mapping[str, Any], seed: int, data: TargetData, checkpoint: Weights) -> ReadOut:
+    """Return the end of a raw checkpoint's annealed branch: `anneal_share` of its epochs, linearly to zero.
+
+    The branch starts from the checkpoint's weights and the rate it was reached with, with no
+    momentum and an order of its own. Raises ValueError where it diverges.
+    """
+    found: ReadOut = registry.load("objectives", spec["pretraining"]["objective"]).anneal(spec, seed, data, checkpoint)
+    return found

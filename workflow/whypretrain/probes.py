@@ -1,25 +1,30 @@
-"""Linear probes: a classifier from scikit-learn on the features of frozen weights."""
+"""Linear classifiers from scikit-learn on the features of frozen weights: probes and support vector machines."""
 
+import math
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 STRENGTHS = tuple(float(c) for c in np.logspace(-4, 2, 7))  # C = 1 / L2 of the grid
 ITERATIONS = 1000
 
+Parts = dict[str, np.ndarray]
+
 
 @dataclass(frozen=True)
 class Probe:
-    """A probe's read-outs by part, the C that validation selected, whether the fit converged, and its classifier.
+    """A classifier's read-outs by part, the C that validation selected, whether the fit converged, and its weights.
 
-    Losses are cross-entropies in nats; predictions are (n,). `weight` (classes, d) and `bias`
-    (classes,) act on features as they are, not standardised, and give logits.
+    Losses are cross-entropies in nats, NaN for an SVM; predictions are (n,). `weight` (classes, d) and `bias`
+    (classes,) act on features as they are, not standardised, and give logits, or an SVM's decision values.
     """
 
     top1: dict[str, float]
     loss: dict[str, float]
-    predictions: dict[str, np.ndarray]
+    predictions: Parts
     strength: float
     converged: bool
     weight: np.ndarray
@@ -34,14 +39,9 @@ def _logits(coefficients: np.ndarray, intercepts: np.ndarray) -> tuple[np.ndarra
     return halves[:, None] * coefficients, halves * intercepts
 
 
-def fit_probe(features: dict[str, np.ndarray], labels: dict[str, np.ndarray]) -> Probe:
-    """Fit a multinomial logistic regression on features (n, d), standardised on the training images.
-
-    C is selected on validation top-1 from a log grid (ties: lower loss, then smaller C), and
-    validation images are never trained on (as Kornblith et al. 2019, without their refit).
-    """
+def _fit(features: Parts, labels: Parts, build: Callable[[float], Any]) -> Probe:
+    """Fit a classifier for each C on standardised features and return the one that validation selects."""
     from sklearn.exceptions import ConvergenceWarning
-    from sklearn.linear_model import LogisticRegression
     from sklearn.metrics import log_loss
     from sklearn.preprocessing import StandardScaler
 
@@ -51,15 +51,18 @@ def fit_probe(features: dict[str, np.ndarray], labels: dict[str, np.ndarray]) ->
     for strength in STRENGTHS:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", ConvergenceWarning)
-            model = LogisticRegression(C=strength, max_iter=ITERATIONS).fit(scaled["train"], labels["train"])
+            model = build(strength).fit(scaled["train"], labels["train"])
         coefficients, intercepts = _logits(model.coef_.astype(np.float64), model.intercept_.astype(np.float64))
         weight = coefficients / scaler.scale_
-        probe = Probe(
-            top1={part: float(model.score(values, labels[part])) for part, values in scaled.items()},
-            loss={
+        loss = dict.fromkeys(scaled, math.nan)
+        if hasattr(model, "predict_proba"):
+            loss = {
                 part: float(log_loss(labels[part], model.predict_proba(values), labels=model.classes_))
                 for part, values in scaled.items()
-            },
+            }
+        probe = Probe(
+            top1={part: float(model.score(values, labels[part])) for part, values in scaled.items()},
+            loss=loss,
             predictions={part: model.predict(values) for part, values in scaled.items()},
             strength=strength,
             converged=not any(issubclass(w.category, ConvergenceWarning) for w in caught),
@@ -67,4 +70,31 @@ def fit_probe(features: dict[str, np.ndarray], labels: dict[str, np.ndarray]) ->
             bias=intercepts - weight @ scaler.mean_,
         )
         found.append(probe)
-    return min(found, key=lambda probe: (-probe.top1["validation"], probe.loss["validation"], probe.strength))
+    return min(found, key=lambda probe: (-probe.top1["validation"], _known(probe.loss["validation"]), probe.strength))
+
+
+def _known(loss: float) -> float:
+    return 0.0 if math.isnan(loss) else loss
+
+
+def fit_probe(features: Parts, labels: Parts) -> Probe:
+    """Fit a multinomial logistic regression on features (n, d), standardised on the training images.
+
+    C is selected on validation top-1 from a log grid (ties: lower loss, then smaller C), and
+    validation images are never trained on (as Kornblith et al. 2019, without their refit).
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    return _fit(features, labels, lambda strength: LogisticRegression(C=strength, max_iter=ITERATIONS))
+
+
+def fit_svm(features: Parts, labels: Parts) -> Probe:
+    """Fit a linear SVM, one against the rest with squared hinge loss, on features (n, d) as `fit_probe` does.
+
+    Ties on validation go to the smaller C.
+    """
+    from sklearn.svm import LinearSVC
+
+    return _fit(
+        features, labels, lambda strength: LinearSVC(C=strength, dual="auto", max_iter=ITERATIONS, random_state=0)
+    )

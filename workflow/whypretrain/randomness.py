@@ -14,15 +14,19 @@ PURPOSES = (
     "partition",  # dataset, seed
     "class-half",  # dataset, seed, classes
     "source-init",  # seed, architecture, source
-    "source-order",  # seed, architecture, source
+    "source-order",  # seed, architecture, source, of a branch or layer also its name
+    "random-labels",  # seed, source
     "scratch-init",  # seed, architecture
     "treatment",  # seed, layer
     "head",  # seed, target
     "target-subset",  # seed, target
     "target-order",  # seed, target
     "null",  # seed, layer
-    "probe-images",  # seed, task
+    "probe-images",  # seed, task; the distance of two tasks: seed, both tasks
     "matching",  # seed, pair
+    "rotation",  # side of the crops, photograph
+    "maximisation",  # seed
+    "regulariser",  # seed, target
 )
 
 

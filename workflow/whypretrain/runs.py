@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ import torch
 from whypretrain.architectures.convnet import Layer
 from whypretrain.data import Columns, TargetData
 from whypretrain.initialisation import initialise_head
-from whypretrain.models import Network, load_weights, reestimate_statistics
+from whypretrain.models import Network, first_layers, load_weights, reestimate_statistics
 from whypretrain.moding import Mode
 from whypretrain.randomness import stream
 
@@ -25,7 +25,8 @@ COLLAPSE = 0.05  # a run that ends with train top-1 below chance plus this is ca
 class Request:
     """One run: the start's weights, the network's layers, the data, the recipe, a learning rate, a seed and the mode.
 
-    Modes that don't learn by gradient steps have neither recipe nor learning rate.
+    Modes that don't learn by gradient steps have neither recipe nor learning rate. In `shared` a mode keeps what is the
+    same at every learning rate of a seed.
     """
 
     start: Weights
@@ -37,6 +38,7 @@ class Request:
     seed: int
     device: torch.device
     mode: Mode = FINETUNE
+    shared: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -53,14 +55,13 @@ class Outcome:
 def start_network(request: Request) -> Network:
     """Return the network of a run before it learns, on the device and in evaluation mode.
 
-    It has the start's weights under a new head. The norms' statistics are re-estimated on the
-    target's training images, unless the mode keeps the start's.
+    It has the start's weights under a new head; a mode that reads the features of one layer cuts it after that
+    layer. The norms' statistics are re-estimated on the target's training images, unless the mode keeps the start's.
     """
-    classes = request.data.classes
-    head = initialise_head(request.layers[-1].outputs, classes, stream("head", request.seed, request.task))
-    body = {name: array for name, array in request.start.items() if not name.startswith("head.")}
-    network = Network(request.layers, classes)
-    load_weights(network, {**body, **head})
+    classes, layers = request.data.classes, request.layers[: request.mode.layer]
+    head = initialise_head(layers[-1].outputs, classes, stream("head", request.seed, request.task))
+    network = Network(layers, classes)
+    load_weights(network, {**first_layers(request.start, request.mode.layer), **head})
     network.to(request.device)
     if not request.mode.source_norm:
         reestimate_statistics(network, request.data.images["train"])
@@ -80,7 +81,7 @@ def scores(
     """Return a run's scores as a row: top-1 and loss by part, and how the run ended.
 
     One that diverged has the chance score; one that ends near chance on its own training images
-    is `collapsed`. `strength` is a probe's C.
+    is `collapsed`. `strength` is the C of a probe or SVM; an SVM has no cross-entropy, so its losses are NaN.
     """
     chance = 1.0 / classes
     row: dict[str, Any] = {"diverged": diverged, "collapsed": not diverged and top1["train"] < chance + COLLAPSE}

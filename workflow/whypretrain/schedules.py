@@ -23,6 +23,16 @@ def checkpoint_steps(checkpoints: Sequence[float], images: int, batch_size: int)
     return steps
 
 
+def layer_ends(steps: int, layers: int) -> list[int]:
+    """Return the last step of each layer where layers learn one after another in even shares of all steps.
+
+    Raises ValueError where there are fewer steps than layers.
+    """
+    if steps < layers:
+        raise ValueError(f"{layers} layers that learn one after another need {layers} steps or more, not {steps}")
+    return [number * steps // layers for number in range(1, layers + 1)]
+
+
 def constant_after_warmup(peak: float, warmup: int) -> Callable[[int], float]:
     """Return the source's schedule: linear from 0 in `warmup` steps, then constant."""
     return lambda step: peak * min(1.0, step / max(1, warmup))

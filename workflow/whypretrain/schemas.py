@@ -22,11 +22,13 @@ KEY_COLUMNS = {
     "target": Column(str, description="target task"),
     "shots": Column(str, description="training images per class; full is all"),
     "mode": Column(str, description="what learns on the target"),
-    "recipe": Column(str, description="hyper-parameters of target training; none for a probe"),
+    "recipe": Column(str, description="hyper-parameters of target training; none for probes and SVMs"),
 }
 RUN_COLUMNS = {
     **KEY_COLUMNS,
-    "learning_rate": Column(float, Check.gt(0), nullable=True, description="peak learning rate; empty for a probe"),
+    "learning_rate": Column(
+        float, Check.gt(0), nullable=True, description="peak learning rate; empty where recipe is none"
+    ),
     "seed": Column(int, Check.ge(0), description="seed of all streams"),
 }
 
@@ -78,6 +80,19 @@ SIMILARITY = {
     "cka": Column(float, Check.le(1.000001), nullable=True, description="debiased linear CKA; empty where undefined"),
 }
 
+CELL = {
+    **STUDY,
+    "setting": Column(str, description="source and target in config, or `any source` for all those of a target"),
+    **{name: KEY_COLUMNS[name] for name in ("architecture", "target", "shots")},
+}
+WAY = {
+    "source": KEY_COLUMNS["source"],
+    "family": Column(str, description="modes among which validation chose: probe, probe-L, svm-L, freeze-N, lpft, …"),
+    "mode": Column(str, description="the chosen one"),
+    "recipe": KEY_COLUMNS["recipe"],
+    "learning_rate": RUN_COLUMNS["learning_rate"],
+}
+
 TABLES: dict[str, dict[str, Column]] = {
     "sources": {
         **{name: KEY_COLUMNS[name] for name in ("architecture", "source")},
@@ -85,9 +100,33 @@ TABLES: dict[str, dict[str, Column]] = {
         "epoch": Column(float, Check.ge(0), description="passes over the source's training images"),
         "annealed": Column(bool, description="read at the end of the annealed branch from this epoch"),
         "step": Column(int, Check.ge(0), description="updates; of the branch where annealed"),
-        "loss_train": _loss("mean training loss since the checkpoint before", nullable=True),
-        **{f"loss_{part}": _loss(f"loss on {PARTS[part]}") for part in ("validation", "test")},
-        **{f"top1_{part}": _fraction(f"top-1 on {PARTS[part]}") for part in ("validation", "test")},
+        "loss_train": _loss("mean training loss since the read-out before, on the labels it learns", nullable=True),
+        "top1_train": _fraction("top-1 of the batches since then, on the labels it learns", nullable=True),
+        **{
+            f"loss_{part}": _loss(f"loss on {PARTS[part]}, true labels", nullable=True)
+            for part in ("validation", "test")
+        },
+        **{
+            f"top1_{part}": _fraction(f"top-1 on {PARTS[part]}, true labels", nullable=True)
+            for part in ("validation", "test")
+        },
+        "layer": Column(
+            float,
+            Check.ge(1),
+            nullable=True,
+            description="layer that learns to reconstruct, from 1 at the input; empty where labels are learnt, "
+            "as losses and top-1 are empty here",
+        ),
+        **{
+            f"reconstruction_{part}": Column(
+                float,
+                Check.ge(0),
+                nullable=True,
+                description=f"mean squared error of reconstructing what the layer takes, {text}, over its variance "
+                "about its channels' means on training images: 1 says nothing",
+            )
+            for part, text in PARTS.items()
+        },
     },
     "starts": {
         **{name: KEY_COLUMNS[name] for name in ("architecture", "source", "epoch", "treatment", "span")},
@@ -98,16 +137,33 @@ TABLES: dict[str, dict[str, Column]] = {
         **{f"probe_top1_{part}": _fraction(f"probe on the target, {PARTS[part]}") for part in PARTS},
         "probe_strength": Column(float, Check.gt(0), description="C = 1 / L2 of the probe, selected on validation"),
         "probe_converged": Column(bool, description="whether the probe's optimiser converged"),
+        "log_me": Column(
+            float, nullable=True, description="LogME of the features of the target's training images, nats an image"
+        ),
+        "leep": Column(
+            float, Check.le(1e-9), nullable=True, description="LEEP of the source's head on them, nats an image"
+        ),
+        "proxy_a_distance": Column(
+            float,
+            Check.in_range(-2, 2),
+            nullable=True,
+            description="of the source task's and the target task's test images, on the untrained network's features",
+        ),
     },
     "runs": {
         **RUN_COLUMNS,
         "diverged": Column(bool, description="loss not finite; scores are those of chance"),
         "collapsed": Column(bool, description="ended with train top-1 below chance + 5 points"),
         **{f"top1_{part}": _fraction(f"top-1 on {text}") for part, text in PARTS.items()},
-        **{f"loss_{part}": _loss(f"loss on {text}") for part, text in PARTS.items()},
+        **{f"loss_{part}": _loss(f"loss on {text}; empty for an SVM", nullable=True) for part, text in PARTS.items()},
         "steps": Column(int, Check.ge(0), description="updates done"),
-        "converged": Column(bool, description="whether a probe's optimiser converged; true for others"),
-        "strength": Column(float, Check.gt(0), nullable=True, description="C = 1 / L2 of a probe; empty for others"),
+        "converged": Column(bool, description="whether the probe or SVM converged; true for others"),
+        "strength": Column(
+            float,
+            Check.gt(0),
+            nullable=True,
+            description="C = 1 / L2 of a probe, an SVM, or the probe that lpft starts from",
+        ),
     },
     "history": {
         **RUN_COLUMNS,
@@ -166,6 +222,42 @@ TABLES: dict[str, dict[str, Column]] = {
         ),
         "top1_lost": Column(float, Check.in_range(-1, 1), description="loss of test top-1 by it, fraction of 1"),
     },
+    "units": {
+        **RUN_COLUMNS,
+        "moment": MOMENT["moment"],
+        **LAYER,
+        "unit": Column(
+            int, Check.ge(1), description="channel of the layer, counted from 1 in the order of the weights"
+        ),
+        "rank": Column(
+            int,
+            Check.ge(0),
+            description="patch, counted from 1, the most exciting test image; 0 is the maximised image",
+        ),
+        "image": Column(
+            "Int64", Check.ge(0), nullable=True, coerce=True, description="place among the target's test images, from 0"
+        ),
+        "label": Column("Int64", Check.ge(0), nullable=True, coerce=True, description="its class, in the task's order"),
+        "activation": Column(
+            float, Check.gt(0), nullable=True, description="after ReLU, before pooling; empty where nothing excites it"
+        ),
+        **{
+            name: Column(int, Check.ge(0), description=f"{text}, pixels")
+            for name, text in (
+                ("top", "rows above the window that the unit sees"),
+                ("left", "columns left of the window"),
+                ("height", "height of the window; 0 where there is no picture"),
+                ("width", "width of the window; 0 where there is no picture"),
+            )
+        },
+        "pixels": Column(object, description="the window's grey pixels, one byte each, row by row"),
+    },
+    "confusion": {
+        **RUN_COLUMNS,
+        "label": Column(int, Check.ge(0), description="class, in the task's order"),
+        "prediction": Column(int, Check.ge(0), description="class predicted, in the task's order"),
+        "images": Column(int, Check.ge(0), description="test images of that class with that prediction"),
+    },
     "pairs": {**PAIR, **LAYER, **SIMILARITY},
     "barriers": {
         **PAIR,
@@ -202,6 +294,33 @@ TABLES: dict[str, dict[str, Column]] = {
         "top1_validation": _fraction("mean validation top-1 on the target"),
         **MEAN,
         "gap": Column(float, Check.in_range(-1, 1), description="mean validation top-1 minus mean test top-1"),
+    },
+    "modes": {
+        **CELL,
+        **WAY,
+        "members": Column(int, Check.ge(1), description="members of the family that validation chose from"),
+        "grid_edge": Column(bool, description="the selected rate is the least or the largest of its grid"),
+        "top1_validation": _fraction("mean validation top-1 of the chosen member"),
+        **MEAN,
+        "behind": Column(
+            float, Check.in_range(0, 1), description="mean test top-1 of the cell's best minus this one's"
+        ),
+        "p": Column(
+            float, Check.in_range(0, 1), description="against being as good as the best: paired t-tests, Bonferroni"
+        ),
+        "best": Column(bool, description="the highest mean of the cell; of equals the cheapest"),
+        "not_worse": Column(bool, description="in the set that isn't worse than the best (p above 0.05)"),
+    },
+    "advice": {
+        **CELL,
+        **WAY,
+        "grid_edge": Column(bool, description="the selected rate is the least or the largest of its grid"),
+        "expected": _fraction("test top-1, mean over seeds, of the way that is best on all other seeds"),
+        "low": Column(float, nullable=True, description="lower limit of its 95 % interval for repeated splits"),
+        "high": Column(float, nullable=True, description="upper limit (Nadeau and Bengio 2003)"),
+        "n": Column(int, Check.ge(1), description="seeds: splits of the images"),
+        "compared": Column(int, Check.ge(2), description="ways that were compared"),
+        "not_worse": Column(str, description="the other ways that are not worse than the best"),
     },
     "correlations": {
         **STUDY,
@@ -258,7 +377,7 @@ TABLES: dict[str, dict[str, Column]] = {
         **{f"top1_{part}": _fraction(f"mean top-1 on {text}") for part, text in PARTS.items()},
         "top1_test_low": Column(float, nullable=True, description="lower limit of its 95 % t-interval over seeds"),
         "top1_test_high": Column(float, nullable=True, description="upper limit of its 95 % t-interval over seeds"),
-        **{f"loss_{part}": _loss(f"mean loss on {text}") for part, text in PARTS.items()},
+        **{f"loss_{part}": _loss(f"mean loss on {text}; empty for an SVM", True) for part, text in PARTS.items()},
     },
     "contrasts": {
         **STUDY,

@@ -13,8 +13,13 @@ def preference(top1: float, loss: float, rate: float | None) -> tuple[float, flo
     """Return what learning rates are ordered by, the best first: mean validation top-1, then loss, then the rate.
 
     Accuracies are counts of images: what differs by less than any count is a tie, and so is a loss but for rounding.
+    Where there is no loss (an SVM) or no rate it counts as zero, so that any list can be sorted.
     """
-    return (-round(top1, 9), round(loss, 9), 0.0 if rate is None or math.isnan(rate) else rate)
+    return (
+        -round(top1, 9),
+        0.0 if math.isnan(loss) else round(loss, 9),
+        0.0 if rate is None or math.isnan(rate) else rate,
+    )
 
 
 def best_rate(scores: Mapping[Rate, Sequence[tuple[float, float]]]) -> Rate:

@@ -19,10 +19,22 @@ def make_plan(raw: Mapping[str, Any], files: Iterable[str | Path], base: Path) -
             read_yaml(Path(file))  # refuses a key written twice, which Snakemake would let pass
         config = load(dict(raw), base)
         check_blocks(config, Path(config.results) / "blocks.json")
-        return Plan(config, pinned_versions(base / "envs" / "requirements.txt"))
+        plan = Plan(config, pinned_versions(base / "envs" / "requirements.txt"))
+        _check_images(plan)
+        return plan
     except ConfigError as error:
         print(f"Mistake in config: {error}", file=sys.stderr)
         sys.exit(1)
+
+
+def _check_images(plan: Plan) -> None:
+    """Decode the user's own images before anything is trained; once they are a dataset, its job looks after them."""
+    for name, dataset in plan.config.datasets.items():
+        module = plan.grid.dataset_module(name)
+        if not hasattr(module, "check") or Path(plan.paths.file("dataset", dataset=name)).exists():
+            continue
+        if message := module.check(dataset.parameters["path"]).message:
+            raise ConfigError(f"datasets.{name}.parameters.path: {message}")
 
 
 def record(plan: Plan) -> None:

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
-from whypretrain.config import Config, Study, validate
+from whypretrain import moding
+from whypretrain.config import Config, Study
 from whypretrain.coordinates import NO_RECIPE, UNTRAINED, span_layers, split_epoch
 from whypretrain.declared import constants
 from whypretrain.grid import Grid, Side
@@ -54,6 +55,7 @@ class Specs:
         return {
             "name": name,
             "dataset": task.dataset,
+            "test_share": self.config.datasets[task.dataset].test_share,
             "classes": self.grid.class_indices(name),
             "class_half": task.class_half,
             "class_count": self.grid.class_count(name),
@@ -80,18 +82,17 @@ class Specs:
     # --- datasets, sources, starts -------------------------------------------------------
 
     def dataset(self, wildcards: Any) -> str:
-        """Spec of a dataset: its module, parameters and size."""
-        dataset = self.config.datasets[wildcards.dataset]
+        """Spec of a dataset: its module, parameters and size, and the digest of its files where it has any."""
         module = self.grid.dataset_module(wildcards.dataset)
-        return canonical(
-            {
-                "dataset": wildcards.dataset,
-                "module": dataset.module,
-                "parameters": validate(module.Parameters, dataset.parameters, "datasets").model_dump(),
-                "versions": self._versions("numpy", *module.PACKAGES),
-                "size": self._study_of["dataset", wildcards.dataset].size,
-            }
-        )
+        parameters = self.grid.dataset_parameters(wildcards.dataset)
+        spec = {
+            "dataset": wildcards.dataset,
+            "module": self.config.datasets[wildcards.dataset].module,
+            "parameters": parameters.model_dump(),
+            "versions": self._versions("numpy", *module.PACKAGES),
+            "size": self._study_of["dataset", wildcards.dataset].size,
+        }
+        return canonical(spec | ({"files": module.digest(parameters)} if hasattr(module, "digest") else {}))
 
     def initialise(self, wildcards: Any) -> str:
         """Spec of an untrained network."""
@@ -110,8 +111,11 @@ class Specs:
         }
 
     def pretrain(self, wildcards: Any, seeds: tuple[int, ...]) -> str:
-        """Spec of one source, for a block of seeds."""
-        return canonical({**self._source(wildcards.architecture, wildcards.source), "seeds": seeds})
+        """Spec of one source, for a block of seeds; with the checkpoint of another that it starts from."""
+        spec = self._source(wildcards.architecture, wildcards.source)
+        start = self.config.sources[wildcards.source].start
+        parent = None if start is None else {"source": start, "epoch": self.grid.end(start)}
+        return canonical({**spec, "parent": parent, "seeds": seeds})
 
     def anneal(self, wildcards: Any, seeds: tuple[int, ...]) -> str:
         """Spec of one annealed branch: its source's, without the list of checkpoints."""
@@ -119,6 +123,12 @@ class Specs:
         del spec["pretraining"]["checkpoints"]
         epoch, _ = split_epoch(wildcards.epoch)
         return canonical({**spec, "epoch": epoch, "seeds": seeds})
+
+    def bank(self, seeds: tuple[int, ...]) -> str:
+        """Spec of a bank of kernels, for a block of seeds; it says nothing where config has no bank."""
+        bank = self.config.bank
+        spec = {"sources": self.grid.banked, "prune": bank.prune if bank else None, "seeds": seeds}
+        return canonical({**spec, "versions": self._versions("numpy")})
 
     def treat(self, wildcards: Any, seeds: tuple[int, ...]) -> str:
         """Spec of one start, for a block of seeds."""
@@ -137,9 +147,9 @@ class Specs:
 
     def train(self, arm: Any, rates: Rates, seeds: tuple[int, ...]) -> str:
         """Spec of a training job: one arm, some learning rates and seeds; of one run with one of each."""
-        packages = ("scikit-learn",) if arm.recipe == NO_RECIPE else ()
+        declared = constants("modes", moding.parse(arm.mode).name)
         spec = {
-            **self._environment(*packages),
+            **self._environment(*declared.get("PACKAGES", ())),
             "architecture": self._architecture(arm.architecture),
             "target": self.target(arm.target),
             "mode": arm.mode,

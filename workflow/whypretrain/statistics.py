@@ -10,8 +10,9 @@ is twice the one-sided p (the false support rate is level/2); equivalence is two
 tests with an interval at 1 - 2 level (Schuirmann 1987).
 """
 
+import itertools
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import numpy as np
@@ -116,6 +117,35 @@ def p_value(differences: ArrayLike, kind: Kind, margin: float) -> float:
         return max(_one_sided(value, -margin, sd, n) for value in (observed.mean, -observed.mean))
     bound = -margin if kind == "non-inferiority" else 0.0
     return min(1.0, 2 * _one_sided(observed.mean, bound, sd, n))
+
+
+def not_worse_than_best(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return for each of k candidates the p value against the claim that it is as good as the best of the others.
+
+    `scores` (k, n) are paired by seed, higher is better. For each candidate one-sided paired t-tests against every
+    other, the smallest p times k - 1 (Bonferroni): Hsu's multiple comparisons with the best (Hsu 1984; Edwards and
+    Hsu 1983), without his assumption of one variance. At level a those with p > a hold every true best with probability
+    1 - a. Raises ValueError for fewer than two candidates.
+    """
+    k = len(scores)
+    if k < 2:
+        raise ValueError(f"a comparison with the best needs two candidates or more, not {k}")
+    p = np.ones(k)
+    for i, j in itertools.permutations(range(k), 2):
+        p[i] = min(p[i], (k - 1) * p_value(scores[j] - scores[i], "superiority", 0) / 2)
+    return np.minimum(p, 1.0)
+
+
+def repeated_splits(scores: ArrayLike, test_share: float, confidence: float = 0.95) -> Interval:
+    """Return the t-interval of the mean over repeated random splits of one set of images.
+
+    Splits share images, so their scores aren't independent: the variance of the mean is that of Nadeau and Bengio
+    (2003), (1/n + test/train) times the variance over splits, where test and train are the shares of the images.
+    """
+    plain = interval(scores, confidence)
+    wider = float(np.sqrt(1 + plain.n * test_share / (1 - test_share)))
+    low, high = (plain.mean + (limit - plain.mean) * wider for limit in (plain.low, plain.high))
+    return replace(plain, low=low, high=high)
 
 
 def _one_sided(mean: float, bound: float, sd: float, n: int) -> float:

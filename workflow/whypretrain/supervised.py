@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from whypretrain import runs, schedules, training
+from whypretrain import regularising, runs, schedules, training
 from whypretrain.data import Columns, append
-from whypretrain.models import Network, in_batches, weights_of
+from whypretrain.models import Network, Weights, in_batches, load_weights, weights_of
 from whypretrain.randomness import stream
 from whypretrain.runs import Outcome, Request
 from whypretrain.similarity import as_kernels, kernel_cosine
@@ -40,18 +40,21 @@ def _inputs(network: Network, images: Tensor, frozen: int) -> Tensor:
     return in_batches(lambda batch: network.outputs(batch, last=frozen), images) if frozen else images
 
 
-def train_above(request: Request, frozen: int) -> Outcome:
+def train_above(request: Request, frozen: int, head: Weights | None = None) -> Outcome:
     """Train one run, but for its first `frozen` layers, and return what is read out of it.
 
     Frozen layers are a fixed function, in evaluation mode: their outputs for training and validation
     images are computed once, and kept in memory. A run whose loss is not finite ends early with
     `diverged` and the chance score; one that ends near chance on its own training images is
-    `collapsed`. Both are results. Raises ValueError without a recipe or learning rate.
+    `collapsed`. Both are results. It starts from a new head, or from the one given.
+    Raises ValueError without a recipe or learning rate.
     """
     data, recipe, peak = request.data, request.recipe, request.learning_rate
     if recipe is None or peak is None:
         raise ValueError(f"mode '{request.mode.name}' learns by gradient steps; give it a recipe and a learning rate")
     network, first = runs.start_network(request), frozen + 1
+    if head:
+        load_weights(network, weights_of(network) | head)
     images, held_out = (_inputs(network, data.images[part], frozen) for part in ("train", "validation"))
     labels = data.labels["train"]
     steps, epoch_steps = run_steps(recipe, len(images))
@@ -89,6 +92,9 @@ def train_above(request: Request, frozen: int) -> Outcome:
         weight_decay=recipe["weight_decay"],
         order=stream("target-order", request.seed, request.task),
         first=first,
+        regulariser=regularising.build(
+            recipe["regulariser"], network, stream("regulariser", request.seed, request.task)
+        ),
     ):
         losses, correct, seen = losses + step.loss * step.images, correct + step.correct, seen + step.images
         if step.number % epoch_steps == 0 or step.number == steps:

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from whypretrain.models import Network, in_batches
+from whypretrain.regularising import NONE, Regulariser
 from whypretrain.schedules import steps_per_pass
 
 MOMENTUM = 0.9
@@ -17,7 +18,10 @@ GRADIENT_CLIP = 1.0  # norm of all gradients, in networks without norm layers
 
 @dataclass(frozen=True)
 class Step:
-    """One update: its number from 1, and what the batch gave before it."""
+    """One update: its number from 1, and what the batch, as it was trained on, gave before it.
+
+    `loss` is the plain cross-entropy, without penalty or smoothing.
+    """
 
     number: int
     learning_rate: float
@@ -62,11 +66,13 @@ def train(
     weight_decay: float,
     order: np.random.Generator,
     first: int = 1,
+    regulariser: Regulariser = NONE,
 ) -> Iterator[Step]:
     """Train on the given images for `steps` updates and yield each of them.
 
     Weight decay leaves out biases and norms; networks without norm have their gradients clipped.
     Layers before `first` are neither run nor changed: `images` are then what layer `first` takes.
+    Without a regulariser a step takes the gradient of the cross-entropy alone.
     """
     clip = not any(layer.norm for layer in network.layers)
     learning = list(network.parameters_from(first))
@@ -77,11 +83,14 @@ def train(
     network.train()
     for number, batch in zip(range(1, steps + 1), batches(len(images), batch_size, order), strict=False):
         indices = torch.from_numpy(batch).to(images.device)
-        inputs, truth = images[indices], labels[indices]
-        logits = network(inputs, first)
+        inputs, truth = regulariser.images(images[indices]), labels[indices]
+        logits = network.head(regulariser.features(network.features(inputs, first)))
         loss = functional.cross_entropy(logits, truth)
+        smoothing = regulariser.smoothing
+        learnt = functional.cross_entropy(logits, truth, label_smoothing=smoothing) if smoothing else loss
         optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        learnt.backward()
+        regulariser.gradients(network, number)
         if clip:
             torch.nn.utils.clip_grad_norm_(learning, GRADIENT_CLIP)
         for group in optimiser.param_groups:

@@ -27,7 +27,7 @@ def parse(treatment: str) -> tuple[str, tuple[str, ...]]:
 
 
 def reference_of(treatment: str) -> str | None:
-    """Return whose layers the treatment takes: `epoch-0` of the source, the source `none`, or None."""
+    """Return what the treatment takes from: `epoch-0` of the source, the source `none`, the `bank`, or None."""
     return registry.load("treatments", parse(treatment)[0]).REFERENCE
 
 

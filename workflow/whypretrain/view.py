@@ -1,7 +1,7 @@
 """What a figure knows of its study beside the tables."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -11,7 +11,11 @@ class View:
     `settings` are in the order of config, each with its name, source, epoch (the checkpoint that
     claims are about), target task and shots; `pairs` names the pairs of networks that are
     compared; `depths` maps each architecture of the study to its number of layers; `recipe` and
-    `scratch_recipe` are those of the claims; `seed` is the one that is shown where one must be.
+    `scratch_recipe` are those of the claims; `seed` is the one that is shown where one must be;
+    `classes` names the classes of the settings' targets, where they are the same with every seed.
+    `regularisers` maps the study's recipes that have a regulariser to its name; `rules` are what the course
+    advises in a setting, each with `setting`, `claim`, `architecture` (the claim's), `quadrant` (the kind of
+    target, in words), `family` (of modes, as in the table `modes`) and `statement`.
     """
 
     study: str
@@ -22,6 +26,9 @@ class View:
     recipe: str
     scratch_recipe: str
     seed: int
+    regularisers: Mapping[str, str] = field(default_factory=dict)
+    rules: Sequence[Mapping[str, str]] = ()
+    classes: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @property
     def architectures(self) -> list[str]:

@@ -39,8 +39,8 @@ def _source_parts(plan: Plan) -> Iterator[Part]:
         seed = int(wildcards.seed)
         coordinates = {**keys, "seed": seed, "annealed": annealed}
         spec = plan.specs.anneal if annealed else plan.specs.pretrain
-        code = plan.stage_code("anneal_source" if annealed else "pretrain_source")
-        yield path, coordinates, spec(wildcards, (seed,)), code
+        code = plan.source_code("anneal_source" if annealed else "pretrain_source")
+        yield path, coordinates, spec(wildcards, (seed,)), code(wildcards)
 
 
 def _start_parts(plan: Plan) -> Iterator[Part]:

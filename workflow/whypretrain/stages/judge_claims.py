@@ -8,7 +8,7 @@ from whypretrain.readings import Tables
 from whypretrain.schemas import write_table
 from whypretrain.storage import read_columns
 
-READ = ("runs", "kernels", "sources", "parts", "pairs")
+READ = ("runs", "kernels", "sources", "parts", "pairs", "history")
 
 
 def main(job: Job) -> None:

@@ -5,6 +5,7 @@ from whypretrain.architectures.convnet import Parameters, layers
 from whypretrain.command import Job, log, run_stage
 from whypretrain.data import TargetData
 from whypretrain.measuring import Measured, selected_rate
+from whypretrain.models import first_layers
 from whypretrain.sources import set_up_torch
 from whypretrain.storage import canonical, read_tensors, write_columns
 from whypretrain.tasks import source_images, target_images
@@ -16,7 +17,8 @@ def main(job: Job) -> None:
     device = set_up_torch(spec)
     module = registry.load("measures", spec["measure"])
     architecture = {key: value for key, value in spec["architecture"].items() if key != "name"}
-    described = layers(Parameters(**architecture))
+    mode = moding.parse(spec["mode"])
+    described = layers(Parameters(**architecture))[: mode.layer]
     target, source, constants = spec["target"], spec["source_task"], spec["normalisation"]
     rates, seeds = spec["learning_rates"], spec["seeds"]
     rate = selected_rate(job.files("scores"), rates, spec["all_seeds"])
@@ -29,12 +31,13 @@ def main(job: Job) -> None:
         of_task = source_images(of_source[0], source, seed) if source else None
         measured = Measured(
             layers=described,
-            start=read_tensors(start),
-            initial=read_tensors(initial),
+            start=first_layers(read_tensors(start), mode.layer),
+            initial=first_layers(read_tensors(initial), mode.layer),
             final=read_tensors(final),
-            mode=moding.parse(spec["mode"]),
+            mode=mode,
             target=TargetData.on(device, images, target["class_count"], constants),
             source=TargetData.on(device, of_task, source["class_count"], constants) if of_task else None,
+            normalisation=constants,
             seed=seed,
             device=device,
         )

@@ -1,41 +1,85 @@
-"""Read out a start before target training: the source's head on the source's test images, a probe on the target.
+"""Read out a start before target training: how good it is on its source, and how well it suits the target.
 
 A random head says nothing, so the source's own is used, with the norms' statistics as stored
 and re-estimated on the source's training images; a source without one (`none`) has no such score.
+On the target there are a probe and transferability scores, on the statistics that a probe has, and
+the distance of the two tasks, which has to do with neither the checkpoint nor its treatment.
 """
 
+import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import torch
 
 from whypretrain import training
-from whypretrain.architectures.convnet import Parameters, layers
+from whypretrain.activations import pooled_layers
+from whypretrain.architectures.convnet import Layer, Parameters, layers
 from whypretrain.command import Job, log, run_stage
 from whypretrain.data import TargetData
 from whypretrain.initialisation import initialise_head
-from whypretrain.models import Network, load_weights, reestimate_statistics
+from whypretrain.models import Network, in_batches, load_weights, reestimate_statistics
 from whypretrain.probes import fit_probe
 from whypretrain.randomness import stream
 from whypretrain.sources import set_up_torch
 from whypretrain.storage import Weights, canonical, read_tensors, write_columns
-from whypretrain.tasks import source_images, target_images
+from whypretrain.tasks import Images, source_images, target_images
+from whypretrain.transferability import draw_apart, leep, log_me, proxy_a_distance
+
+MOST_IMAGES = 500  # of each task, for the distance of the two
+Described = tuple[Layer, ...]
 
 
-def _source_scores(network: Network, data: TargetData) -> dict[str, float]:
+def _with_new_head(described: Described, weights: Weights, classes: int, seed: int, task: str) -> Network:
+    body = {name: array for name, array in weights.items() if not name.startswith("head.")}
+    head = initialise_head(described[-1].outputs, classes, stream("head", seed, task))
+    network = Network(described, classes)
+    load_weights(network, {**body, **head})
+    return network
+
+
+def _source_scores(described: Described, weights: Weights, data: TargetData) -> dict[str, float]:
+    """Return the top-1 of the source's own head, NaN where there is none for the classes of the source's task."""
+    if "head.weight" not in weights or len(weights["head.weight"]) != data.classes:
+        return {"source_top1_stored": math.nan, "source_top1_reestimated": math.nan}
+    network = Network(described, data.classes)
+    load_weights(network, weights)
+    network.to(data.images["test"].device)
     stored = training.evaluate(network, data.images["test"], data.labels["test"])
     reestimate_statistics(network, data.images["train"])
     reestimated = training.evaluate(network, data.images["test"], data.labels["test"])
     return {"source_top1_stored": stored.top1, "source_top1_reestimated": reestimated.top1}
 
 
-@torch.no_grad()
-def _features(network: Network, data: TargetData) -> dict[str, np.ndarray]:
-    reestimate_statistics(network, data.images["train"])
-    return {
-        part: torch.cat([network.features(batch) for batch in images.split(256)]).cpu().numpy()
-        for part, images in data.images.items()
-    }
+def _suitability(features: dict[str, np.ndarray], labels: dict[str, np.ndarray], weights: Weights) -> dict[str, Any]:
+    """Return the probe's read-outs from all parts, and transferability scores from the training images."""
+    probe = fit_probe(features, labels)
+    row: dict[str, Any] = {f"probe_top1_{part}": value for part, value in probe.top1.items()}
+    row |= {"probe_strength": probe.strength, "probe_converged": probe.converged}
+    row |= {"log_me": log_me(features["train"], labels["train"]), "leep": math.nan}
+    if "head.weight" in weights:
+        logits = features["train"].astype(np.float64) @ weights["head.weight"].T + weights["head.bias"]
+        row["leep"] = leep(torch.from_numpy(logits).softmax(1).numpy(), labels["train"])
+    return row
+
+
+def _distance(network: Network, source: Images, target: Images, spec: Mapping[str, Any], seed: int) -> float:
+    """Return the proxy A-distance of two tasks' images on all layers of the untrained network.
+
+    Its norms' statistics are re-estimated on both tasks' images together. Images of one dataset are drawn so that
+    none is on both sides.
+    """
+    names = spec["source_task"], spec["target"]
+    rng = stream("probe-images", seed, *(task["name"] for task in names))
+    elsewhere = 0 if names[0]["dataset"] == names[1]["dataset"] else int(source.indices.max()) + 1
+    a, b = draw_apart(source.indices, target.indices + elsewhere, MOST_IMAGES, rng)
+    device = next(network.parameters()).device
+    drawn = [source.images[a], target.images[b]]
+    images = torch.cat([training.standardise(each, spec["normalisation"], device) for each in drawn])
+    reestimate_statistics(network, images)
+    features = in_batches(lambda batch: pooled_layers(network, batch), images).cpu().numpy()
+    return proxy_a_distance(features[: len(a)], features[len(a) :], rng)
 
 
 def main(job: Job) -> None:
@@ -46,37 +90,32 @@ def main(job: Job) -> None:
     described = layers(Parameters(**architecture))
     target, source = spec["target"], spec["source_task"]
     tensors, *of_source = (read_tensors(path) for path in job.files("datasets"))
-    for seed, start, output in zip(spec["seeds"], job.files("starts"), job.files("measured"), strict=True):
+    untrained = job.files("untrained") if source else [""] * len(spec["seeds"])
+    files = zip(spec["seeds"], job.files("starts"), untrained, job.files("measured"), strict=True)
+    for seed, start, extractor, output in files:
         weights: Weights = read_tensors(start)
-        row: dict[str, Any] = {"source_top1_stored": float("nan"), "source_top1_reestimated": float("nan")}
-        if source and "head.weight" in weights:
-            data = TargetData.on(
-                device,
-                source_images(of_source[0], source, seed),
-                source["class_count"],
-                spec["normalisation"],
-            )
-            network = Network(described, data.classes)
-            load_weights(network, weights)
-            row = dict(_source_scores(network.to(device), data))
         parts = target_images(tensors, target, seed)
+        row: dict[str, Any] = {"source_top1_stored": math.nan, "source_top1_reestimated": math.nan}
+        row["proxy_a_distance"] = math.nan
+        if source:
+            images = source_images(of_source[0], source, seed)
+            data = TargetData.on(device, images, source["class_count"], spec["normalisation"])
+            row |= _source_scores(described, weights, data)
+            network = _with_new_head(described, read_tensors(extractor), data.classes, seed, source["name"]).to(device)
+            row["proxy_a_distance"] = _distance(network, images["test"], parts["test"], spec, seed)
         data = TargetData.on(device, parts, target["class_count"], spec["normalisation"])
-        network = Network(described, data.classes)
-        body = {name: array for name, array in weights.items() if not name.startswith("head.")}
-        head = initialise_head(described[-1].outputs, data.classes, stream("head", seed, target["name"]))
-        load_weights(network, {**body, **head})
-        probe = fit_probe(_features(network.to(device), data), {part: images.labels for part, images in parts.items()})
-        row |= {f"probe_top1_{part}": value for part, value in probe.top1.items()}
-        row |= {"probe_strength": probe.strength, "probe_converged": probe.converged}
+        network = _with_new_head(described, weights, data.classes, seed, target["name"]).to(device)
+        reestimate_statistics(network, data.images["train"])
+        features = {part: in_batches(network.features, each).cpu().numpy() for part, each in data.images.items()}
+        row |= _suitability(features, {part: each.labels for part, each in parts.items()}, weights)
         own = canonical({**spec, "seeds": [seed]})
         write_columns(output, {name: [value] for name, value in row.items()}, own, job.code)
         log.info(
-            "seed %d: source top-1 %.3f, probe top-1 %.3f",
-            seed,
-            row["source_top1_stored"],
-            probe.top1["test"],
+            "seed %d: source top-1 %.3f, probe top-1 %.3f, LogME %.3f, LEEP %.3f, proxy A-distance %.2f",
+            *(seed, row["source_top1_stored"], row["probe_top1_test"]),
+            *(row["log_me"], row["leep"], row["proxy_a_distance"]),
         )
 
 
 if __name__ == "__main__":
-    run_stage(main, ["datasets", "starts", "measured"])
+    run_stage(main, ["datasets", "starts", "untrained", "measured"])

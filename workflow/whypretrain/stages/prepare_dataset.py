@@ -5,6 +5,7 @@ import numpy as np
 from whypretrain import registry
 from whypretrain.command import Job, StageError, log, run_stage
 from whypretrain.storage import checksum, write_json, write_tensors
+from whypretrain.unusable import UnusableFiles
 
 
 def main(job: Job) -> None:
@@ -12,7 +13,12 @@ def main(job: Job) -> None:
     spec = job.spec
     module = registry.load("datasets", spec["module"])
     parameters = module.Parameters(**spec["parameters"])
-    images, labels = module.prepare(parameters, spec["size"])
+    try:
+        if "files" in spec and spec["files"] != module.digest(parameters):
+            raise StageError(f"datasets.{spec['dataset']}: files were added, removed or changed meanwhile; run again")
+        images, labels = module.prepare(parameters, spec["size"])
+    except UnusableFiles as error:
+        raise StageError(f"datasets.{spec['dataset']}.parameters.path: {error}") from None
     counts = module.class_counts(parameters)
     found = np.bincount(labels, minlength=len(counts)).tolist()
     if found != list(counts.values()):

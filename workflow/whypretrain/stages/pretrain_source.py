@@ -8,15 +8,20 @@ from whypretrain.storage import canonical, read_tensors, write_columns, write_te
 
 
 def main(job: Job) -> None:
-    """Train once for each seed and write each checkpoint as it is reached; the history goes last."""
+    """Train once for each seed and write each checkpoint as it is reached; the history goes last.
+
+    A source that starts from another is given that one's last checkpoint of each seed as `parents`.
+    """
     device = set_up_torch(job.spec)
     tensors = read_tensors(job.file("dataset"))
     paths = iter(job.files("checkpoints"))
-    for seed, history_path in zip(job.spec["seeds"], job.files("histories"), strict=True):
+    parents: list[str] | list[None] = job.files("parents") or [None] * len(job.spec["seeds"])
+    for seed, parent, history_path in zip(job.spec["seeds"], parents, job.files("histories"), strict=True):
         own = canonical({**job.spec, "seeds": [seed]})
         history: Columns = {}
         try:
-            for found in pretrain(job.spec, seed, source_data(job.spec, seed, tensors, device)):
+            data, start = source_data(job.spec, seed, tensors, device), read_tensors(parent) if parent else None
+            for found in pretrain(job.spec, seed, data, start):
                 append(history, found.row)
                 if found.weights is not None:
                     write_tensors(next(paths), found.weights, own, job.code)
@@ -26,4 +31,4 @@ def main(job: Job) -> None:
 
 
 if __name__ == "__main__":
-    run_stage(main, ["dataset", "checkpoints", "histories"])
+    run_stage(main, ["dataset", "parents", "checkpoints", "histories"])

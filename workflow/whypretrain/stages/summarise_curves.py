@@ -1,8 +1,9 @@
-"""Summarise the arms along layers and along checkpoints: the tables `transfer`, `maturity` and `correlations`."""
+"""Summarise the arms along layers, checkpoints and modes: `transfer`, `maturity`, `correlations`, `modes`, `advice`."""
 
 from whypretrain.analysis import select_learning_rates
 from whypretrain.command import Job, log, run_stage
 from whypretrain.curves import maturity_tables, transfer_table
+from whypretrain.mode_map import mode_tables
 from whypretrain.planning import plan_of
 from whypretrain.readings import Readings, Tables
 from whypretrain.schemas import write_table
@@ -10,16 +11,18 @@ from whypretrain.storage import read_columns
 
 
 def main(job: Job) -> None:
-    """Read `runs` and `sources`; write the three tables."""
+    """Read `runs` and `sources`; write the five tables."""
     grid = plan_of(job.spec).grid
     runs, sources = (read_columns(job.file(name))[0].to_pandas() for name in ("runs", "sources"))
     readings = Readings(Tables(runs, select_learning_rates(runs), runs.head(0), sources))
     maturity, correlations = maturity_tables(grid, readings)
+    modes, advice = mode_tables(grid, readings)
     made = {"transfer": transfer_table(grid, readings), "maturity": maturity, "correlations": correlations}
+    made |= {"modes": modes, "advice": advice}
     for name, table in made.items():
         write_table(job.file(name), name, table, job.spec_text, job.code)
         log.info("%s: %d rows", name, len(table))
 
 
 if __name__ == "__main__":
-    run_stage(main, ["runs", "sources", "transfer", "maturity", "correlations"])
+    run_stage(main, ["runs", "sources", "transfer", "maturity", "correlations", "modes", "advice"])

@@ -8,6 +8,7 @@ import resource
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -56,11 +57,11 @@ def main(job: Job) -> None:
         parts = target_images(tensors, spec["target"], seed)
         data = TargetData.on(device, parts, spec["target"]["class_count"], spec["normalisation"])
         start = read_tensors(starts[seed])
+        shared: dict[str, Any] = {}
         for rate in spec["learning_rates"]:
             started, clock = datetime.now(UTC), time.perf_counter()
-            outcome = module.run(
-                Request(start, described, data, spec["target"]["name"], spec["recipe"], rate, seed, device, mode)
-            )
+            task, recipe = spec["target"]["name"], spec["recipe"]
+            outcome = module.run(Request(start, described, data, task, recipe, rate, seed, device, mode, shared))
             own = canonical({**spec, "learning_rates": [rate], "seeds": [seed]})
             path = {kind: files[rate, seed] for kind, files in outputs.items()}
             test = parts["test"]

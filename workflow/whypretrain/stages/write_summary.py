@@ -1,14 +1,14 @@
 """Write the main page of the report: what each study asked, and what came out."""
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from whypretrain import drawing
+from whypretrain import advising, drawing
 from whypretrain.command import Job, run_stage
+from whypretrain.restructured import comment, heading, list_table, plain
 from whypretrain.storage import read_columns, write_whole
 from whypretrain.view import View
 
@@ -41,30 +41,22 @@ Interaction
     A setting called "a minus b" compares the effect in two settings.
 """
 
+ADVICE = """\
+The best way of using each source on test images, and those that multiple comparisons with the best can't tell from it
+(paired t-tests over seeds, Bonferroni, p above 0.05): any of these may be taken, the cheapest as well. Expected is the
+share of test images that is right when the way is chosen on all seeds but the one it is scored on, with a 95 %
+interval for repeated splits of one set of images (Nadeau and Bengio 2003); n is the number of seeds.
+"""
+
 TABLES = """\
 All numbers stand in the tables, in the folder ``tables`` beside this report: ``verdicts``, ``contrasts`` (paired
 differences), ``arms`` (means with intervals), ``runs`` (a row for each training), ``history``, ``kernels``,
 ``sources``, ``starts``, ``transfer`` (curves over layers), ``maturity`` and ``correlations`` (over checkpoints),
+``modes`` and ``advice`` (which way of using a source is best),
 ``spectra`` and ``parts`` (of features), ``similarity``, ``criticality``, ``pairs`` and ``barriers`` (of weights and
 activations), ``design`` (which study a run belongs to) and ``provenance``. They are Parquet files; each
 column carries its description.
 """
-
-
-def plain(text: object) -> str:
-    """Return a text as reStructuredText shows it literally, wherever it stands; Jinja finds nothing in it either."""
-    words = " ".join(str(text).split())
-    return "\\ " + re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", words)
-
-
-def comment(name: str, text: str) -> str:
-    """Return a comment that carries JSON, or a word; Jinja finds nothing to replace in it."""
-    return f".. {name}: {re.sub(r'{(?=[{%#])', lambda _: chr(92) + 'u007b', text)}\n"
-
-
-def heading(text: str, line: str) -> str:
-    """Return a section's heading."""
-    return f"{plain(text)}\n{line * (2 * len(plain(text)))}\n"
 
 
 def quantity(value: float, unit: str) -> str:
@@ -72,14 +64,6 @@ def quantity(value: float, unit: str) -> str:
     if pd.isna(value):
         return "–"
     return drawing.points(value) if unit.startswith("points") else f"{value:.3f}".replace("-", "−")
-
-
-def list_table(rows: list[list[str]], widths: list[int]) -> str:
-    """Return a table of cells that are reStructuredText; the first row is the head."""
-    lines = [".. list-table::", "   :header-rows: 1", f"   :widths: {' '.join(map(str, widths))}", ""]
-    for cells in rows:
-        lines += [f"   {'*' if number == 0 else ' '} - {cell}" for number, cell in enumerate(cells)]
-    return "\n".join([*lines, ""])
 
 
 def verdict_table(verdicts: pd.DataFrame, units: dict[str, str]) -> str:
@@ -118,13 +102,29 @@ def share(row: Mapping[Any, Any]) -> str:
     return f"{100 * row['top1_test']:.1f} ({interval}){' †' if row['grid_edge'] else ''}"
 
 
+def reconstruction_line(rows: pd.DataFrame, words: str) -> str:
+    """Return the line of a source whose layers learnt to reconstruct what they take, from its rows of `sources`."""
+    last = rows.sort_values("step", kind="stable").groupby(["layer", "seed"], observed=True).tail(1)
+    errors = last.groupby("layer", observed=True)["reconstruction_test"].mean()
+    return (
+        f"- {words} with layers that reconstruct what they take but for {100 * errors.min():.1f} to "
+        f"{100 * errors.max():.1f} % of its variance on test images (means over n = {last['seed'].nunique()})."
+    )
+
+
 def source_lines(sources: pd.DataFrame, arms: pd.DataFrame, view: View) -> list[str]:
-    """Return a line for each architecture and source of the study: where its pre-training ended."""
+    """Return a line for each architecture and source of the study: where its pre-training ended.
+
+    Of one that learns to reconstruct it is what its layers end with.
+    """
     lines = []
     used = arms.loc[arms["source"] != drawing.UNTRAINED, ["architecture", "source"]].astype(str).drop_duplicates()
     for architecture in view.architectures:
         for name in sorted(used.loc[used["architecture"] == architecture, "source"]):
             rows = sources[(sources["architecture"] == architecture) & (sources["source"] == name)]
+            if rows["layer"].notna().any():
+                lines.append(reconstruction_line(rows, f"{plain(architecture)} ends its pre-training on {plain(name)}"))
+                continue
             ends = rows[rows["annealed"]] if rows["annealed"].any() else rows
             ends = ends.loc[ends["epoch"] == ends["epoch"].max(), "top1_test"]
             if len(ends):
@@ -157,8 +157,17 @@ def arm_table(arms: pd.DataFrame, view: View) -> str:
     return list_table(rows, [12, 26, *[18] * len(names), 4])
 
 
-def study_section(study: dict[str, Any], verdicts: pd.DataFrame, arms: pd.DataFrame, sources: pd.DataFrame) -> str:
-    """Return the section of one study: question, verdicts, key numbers."""
+def advice_section(advice: pd.DataFrame, view: View) -> list[str]:
+    """Return what to do in each cell of a study's mode map, a sentence each."""
+    sources = {setting["name"]: setting["source"] for setting in view.settings}
+    said = [f"- {plain(advising.sentence(row, sources.get(row['setting'], '')))}" for row in advice.to_dict("records")]
+    return [heading("What to do", "~"), ADVICE if said else "No two ways were compared in any setting.\n", *said, ""]
+
+
+def study_section(
+    study: dict[str, Any], verdicts: pd.DataFrame, arms: pd.DataFrame, sources: pd.DataFrame, advice: pd.DataFrame
+) -> str:
+    """Return the section of one study: question, verdicts, what to do where it asks for that, key numbers."""
     view = View(**study["view"])
     arms = drawing.of_study(arms, view)
     edges, total = int(arms["grid_edge"].sum()), len(arms)
@@ -173,6 +182,7 @@ def study_section(study: dict[str, Any], verdicts: pd.DataFrame, arms: pd.DataFr
             heading(view.title or view.study, "-"),
             plain(study["question"]) + "\n",
             verdict_table(drawing.of_study(verdicts, view), study["claims"]),
+            *(advice_section(drawing.of_study(advice, view), view) if study["advice"] else []),
             heading("Key numbers", "~"),
             "Test top-1 (%) on the target, means with 95 % t-intervals over seeds, each arm at the learning rate that "
             "validation selected (†: that rate is at the edge of its grid):\n",
@@ -183,13 +193,15 @@ def study_section(study: dict[str, Any], verdicts: pd.DataFrame, arms: pd.DataFr
     )
 
 
-def page(spec: dict[str, Any], verdicts: pd.DataFrame, arms: pd.DataFrame, sources: pd.DataFrame) -> str:
+def page(
+    spec: dict[str, Any], verdicts: pd.DataFrame, arms: pd.DataFrame, sources: pd.DataFrame, advice: pd.DataFrame
+) -> str:
     """Return the whole page."""
     return "\n".join(
         [
             heading("Why does pre-training work?", "="),
             INTRODUCTION,
-            *(study_section(study, verdicts, arms, sources) for study in spec["studies"]),
+            *(study_section(study, verdicts, arms, sources, advice) for study in spec["studies"]),
             heading("How to read this", "-"),
             READING,
             heading("Where the numbers are", "-"),
@@ -199,8 +211,8 @@ def page(spec: dict[str, Any], verdicts: pd.DataFrame, arms: pd.DataFrame, sourc
 
 
 def main(job: Job) -> None:
-    """Read `verdicts`, `arms` and `sources`; write the page, its spec and code in comments on top."""
-    tables = (read_columns(job.file(name))[0].to_pandas() for name in ("verdicts", "arms", "sources"))
+    """Read `verdicts`, `arms`, `sources` and `advice`; write the page, its spec and code in comments on top."""
+    tables = (read_columns(job.file(name))[0].to_pandas() for name in ("verdicts", "arms", "sources", "advice"))
     text = comment("spec", job.spec_text) + comment("code", job.code) + "\n" + page(job.spec, *tables)
 
     def write(part: Path) -> None:
@@ -210,4 +222,4 @@ def main(job: Job) -> None:
 
 
 if __name__ == "__main__":
-    run_stage(main, ["verdicts", "arms", "sources", "summary"])
+    run_stage(main, ["verdicts", "arms", "sources", "advice", "summary"])

@@ -1,0 +1,501 @@
+"""The user's own images: converted as documented, or named in one message that says how to mend it."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import ROOT, fresh, plan_of, put, tiny
+from PIL import Image
+
+from whypretrain import config
+from whypretrain.datasets import digits, folder
+from whypretrain.unusable import UnusableFiles
+
+RAMP = np.linspace(0, 255, 12 * 12).round().astype(np.uint8).reshape(12, 12)
+
+
+def parameters(path: Path) -> folder.Parameters:
+    return folder.Parameters(path=str(path))
+
+
+def write(path: Path, image: Image.Image | None = None, **options: Any) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    (image or Image.fromarray(RAMP)).save(path, **options)
+    return path
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    """A folder of two classes with three images each."""
+    for label in ("dog", "cat"):
+        for number in range(3):
+            write(tmp_path / "images" / label / f"{number}.png", Image.fromarray(RAMP // (number + 1)))
+    return tmp_path / "images"
+
+
+def grey(path: Path) -> np.ndarray:
+    return np.asarray(folder.read_grey(path))
+
+
+def refusal(path: Path) -> str:
+    with pytest.raises(UnusableFiles) as caught:
+        folder.listing(str(path))
+    return str(caught.value)
+
+
+# --- the same images in another form -------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [8, 16])
+def test_a_known_dataset_written_out_as_files_is_the_very_same_dataset(tmp_path: Path, size: int):
+    known, labels = digits.prepare(digits.Parameters(), 8)
+    for index, (image, label) in enumerate(zip(known, labels, strict=True)):
+        write(tmp_path / str(label) / f"{index:04}.png", Image.fromarray(image[0]))
+    found, found_labels = folder.prepare(parameters(tmp_path), size)
+    order = np.argsort(labels, kind="stable")  # a folder has class after class
+    np.testing.assert_array_equal(found_labels, labels[order])
+    np.testing.assert_array_equal(found, digits.prepare(digits.Parameters(), size)[0][order])
+    assert found.dtype == np.uint8
+    assert found_labels.dtype == np.int64
+    assert folder.class_counts(parameters(tmp_path)) == digits.class_counts(digits.Parameters())
+
+
+@pytest.mark.parametrize("suffix", ["png", "PNG", "bmp", "gif", "tif", "tiff", "webp"])
+def test_formats_without_loss_keep_every_grey_level(tmp_path: Path, suffix: str):
+    path = write(tmp_path / f"a.{suffix}", **({"lossless": True} if suffix == "webp" else {}))
+    np.testing.assert_array_equal(grey(path), RAMP)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "LA"])
+def test_grey_in_colour_modes_is_the_same_grey(tmp_path: Path, mode: str):
+    np.testing.assert_array_equal(grey(write(tmp_path / "a.png", Image.fromarray(RAMP).convert(mode))), RAMP)
+
+
+def test_sixteen_bits_are_scaled_and_not_clipped(tmp_path: Path):
+    values = np.array([[0, 128, 129, 257], [300, 32768, 65406, 65535]], dtype=np.uint16)
+    expected = [[0, 0, 1, 1], [1, 128, 254, 255]]  # v / 257, rounded
+    assert grey(write(tmp_path / "a.png", Image.fromarray(values))).tolist() == expected
+    assert grey(write(tmp_path / "a.tif", Image.fromarray(values))).tolist() == expected
+    big_endian = Image.frombytes("I;16B", (4, 2), values.astype(">u2").tobytes())
+    assert grey(write(tmp_path / "b.tif", big_endian)).tolist() == expected
+    assert grey(write(tmp_path / "c.tif", Image.fromarray(values.astype(np.int32)))).tolist() == expected
+    # the clipping that this is not
+    with Image.open(tmp_path / "c.tif") as clipped:
+        assert np.asarray(clipped.convert("L")).tolist() != expected
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([[0, 0.5, 1]], [[0, 128, 255]]),
+        ([[0, 1, 127.4, 255]], [[0, 1, 127, 255]]),
+        ([[0, 257, 65535]], [[0, 1, 255]]),
+    ],
+)
+def test_floating_point_grey_has_the_first_whole_range_that_holds_it(tmp_path: Path, values: Any, expected: Any):
+    path = write(tmp_path / "a.tif", Image.fromarray(np.array(values, dtype=np.float32)))
+    assert grey(path).tolist() == expected
+
+
+def test_transparent_pixels_are_white_and_half_transparent_ones_half_white(tmp_path: Path):
+    pixels = np.zeros((1, 3, 4), dtype=np.uint8)
+    pixels[0, :, 3] = 0, 128, 255
+    assert grey(write(tmp_path / "a.png", Image.fromarray(pixels))).tolist() == [[255, 127, 0]]
+    palette = Image.fromarray(np.array([[0, 1, 2]], dtype=np.uint8), "P")
+    palette.putpalette([10, 10, 10, 0, 0, 0, 200, 200, 200])
+    assert grey(write(tmp_path / "b.png", palette, transparency=0)).tolist() == [[255, 0, 200]]
+    assert grey(write(tmp_path / "c.gif", palette, transparency=0)).tolist() == [[255, 0, 200]]
+    assert grey(write(tmp_path / "d.png", palette)).tolist() == [[10, 0, 200]]
+    one_value = Image.fromarray(np.array([[0, 257, 65535]], dtype=np.uint16))
+    assert grey(write(tmp_path / "e.png", one_value, transparency=257)).tolist() == [[0, 255, 255]]
+
+
+def test_colours_become_luminance(tmp_path: Path):
+    primaries = np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255]]], dtype=np.uint8)
+    expected = [[76, 150, 29]]  # 0.299, 0.587 and 0.114 of 255
+    assert grey(write(tmp_path / "a.png", Image.fromarray(primaries))).tolist() == expected
+    inks = Image.fromarray(np.array([[[0, 255, 255, 0], [255, 255, 255, 255]]], dtype=np.uint8), "CMYK")
+    assert grey(write(tmp_path / "a.tif", inks)).tolist() == [[76, 0]]
+    blocks = Image.fromarray(np.full((16, 16, 4), [0, 255, 255, 0], dtype=np.uint8), "CMYK")
+    np.testing.assert_allclose(grey(write(tmp_path / "a.jpg", blocks, quality=100)), 76, atol=2)
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "tif", "webp"])
+def test_the_orientation_in_exif_is_applied(tmp_path: Path, suffix: str):
+    upright = np.zeros((16, 32), dtype=np.uint8)
+    upright[:, 16:] = 255
+    exif = Image.Exif()
+    exif[0x0112] = 6  # stored as if turned by 90 degrees counter-clockwise
+    path = write(tmp_path / f"a.{suffix}", Image.fromarray(np.rot90(upright).copy()), exif=exif)
+    assert grey(path).shape == upright.shape
+    np.testing.assert_allclose(grey(path), upright, atol=8)
+
+
+def test_of_an_animation_the_first_frame_is_taken(tmp_path: Path):
+    frames = [Image.fromarray(np.full((8, 8), level, dtype=np.uint8)) for level in (40, 200)]
+    for name in ("a.gif", "a.tif", "a.png", "a.webp"):
+        path = write(tmp_path / name, frames[0], save_all=True, append_images=frames[1:], **lossless(name))
+        assert (grey(path) == 40).all(), name
+
+
+def lossless(name: str) -> dict[str, Any]:
+    return {"lossless": True} if name.endswith("webp") else {}
+
+
+def test_the_middle_square_is_resized_and_antialiased(images: Path):
+    wide = np.zeros((8, 24), dtype=np.uint8)
+    wide[:, 8:16] = np.indices((8, 8)).sum(axis=0) % 2 * 255  # a chessboard between two black squares
+    write(images / "cat" / "0.png", Image.fromarray(wide))
+    write(images / "cat" / "1.png", Image.fromarray(wide.T.copy()))
+    exact, _ = folder.prepare(parameters(images), 8)
+    np.testing.assert_array_equal(exact[0, 0], wide[:, 8:16])
+    np.testing.assert_array_equal(exact[1, 0], wide[:, 8:16].T)
+    half, _ = folder.prepare(parameters(images), 4)
+    assert half.shape == (6, 1, 4, 4)
+    assert np.abs(half[0, 0].astype(int) - 127).max() < 20  # nearest neighbours would be black or white
+
+
+# --- which files ---------------------------------------------------------------------------
+
+
+def test_other_files_and_hidden_ones_are_left_out_and_told(images: Path):
+    for name in ("notes.txt", "cat/Thumbs.db", "cat/.hidden.png", ".DS_Store", "dog/._0.png", "beside.png"):
+        (images / name).write_bytes(b"")
+    for name in (".git", "__MACOSX", "cat/.thumbnails"):
+        (images / name).mkdir()
+    report = folder.check(str(images))
+    assert report.counts == folder.class_counts(parameters(images)) == {"cat": 3, "dog": 3}
+    assert sorted(report.left_out) == ["beside.png", "cat/Thumbs.db", "notes.txt"]
+    assert report.problems == {}
+    assert report.message is None
+
+
+def test_classes_and_files_are_sorted_whatever_their_names(images: Path):
+    names = ["ä ö.png", 'it\'s "1".jpg', "b;rm -rf $HOME.PNG", "(1) %d.jpeg"]
+    for name in names:
+        write(images / "Große Tiere" / name)
+    assert list(folder.class_counts(parameters(images))) == ["Große Tiere", "cat", "dog"]
+    found = [path.name for path in folder.files(parameters(images))]
+    assert found == [*sorted(names), *["0.png", "1.png", "2.png"] * 2]
+    assert folder.prepare(parameters(images), 8)[0].shape == (10, 1, 8, 8)
+
+
+def test_a_link_that_leads_to_itself_ends(images: Path):
+    (images / "cat" / ".up").symlink_to(images)
+    (images / "loop").symlink_to(images / "loop")
+    assert folder.class_counts(parameters(images)) == {"cat": 3, "dog": 3}
+    (images / "cat" / "up").symlink_to(images)
+    folder._listed.cache_clear()
+    assert "'cat' holds the folder 'up'" in refusal(images)
+
+
+def test_links_to_classes_and_images_are_followed(images: Path, tmp_path: Path):
+    (tmp_path / "linked").mkdir()
+    for label in ("cat", "dog"):
+        (tmp_path / "linked" / label).symlink_to(images / label)
+    (images / "cat" / "3.png").symlink_to(images / "dog" / "0.png")
+    assert folder.class_counts(parameters(tmp_path / "linked")) == {"cat": 4, "dog": 3}
+    assert folder.digest(parameters(tmp_path / "linked")) == folder.digest(parameters(images))
+
+
+def test_a_relative_path_is_seen_from_the_working_folder(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(images.parent)
+    assert folder.files(parameters(Path("images")))[0] == Path("images/cat/0.png")
+    monkeypatch.setenv("HOME", str(images.parent))
+    assert folder.class_counts(folder.Parameters(path="~/images")) == {"cat": 3, "dog": 3}
+    monkeypatch.chdir(images)
+    assert "'images' isn't there" in refusal(Path("images"))
+
+
+def test_ten_thousand_files_are_listed_in_no_time_and_once(tmp_path: Path):
+    for label in ("a", "b"):
+        (tmp_path / label).mkdir()
+        for number in range(5000):
+            (tmp_path / label / f"{number}.png").touch()
+    begin = time.process_time()
+    assert folder.class_counts(parameters(tmp_path)) == {"a": 5000, "b": 5000}
+    assert time.process_time() - begin < 2
+    begin = time.process_time()
+    folder.class_counts(parameters(tmp_path))
+    assert time.process_time() - begin < 0.01
+
+
+# --- what is refused -----------------------------------------------------------------------
+
+
+def nothing_there(path: Path) -> None:
+    for label in ("cat", "dog"):
+        for file in (path / label).iterdir():
+            file.unlink()
+        (path / label).rmdir()
+
+
+def only_images(path: Path) -> None:
+    nothing_there(path)
+    for number in range(4):
+        write(path / f"{number}.png")
+
+
+def one_class(path: Path) -> None:
+    for file in (path / "dog").iterdir():
+        file.unlink()
+    (path / "dog").rmdir()
+
+
+FOLDERS: dict[str, tuple[Callable[[Path], Any], list[str]]] = {
+    "no classes": (nothing_there, ["holds no folders", "one folder of images for each class"]),
+    "images without classes": (only_images, ["holds no folders", "4 image files belong into such folders"]),
+    "one class": (one_class, ["one class only, 'cat'", "2 classes or more"]),
+    "too few images": (
+        lambda path: (path / "dog" / "1.png").unlink(),
+        ["too few images of 'dog' (2)", "3 image files or more", ".png"],
+    ),
+    "an empty class": (lambda path: (path / "new").mkdir(), ["too few images of 'new' (0)"]),
+    "nested deeper": (
+        lambda path: write(path / "cat" / "young" / "1.png"),
+        ["'cat' holds the folder 'young'", "images/cat' if that is where the classes are"],
+    ),
+    "a link that leads nowhere": (
+        lambda path: (path / "cat" / "3.png").symlink_to(path / "nowhere"),
+        ["1 of 7 image files", "cat/3.png (a link that leads nowhere)"],
+    ),
+    "a pipe": (lambda path: os.mkfifo(path / "cat" / "3.png"), ["cat/3.png (not a file)"]),
+    "a wildcard": (lambda path: write(path / "cat" / "{dataset}.png"), ["cat/{dataset}.png", "brace"]),
+    "two lines": (lambda path: write(path / "cat" / "a\nb.png"), ["'cat/a\\nb.png' (its name isn't"]),
+    "no text": (lambda path: write(path / "cat" / os.fsdecode(b"\xff.png")), ["'cat/\\udcff.png' (its name isn't"]),
+    "too many classes": (
+        lambda path: [(path / str(number)).mkdir() for number in range(255)],
+        ["holds 257 folders", "up to 256 classes"],
+    ),
+}
+
+
+@pytest.mark.parametrize("what", FOLDERS)
+def test_a_folder_of_another_form_is_refused_in_one_line(what: str, images: Path):
+    change, expected = FOLDERS[what]
+    change(images)
+    message = refusal(images)
+    assert message.startswith(f"'{images}")
+    assert "\n" not in message
+    for text in expected:
+        assert text in message
+
+
+def test_a_folder_that_is_not_there_or_is_a_file(images: Path):
+    message = refusal(images / "nowhere")
+    assert "nowhere' isn't there (seen from" in message
+    assert "is a file" in refusal(images / "cat" / "0.png")
+    assert "rename the folder" in refusal(images / "{cat}")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_folder_that_can_not_be_read(images: Path):
+    (images / "cat").chmod(0)
+    try:
+        assert refusal(images).endswith("cat' can't be read: Permission denied")
+    finally:
+        (images / "cat").chmod(0o755)
+
+
+def cut(path: Path, share: float) -> Path:
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * share)])
+    return path
+
+
+def noise(side: int = 32) -> Image.Image:
+    return Image.fromarray(np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8))
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "bmp", "gif", "tif", "webp"])
+def test_a_truncated_file_is_named_wherever_it_ends(images: Path, suffix: str):
+    shares = (0.05, 0.5, 0.95)
+    for number, share in enumerate(shares):
+        cut(write(images / "cat" / f"cut-{number}.{suffix}", noise()), share)
+    assert list(folder.check(str(images)).problems) == [f"cat/cut-{number}.{suffix}" for number in range(3)]
+
+
+def test_all_that_can_not_be_used_stands_in_one_message(images: Path):
+    (images / "cat" / "empty.png").write_bytes(b"")
+    (images / "cat" / "text.jpg").write_text("no image")
+    cut(write(images / "dog" / "cut.bmp", noise()), 0.5)
+    write(images / "dog" / "far.tif", Image.fromarray(np.array([[0, 70000]], dtype=np.int32)))
+    write(images / "dog" / "nan.tif", Image.fromarray(np.array([[0, np.nan]], dtype=np.float32)))
+    # a vector format under a picture's name reaches no interpreter
+    (images / "dog" / "vector.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")
+    report = folder.check(str(images))
+    assert report.problems == {
+        "cat/empty.png": "empty, 0 bytes",
+        "cat/text.jpg": "not an image of PNG, JPEG, BMP, GIF, TIFF, WEBP",
+        "dog/cut.bmp": report.problems["dog/cut.bmp"],
+        "dog/far.tif": "grey values from 0 to 70000; allowed: 0 to 65535",
+        "dog/nan.tif": "grey values from nan to nan; allowed: 0 to 65535",
+        "dog/vector.png": "not an image of PNG, JPEG, BMP, GIF, TIFF, WEBP",
+    }
+    assert "truncated" in report.problems["dog/cut.bmp"]
+    with pytest.raises(UnusableFiles) as caught:
+        folder.prepare(parameters(images), 8)
+    message = str(caught.value)
+    assert message == report.message
+    assert message.startswith(
+        f"'{images}': 6 of 12 image files can't be used: cat/empty.png (empty, 0 bytes); cat/text"
+    )
+    assert message.endswith("move them out of the folder, then run again")
+
+
+def test_of_many_bad_files_ten_are_named_and_the_others_counted(images: Path):
+    for number in range(13):
+        (images / "cat" / f"bad-{number:02}.png").write_bytes(b"")
+    message = str(folder.check(str(images)).message)
+    assert message.count("0 bytes") == 10
+    assert "bad-09.png (empty, 0 bytes); and 3 more. Mend them" in message
+
+
+@pytest.mark.parametrize("limit", [300, 1000])
+def test_an_image_of_too_many_pixels_is_told_and_not_decoded(images: Path, monkeypatch: pytest.MonkeyPatch, limit: int):
+    # 1024 pixels: more than a limit of 1000, where Pillow warns, and than twice 300, where it refuses
+    write(images / "cat" / "bomb.png", noise())
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
+    assert folder.check(str(images)).problems == {"cat/bomb.png": f"more than {limit:,} pixels, Pillow's limit"}
+
+
+def test_the_same_picture_twice_is_told(images: Path):
+    write(images / "dog" / "again.bmp", Image.fromarray(RAMP))
+    write(images / "dog" / "other.png", Image.fromarray(RAMP.T.copy()))
+    first, *_ = folder.check(str(images)).repeated
+    assert first == ("cat/0.png", "dog/0.png", "dog/again.bmp")
+
+
+# --- in the pipeline -----------------------------------------------------------------------
+
+
+def study(images: Path, **more: Any) -> dict[str, Any]:
+    raw = put(tiny(), "datasets.digits", {"module": "folder", "parameters": {"path": str(images)}} | more)
+    return put(raw, "tasks.digits.validation_shots", 1)
+
+
+@pytest.fixture
+def many(tmp_path: Path) -> Path:
+    """A folder of two classes with ten images each: enough for the tiny study."""
+    for label in ("my cat", "dog's"):
+        for number in range(10):
+            write(tmp_path / "my images" / label / f"ä {number}.png", Image.fromarray(RAMP // (number + 1)))
+    return tmp_path / "my images"
+
+
+def test_a_mistake_in_the_folder_is_one_in_config_with_its_key(images: Path):
+    with pytest.raises(config.ConfigError, match=r"^datasets\.digits\.parameters\.path: '.*nowhere' isn't there"):
+        plan_of(study(images / "nowhere"))
+    with pytest.raises(config.ConfigError, match=r"^datasets\.digits\.parameters\.path: is ''"):
+        plan_of(put(study(images), "datasets.digits.parameters.path", ""))
+    with pytest.raises(config.ConfigError, match=r"asks for 2 images of class cat; allowed: up to 1"):
+        plan_of(study(images))
+
+
+def test_the_images_are_inputs_of_their_dataset_and_of_no_other(many: Path):
+    plan = plan_of(study(many))
+    of_folder, of_glyphs = SimpleNamespace(dataset="digits"), SimpleNamespace(dataset="glyphs")
+    assert plan.files_of_dataset(of_folder) == [
+        str(many / label / f"ä {number}.png") for label in ("dog's", "my cat") for number in range(10)
+    ]
+    assert plan.files_of_dataset(of_glyphs) == []
+    assert "files" not in json.loads(plan.specs.dataset(of_glyphs))
+
+
+def test_a_file_added_renamed_or_of_another_size_is_another_spec_and_names_are_not_in_it(many: Path):
+    def spec() -> str:
+        folder._listed.cache_clear()
+        return plan_of(study(many)).specs.dataset(SimpleNamespace(dataset="digits"))
+
+    seen = [spec()]
+    assert spec() == seen[0]
+    assert "ä" not in seen[0]
+    added = write(many / "my cat" / "new.png")
+    seen.append(spec())
+    added = added.rename(added.with_name("newer.png"))
+    seen.append(spec())
+    write(added, noise(8))
+    seen.append(spec())
+    added.rename(many / "dog's" / "newer.png")
+    seen.append(spec())
+    assert len(set(seen)) == 5
+
+
+def prepare_stage(spec: str, tmp_path: Path) -> subprocess.CompletedProcess[str]:
+    arguments = ["--spec", spec, "--code", "0", "--dataset", str(tmp_path / "d"), "--card", str(tmp_path / "c")]
+    return subprocess.run(
+        [sys.executable, "-m", "whypretrain.stages.prepare_dataset", *arguments],
+        cwd=ROOT / "workflow",
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_the_stage_makes_the_dataset_or_says_in_one_line_why_not(many: Path, tmp_path: Path):
+    wildcards = SimpleNamespace(dataset="digits")
+    spec = plan_of(study(many)).specs.dataset(wildcards)
+    done = prepare_stage(spec, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "c").read_text())["class_counts"] == {"dog's": 10, "my cat": 10}
+    write(many / "my cat" / "late.png")
+    done = prepare_stage(spec, tmp_path)
+    assert done.returncode == 1
+    assert done.stderr == "error: datasets.digits: files were added, removed or changed meanwhile; run again\n"
+    (many / "my cat" / "late.png").write_text("none")
+    folder._listed.cache_clear()
+    done = prepare_stage(plan_of(study(many)).specs.dataset(wildcards), tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: datasets.digits.parameters.path: ")
+    assert "1 of 21 image files can't be used: my cat/late.png (not an image" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_share_of_the_images_tests(many: Path):
+    grid = plan_of(study(many, test_share=0.3)).grid
+    assert grid.test_images("digits") == 6
+    assert grid.images_per_class("digits") == {"dog's": (5, 2), "my cat": (5, 2)}
+    for share in (0.0, 0.6, 0.333):
+        with pytest.raises(config.ConfigError, match=rf"^datasets\.digits\.test_share: is {share}"):
+            plan_of(study(many, test_share=share))
+
+
+def test_an_image_changed_added_or_removed_makes_the_dataset_again_and_nothing_else(many: Path, tmp_path: Path):
+    project = fresh(tmp_path / "project")
+    (project.path / "pictures").symlink_to(many)
+    project.write_config(study(Path("pictures")))
+    made = [f"results/datasets/{name}.safetensors" for name in ("digits", "glyphs")]
+
+    def planned() -> dict[str, int]:
+        jobs = project.planned(*made)
+        jobs.pop("total", None)
+        return jobs
+
+    assert planned() == {"prepare_dataset": 2}
+    project.snakemake("--cores", "2", *made)
+    assert planned() == {}
+    image = many / "dog's" / "ä 0.png"
+    os.utime(image)  # touched, not changed
+    assert planned() == {}
+    image.rename(tmp_path / "kept.png")
+    assert planned() == {"prepare_dataset": 1}
+    write(image, Image.fromarray(RAMP.T.copy()))
+    assert planned() == {"prepare_dataset": 1}
+    (tmp_path / "kept.png").rename(image)
+    assert planned() == {}
+    (many / "my cat" / "new one.jpg").write_bytes(b"")
+    text = project.snakemake("--cores", "2", *made, status=1)
+    assert "1 of 21 image files can't be used: my cat/new one.jpg (empty, 0 bytes). Mend them" in text
+    assert "Traceback" not in text
+    for label in ("my cat", "dog's"):
+        (many / label).rename(tmp_path / label)
+    text = project.snakemake("-n", status=1)
+    assert "Mistake in config: datasets.digits.parameters.path: 'pictures' holds no folders; it needs one" in text
+    assert "Traceback" not in text

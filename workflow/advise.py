@@ -1,0 +1,85 @@
+"""Say which way of using a pre-trained network is best for a folder of images: python workflow/advise.py FOLDER.
+
+The folder holds one folder of images for each class. Every image is looked at first; then the study of
+config/advise.yaml runs with the folder as its target, and what comes out is printed.
+"""
+
+import argparse
+import hashlib
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "workflow"))
+
+from whypretrain import advising, partition  # noqa: E402
+from whypretrain.datasets import folder  # noqa: E402
+from whypretrain.unusable import UnusableFiles  # noqa: E402
+
+TEST_SHARE = 0.3
+SHOWN = 5  # groups of files that are one picture
+
+
+def results_of(data: Path) -> str:
+    """Return the results folder of a folder of images: its name, and a digest of its path to tell namesakes apart."""
+    name = re.sub(r"[^a-z0-9]+", "-", data.name.lower()).strip("-") or "images"
+    return f"results/advise/{name}-{hashlib.sha256(str(data).encode()).hexdigest()[:6]}"
+
+
+def look_at(data: Path) -> str:
+    """Return what stands in a folder of images, in words. Raises UnusableFiles where it can't be used."""
+    report = folder.check(str(data))
+    if report.message:
+        raise UnusableFiles(report.message)
+    parts = partition.part_sizes(report.counts, TEST_SHARE)
+    told = [f"{data}: {sum(report.counts.values())} images of {len(report.counts)} classes."]
+    told += advising.few_images(report.counts, parts)
+    if report.left_out:
+        told.append(f"Left out, for they aren't images by their names: {', '.join(report.left_out[:SHOWN])}.")
+    if report.repeated:
+        same = "; ".join(" = ".join(group) for group in report.repeated[:SHOWN])
+        told.append(f"The same picture several times ({same}): one can train while another tests, which flatters.")
+    return "\n\n".join(map(advising.wrapped, told))
+
+
+def write_config(data: Path, template: str) -> Path:
+    """Write the config of the study on a folder of images, and return its path below the working folder."""
+    results = results_of(data)
+    dataset = {"module": "folder", "parameters": {"path": str(data)}, "test_share": TEST_SHARE}
+    config = {"include": [template], "results": results, "datasets": {"yours": dataset}}
+    path = Path(results) / "config.yaml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    return path
+
+
+def main() -> int:
+    """Check the folder, run the study, print the advice; return the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="one folder of images for each class")
+    parser.add_argument("--cores", default="all", help="how many cores to use")
+    parser.add_argument("--config", default="config/advise.yaml", help="the study that is run")
+    asked = parser.parse_args()
+    data = asked.folder.expanduser().resolve()
+    try:
+        print(look_at(data), "\n", flush=True)
+    except UnusableFiles as error:
+        print(f"Can't use this folder: {error}", file=sys.stderr)
+        return 1
+    config = write_config(data, asked.config)
+    snakemake = ["snakemake", "--snakefile", str(ROOT / "Snakefile"), "--configfile", str(config)]
+    for more in (["--cores", asked.cores], ["--report", str(config.parent / "report.html")]):
+        if status := subprocess.run([*snakemake, *more], check=False).returncode:
+            return status
+    text = (config.parent / "advice.rst").read_text(encoding="utf-8")
+    print("\n" + "\n".join(line for line in text.split("\n") if not line.startswith(".. ")).strip())
+    print(f"\nMore in {config.parent / 'report.html'}, tables in {config.parent / 'tables'}.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

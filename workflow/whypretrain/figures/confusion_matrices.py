@@ -1,0 +1,126 @@
+"""Which classes fine-tuned networks take for which: intact, all kernels shuffled, and scratch."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from whypretrain import curve_drawing, drawing
+from whypretrain.view import View
+
+TABLES = ("design", "confusion")
+
+NAMES = (drawing.INTACT, drawing.SHUFFLED, drawing.SCRATCH)
+WRITTEN = 12  # classes up to which a cell's number is written
+MOST_TICKS = 30
+
+
+def shares(rows: pd.DataFrame) -> np.ndarray:
+    """Return the share of each class's test images (row) with each prediction (column), the mean over seeds.
+
+    A class that has no test image gives NaN.
+    """
+    count = int(rows["label"].max()) + 1
+    found = []
+    for _, run in rows.groupby("seed"):
+        matrix = np.zeros((count, count))
+        matrix[run["label"], run["prediction"]] = run["images"]
+        images = matrix.sum(1, keepdims=True)
+        found.append(np.divide(matrix, images, out=np.full_like(matrix, np.nan), where=images > 0))
+    return np.mean(found, axis=0)
+
+
+def worst(matrix: np.ndarray) -> tuple[int, int]:
+    """Return the class and the wrong prediction of the largest share off the diagonal, the first of equal ones."""
+    off = np.nan_to_num(matrix, nan=-1.0)
+    np.fill_diagonal(off, -1.0)
+    label, prediction = np.unravel_index(off.argmax(), off.shape)
+    return int(label), int(prediction)
+
+
+def panels(tables: dict[str, pd.DataFrame], view: View) -> tuple[drawing.Setting | None, dict, set[int]]:
+    """Return the first setting that was measured, its matrix by architecture and arm, and the numbers of seeds.
+
+    Where the target's classes are drawn anew with each seed, matrices are those of the seed shown.
+    """
+    rows = curve_drawing.measured(tables["design"], tables["confusion"], view)
+    for setting in drawing.settings_of(rows, view):
+        matrices, counts = {}, set()
+        for architecture in view.architectures:
+            for arm in drawing.main_arms(drawing.in_panel(rows, view, architecture, setting), view):
+                found = arm.rows if setting.target in view.classes else arm.rows[arm.rows["seed"] == view.seed]
+                if arm.name in NAMES and len(found):
+                    matrices[architecture, arm.name] = shares(found)
+                    counts.add(found["seed"].nunique())
+        if matrices:
+            return setting, matrices, counts
+    return None, {}, set()
+
+
+def draw(tables: dict[str, pd.DataFrame], view: View, weights: drawing.Loaded) -> Figure:
+    """Draw a row for each architecture and a column for each of the three arms."""
+    setting, matrices, counts = panels(tables, view)
+    names = [str(name) for name in view.classes.get(setting.target, ())] if setting else []
+    shown = [name for name in view.architectures if any(key[0] == name for key in matrices)] or view.architectures
+    figure = drawing.new_figure(2.35 * len(shown) + 0.35, title(matrices, names, counts))
+    grid = figure.subplots(len(shown), len(NAMES), squeeze=False)
+    picture = None
+    for number, (line, architecture) in enumerate(zip(grid, shown, strict=True), start=1):
+        for axes, name in zip(line, NAMES, strict=True):
+            axes.set_title(f"{architecture}, {name}", loc="left", fontsize=7.5)
+            matrix = matrices.get((architecture, name))
+            if matrix is None:
+                drawing.say(axes)
+                continue
+            picture = axes.imshow(100 * matrix, cmap="Blues", vmin=0, vmax=100, interpolation="nearest")
+            _write(axes, 100 * matrix)
+            _name_classes(axes, names or [str(place) for place in range(len(matrix))])
+            if number == len(shown):
+                axes.set_xlabel("prediction")
+        line[0].set_ylabel("class")
+    if picture is not None:
+        figure.colorbar(
+            picture, ax=grid, shrink=max(0.9 / len(shown), 0.3), label="share of the class's test images (%)"
+        )
+    return figure
+
+
+def _write(axes: Axes, matrix: np.ndarray) -> None:
+    """Write the shares, in per cent, where there is room; a class that has no images has none."""
+    if len(matrix) > WRITTEN:
+        return
+    for (label, prediction), share in np.ndenumerate(matrix):
+        if np.isfinite(share) and round(share) > 0:
+            shade = "white" if share > 60 else "#222222"
+            axes.text(prediction, label, f"{share:.0f}", ha="center", va="center", fontsize=4.5, color=shade)
+
+
+def _name_classes(axes: Axes, names: Sequence[str]) -> None:
+    """Name classes along both axes, as many as there is room for."""
+    longest = max(map(len, names), default=1)
+    step = max(-(-len(names) * max(longest, 1) // MOST_TICKS), 1)
+    places = range(0, len(names), step)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_ticks(list(places), [names[place] for place in places])
+    axes.tick_params(length=0, labelsize=5.5)
+    axes.spines[:].set_visible(False)
+
+
+def title(matrices: dict[tuple[str, str], np.ndarray], names: Sequence[str], counts: set[int]) -> str:
+    """Name the most frequent confusion of each arm in the deepest architecture that has any."""
+    if not matrices:
+        return f"Confusion matrices: {drawing.ABSENT}"
+    architecture = list(matrices)[-1][0]
+    said = []
+    for name in NAMES:
+        matrix = matrices.get((architecture, name))
+        if matrix is None or len(matrix) < 2:
+            continue
+        label, prediction = worst(matrix)
+        words = [names[place] if names else str(place) for place in (label, prediction)]
+        said.append(f"{words[0]} taken for {words[1]} in {100 * matrix[label, prediction]:.0f} % ({name})")
+    if not said:
+        return f"Confusion matrices: one class alone ({architecture})"
+    return f"Most frequent confusion in {architecture}: {'; '.join(said)} ({drawing.how_many(counts)})"

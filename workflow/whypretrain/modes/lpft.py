@@ -1,0 +1,23 @@
+"""Linear probing, then fine-tuning (Kumar et al. 2022): training starts with a probe on the frozen start as the head.
+
+A random head sends noise into pre-trained layers at first; a probed one doesn't.
+"""
+
+from dataclasses import replace
+
+from whypretrain import runs
+from whypretrain.frozen import classify, head_of
+from whypretrain.probes import fit_probe
+from whypretrain.runs import Outcome, Request
+from whypretrain.supervised import train_above
+
+PACKAGES = ("scikit-learn",)
+
+
+def run(request: Request) -> Outcome:
+    """Fit one probe, train everything from it, and return what is read out; `strength` is the probe's C."""
+    if "probe" not in request.shared:
+        request.shared["probe"] = classify(request, runs.start_network(request), fit_probe)
+    probe = request.shared["probe"]
+    outcome = train_above(request, frozen=0, head=head_of(probe))
+    return replace(outcome, scores=outcome.scores | {"strength": probe.strength, "converged": probe.converged})

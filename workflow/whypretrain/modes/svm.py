@@ -1,0 +1,12 @@
+"""A linear support vector machine on the pooled features of one layer of the frozen start."""
+
+from whypretrain.frozen import run_on_features
+from whypretrain.probes import fit_svm
+from whypretrain.runs import Outcome, Request
+
+PACKAGES = ("scikit-learn",)
+
+
+def run(request: Request) -> Outcome:
+    """Fit one SVM and return what is read out of it."""
+    return run_on_features(request, fit_svm)

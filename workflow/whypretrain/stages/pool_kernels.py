@@ -1,0 +1,22 @@
+"""Pool the kernels of several sources into a bank, with every seed of a block: what some starts draw from."""
+
+from whypretrain.banks import layer_kernels, pool_kernels
+from whypretrain.command import Job, log, run_stage
+from whypretrain.storage import canonical, read_tensors, write_tensors
+
+
+def main(job: Job) -> None:
+    """Read each seed's checkpoints, those of one seed after those of another; write its bank."""
+    spec = job.spec
+    checkpoints, count = job.files("checkpoints"), len(spec["sources"])
+    for place, (seed, path) in enumerate(zip(spec["seeds"], job.files("banks"), strict=True)):
+        networks = [read_tensors(file) for file in checkpoints[place * count : (place + 1) * count]]
+        bank = pool_kernels(networks, spec["prune"])
+        for layer, kernels in bank.items():
+            there = sum(len(layer_kernels(weights)[layer]) for weights in networks)
+            log.info("seed %d, %s: %d of %d kernels kept", seed, layer, len(kernels), there)
+        write_tensors(path, bank, canonical({**spec, "seeds": [seed]}), job.code)
+
+
+if __name__ == "__main__":
+    run_stage(main, ["checkpoints", "banks"])

@@ -1,0 +1,69 @@
+"""Write in plain text which way of using a source is best on each target: what `make advise` prints."""
+
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from whypretrain import advising
+from whypretrain.command import Job, run_stage
+from whypretrain.coordinates import KEYS
+from whypretrain.restructured import comment
+from whypretrain.storage import read_columns, write_whole
+
+ARM = [key for key in KEYS if key not in ("learning_rate", "seed")]
+
+
+def time_of(row: Mapping[str, Any], provenance: pd.DataFrame) -> str:
+    """Say how long one training of a recommended way took, and with it the choice of its learning rate."""
+    same = (provenance[key].astype(str) == str(value) for key, value in _arm(row).items())
+    mine = provenance[pd.concat(list(same), axis=1).all(axis=1)]
+    rate = row["learning_rate"]
+    at = mine if math.isnan(rate) else mine[mine["learning_rate"] == rate]
+    if at.empty:
+        return ""
+    each, splits = at["seconds"].mean(), at["seed"].nunique()
+    words = f"Time: one training took {each:.1f} s ({at['device'].iloc[0]}, {at['threads'].iloc[0]} thread(s))"
+    others = mine["learning_rate"].nunique()
+    return words + (
+        f"; with all {others} learning rates {mine['seconds'].sum() / splits:.0f} s." if others > 1 else "."
+    )
+
+
+def _arm(row: Mapping[str, Any]) -> dict[str, Any]:
+    fixed = {"treatment": "intact", "span": "all"}
+    return {key: {**row, **fixed}[key] for key in ARM if key != "epoch"}
+
+
+def paragraphs(spec: Mapping[str, Any], advice: pd.DataFrame, provenance: pd.DataFrame) -> Iterator[str]:
+    """Yield the text, paragraph by paragraph: each study's targets, what is best over all sources, and from each."""
+    for study in spec["studies"]:
+        yield f"{study['title']}\n{'=' * len(study['title'])}"
+        rows = advice[advice["study"] == study["study"]].to_dict("records")
+        for target, about in study["targets"].items():
+            mine = [row for row in rows if row["target"] == target]
+            yield advising.images_sentence(about["counts"], about["parts"], len(spec["seeds"]))
+            yield from advising.few_images(about["counts"], about["parts"])
+            # over all sources first
+            for row in sorted(mine, key=lambda row: (row["shots"], row["setting"] != advising.ANY)):
+                told = advising.sentence(row, study["sources"].get(row["setting"], ""))
+                yield " ".join(part for part in (told, time_of(row, provenance)) if part)
+    yield advising.NOTE
+
+
+def main(job: Job) -> None:
+    """Read `advice` and `provenance`; write the text."""
+    advice, provenance = (read_columns(job.file(name))[0].to_pandas() for name in ("advice", "provenance"))
+    origin = comment("spec", job.spec_text) + comment("code", job.code) + "\n"
+    text = origin + "\n\n".join(advising.wrapped(part) for part in paragraphs(job.spec, advice, provenance)) + "\n"
+
+    def write(part: Path) -> None:
+        part.write_text(text, encoding="utf-8")
+
+    write_whole(job.file("text"), write)
+
+
+if __name__ == "__main__":
+    run_stage(main, ["advice", "provenance", "text"])
