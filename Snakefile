@@ -12,7 +12,7 @@ sys.path.insert(0, str(BASE / "workflow"))
 
 from whypretrain import registry, setup
 
-if "studies" not in config:
+if not {"studies", "include"} & set(config):
 
     configfile: BASE / "config" / "config.yaml"
 

@@ -369,7 +369,7 @@ def test_missing_scores_are_left_out_and_few_dots_have_no_correlation() -> None:
     assert "(3 dots)" in titles[0]
     two = starts.assign(**dict.fromkeys(("log_me", "leep"), np.nan))[starts["source"] != "digits"]
     said = title_of(drawn("transferability", tables | {"starts": two}, view))
-    assert said == "Too few dots for a rank correlation of scores and test top-1 (n = 5)"
+    assert said == "No rank correlation of scores and test top-1 is defined (n = 5)"
     assert [text.get_text() for text in figure.get_axes()[1].texts] == ["no such score"]
 
 

@@ -170,7 +170,6 @@ def test_the_best_is_always_in_its_set_and_what_is_obviously_worse_isnt():
     assert (over["source"], over["mode"], over["compared"]) == ("letters", "lpft", 13)
 
 
-@pytest.mark.xfail(strict=True, reason="rows: `behind` of an equal is -5.6e-17, which the table's check refuses")
 def test_of_equals_the_cheapest_is_best_whatever_the_order_in_which_seeds_are_added():
     made = Made()
     values = np.array([0.1, 0.2, 0.3, 0.4, 0.7])

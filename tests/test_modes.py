@@ -147,7 +147,8 @@ def test_a_name_says_its_mode(name: str, expected: Mode, steps: bool):
     ],
 )
 def test_another_name_is_refused_with_what_is_allowed(name: str):
-    with pytest.raises(ValueError, match=r"(?s)unknown mode '.*'; allowed: finetune, lpft, probe, probe-L and svm-L .* freeze-N") as caught:
+    expected = r"(?s)unknown mode '.*'; allowed: finetune, lpft, probe, probe-L and svm-L .* freeze-N"
+    with pytest.raises(ValueError, match=expected) as caught:
         parse(name)
     assert f"'{name}'" in str(caught.value)
     with pytest.raises(ValueError, match="unknown mode"):

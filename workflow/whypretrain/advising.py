@@ -96,8 +96,9 @@ NOTE = (
 
 def images_sentence(counts: Mapping[str, int], parts: Mapping[str, Mapping[str, int]], splits: int) -> str:
     """Say how many images there are and how a split divides them; `parts` has images by part and class."""
-    shares = ", ".join(f"{sum(of_class.values())} to {PURPOSES[part]}" for part, of_class in parts.items())
-    return f"{sum(counts.values())} images of {len(counts)} classes; {splits} splits, in each {shares}."
+    shares = ", ".join(f"{sum(parts[part].values())} to {purpose}" for part, purpose in PURPOSES.items())
+    times = "one split, with" if splits == 1 else f"{splits} splits, each with"
+    return f"{sum(counts.values())} images of {len(counts)} classes; {times} {shares} (fewer where shots say so)."
 
 
 PURPOSES = {"train": "learn from", "validation": "choose by", "test": "test on"}

@@ -139,7 +139,7 @@ class Claim(Strict):
             if part.over not in ("peak", "mean") and has_recipes(side):
                 raise ValueError("several recipes are no curve; allowed: over mean, or over peak for the chosen one")
             if part.over == "peak" and measure.startswith("parts."):
-                raise ValueError("a peak is chosen by validation top-1, and so of a column of runs as top1_test, not of parts")
+                raise ValueError("a peak is chosen by validation top-1: of a column of runs as top1_test, not of parts")
         if self.measure == "cosine_mean" and (len(part.of), len(part.minus)) != (1, 1):
             raise ValueError("with cosine_mean a component is one choice minus another")
         # a single arm has a slope of zero, and may be held against a peak; the others are of curves alone

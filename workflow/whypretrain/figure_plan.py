@@ -182,12 +182,15 @@ class FigurePlan:
 
     def _images(self, task: str) -> dict[str, Any]:
         """Return a task's images by class, and by part and class."""
-        dataset = self.config.tasks[task].dataset
-        classes, sizes = self.grid.classes(task), self.grid.part_sizes(dataset)
-        return {
-            "counts": {name: self.grid.counts[dataset][name] for name in classes},
-            "parts": {part: {name: of_class[name] for name in classes} for part, of_class in sizes.items()},
+        dataset, images = self.config.tasks[task].dataset, self.grid.images_per_class(task)
+        test = self.grid.part_sizes(dataset)["test"]
+        parts = {
+            "train": {name: training for name, (training, _) in images.items()},
+            "validation": {name: validation for name, (_, validation) in images.items()},
+            "test": {name: test[name] for name in images},
         }
+        counts = {name: sum(of_class[name] for of_class in parts.values()) for name in images}
+        return {"counts": counts, "parts": parts}
 
     def unit(self, name: str) -> str:
         """Return the unit that a claim's effect and margin are in."""

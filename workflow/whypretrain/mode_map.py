@@ -112,7 +112,9 @@ class ModeMap:
                 "low": estimate.low,
                 "high": estimate.high,
                 "n": estimate.n,
-                "behind": float(scores[best].mean() - scores[number].mean()),
+                "behind": max(
+                    0.0, float(scores[best].mean() - scores[number].mean())
+                ),  # equal but for rounding is equal
                 "p": float(compared[number]),
                 "best": number == best,
                 "not_worse": bool(number == best or compared[number] > LEVEL),

@@ -41,14 +41,20 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return content
 
 
-def with_includes(raw: dict[str, Any], root: Path) -> dict[str, Any]:
-    """Return a config with the keys of the files that it includes. Raises ConfigError for a name given twice."""
-    merged = dict(raw)
+def with_includes(raw: dict[str, Any], root: Path, within: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Return a config with the keys of the files that it includes, to any depth.
+
+    `within` are the files that include it. Raises ConfigError for a name given twice, and for a file that includes
+    itself.
+    """
+    merged = {key: value for key, value in raw.items() if key != "include"}
     include = raw.get("include", [])
     if not isinstance(include, list | tuple) or not all(isinstance(name, str) for name in include):
         raise ConfigError(f"include: is {include!r}; allowed: a list of file names")
     for name in include:
-        for key, value in read_yaml(root / name).items():
+        if name in within:
+            raise ConfigError(f"include: {' includes '.join([*within, name])}; leave one out")
+        for key, value in with_includes(read_yaml(root / name), root, (*within, name)).items():
             mine = merged.get(key)
             if mine is None:
                 merged[key] = value

@@ -132,7 +132,9 @@ def not_worse_than_best(scores: NDArray[np.float64]) -> NDArray[np.float64]:
         raise ValueError(f"a comparison with the best needs two candidates or more, not {k}")
     p = np.ones(k)
     for i, j in itertools.permutations(range(k), 2):
-        p[i] = min(p[i], (k - 1) * p_value(scores[j] - scores[i], "superiority", 0) / 2)
+        behind = interval(scores[j] - scores[i])
+        if np.isfinite(behind.sd):
+            p[i] = min(p[i], (k - 1) * _one_sided(behind.mean, 0, behind.sd, behind.n))
     return np.minimum(p, 1.0)
 
 

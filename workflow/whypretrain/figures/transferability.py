@@ -112,8 +112,8 @@ def _name(axes: Axes, dots: pd.DataFrame, score: str, place: tuple[str, str]) ->
 
 
 def _sources(dots: pd.DataFrame) -> dict[str, str]:
-    """Return a marker for each source."""
-    names = sorted(set(dots["source"]))
+    """Return a marker for each source that has a score."""
+    names = sorted(set(dots.loc[dots[list(SCORES)].notna().any(axis=1), "source"]))
     return {name: curve_drawing.MARKERS[number % len(curve_drawing.MARKERS)] for number, name in enumerate(names)}
 
 
@@ -132,6 +132,7 @@ def _draw_panel(axes: Axes, dots: pd.DataFrame, score: str, sources: dict[str, s
             elinewidth=0.6,
         )
     axes.xaxis.set_major_locator(MaxNLocator(3))
+    axes.ticklabel_format(axis="x", useOffset=False)
 
 
 def _halves(mean: float, low: float, high: float) -> np.ndarray:
@@ -171,6 +172,7 @@ def title(dots: pd.DataFrame) -> str:
     """Say how each score goes together with test top-1, over the panels."""
     lines = places(dots)
     said: list[str] = []
+    defined = False
     counts: set[int] = set()
     for score, name in SCORES.items():
         panels = [correlations(dots[(dots["target"] == t) & (dots["shots"] == s)], score) for t, s in lines]
@@ -178,14 +180,15 @@ def title(dots: pd.DataFrame) -> str:
         for mode in SHOWN:
             found = [panel[mode] for panel in panels if mode in panel]
             counts.update(count for _, count in found)
+            defined |= any(np.isfinite(value) for value, _ in found)
             if found:
                 told.append(f"{_span(value for value, _ in found)} ({mode})")
         if told:
             said.append(f"{name.split(' (')[0]} {drawing.listed(told)}")
     if not said:
         return f"Scores of transferability: {drawing.ABSENT}"
-    if all(words.count("undefined") == words.count(" (") for words in said):
-        return f"Too few dots for a rank correlation of scores and test top-1 ({drawing.how_many(dots['n'])})"
+    if not defined:
+        return f"No rank correlation of scores and test top-1 is defined ({drawing.how_many(dots['n'])})"
     dot = f"{min(counts)}" if len(counts) == 1 else f"{min(counts)} to {max(counts)}"
     text = f"Rank correlation with test top-1 over {dot} dot{'s' if counts != {1} else ''} a panel: {'; '.join(said)}"
     return f"{text} ({drawing.how_many(dots['n'])})"
