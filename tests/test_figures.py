@@ -11,16 +11,16 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import ROOT
+from figure_looks import overlap, svg, title_of
 from jinja2 import Environment
 from matplotlib.figure import Figure
 from matplotlib.text import Text
-from matplotlib.transforms import Bbox
 
 from whypretrain import drawing, registry, restructured, schemas
 from whypretrain.analysis import make_contrasts, make_design, select_learning_rates, summarise_arms
 from whypretrain.coordinates import Arm, key_columns
 from whypretrain.declared import constants
-from whypretrain.figures import accuracy_by_span, first_layer_kernels, kernel_cosine, learning_rates, source_history
+from whypretrain.figures import first_layer_kernels, kernel_cosine, learning_rates, source_history
 from whypretrain.stages import write_summary
 from whypretrain.statistics import interval
 from whypretrain.view import View
@@ -90,6 +90,7 @@ def tables_of(
             **{"architecture": name, "source": "letters", "seed": seed, "epoch": epoch, "annealed": annealed},
             **{"step": 7, "loss_train": 1.0, "loss_validation": 1.0, "loss_test": 1.0, "top1_validation": 0.5},
             "top1_test": rng.uniform(0.5, 0.9),
+            "objective": "labels",
             **dict.fromkeys(
                 ("top1_train", "layer", *(f"reconstruction_{part}" for part in schemas.PARTS)), float("nan")
             ),
@@ -138,16 +139,6 @@ def drawn(name: str, tables: dict[str, pd.DataFrame], view: View, weights: drawi
     return figure
 
 
-def svg(figure: Figure) -> bytes:
-    file = io.BytesIO()
-    figure.savefig(file, format="svg", bbox_inches="tight", metadata={"Date": None, "Creator": None})
-    return file.getvalue()
-
-
-def title_of(figure: Figure) -> str:
-    return figure.get_suptitle().replace("\n", " ").replace("\u00a0", " ")
-
-
 @pytest.fixture(scope="module")
 def full() -> dict[str, pd.DataFrame]:
     return tables_of_case("two architectures, two settings")
@@ -186,11 +177,6 @@ def test_a_figure_is_drawn_from_any_study(name: str, case: str) -> None:
     assert title_of(figure).strip()
     assert len(svg(figure)) > 1000
     assert figure.get_size_inches()[0] == drawing.WIDTH
-
-
-def overlap(a: Bbox, b: Bbox) -> bool:
-    """Return whether two boxes share more than a pixel at their rims."""
-    return a.padded(-1).overlaps(b.padded(-1)) and min(a.width, a.height, b.width, b.height) > 2
 
 
 @pytest.mark.parametrize("name", FIGURES)
@@ -330,8 +316,8 @@ def test_the_kernel_cosine_is_compared_at_one_rate_that_nobody_diverged_at(full:
     [("intact", "all", 0), ("shuffle-kernels", "all", 8), ("shuffle-kernels", "top-3", 3)],
 )
 def test_spans_are_counted_from_the_top(treatment: str, span: str, layers: int) -> None:
-    assert accuracy_by_span.top_layers(treatment, span, 8) == layers
-    assert np.isnan(accuracy_by_span.top_layers("shuffle-kernels", "bottom-2", 8))
+    assert drawing.top_layers(treatment, span, 8) == layers
+    assert np.isnan(drawing.top_layers("shuffle-kernels", "bottom-2", 8))
 
 
 def test_a_mosaic_shows_every_filter_in_its_place() -> None:

@@ -28,6 +28,7 @@ COLLECTORS = {
     "summarise_curves",
     "collect_table",
     "write_summary",
+    "write_advice",
     "all",
 }
 STAGES = Path(__file__).parents[1] / "workflow/whypretrain/stages"
@@ -42,7 +43,7 @@ def heavy(planned: dict[str, int]) -> dict[str, int]:
 
 def tables(project: Project) -> dict[str, bytes]:
     found = {path.name: path.read_bytes() for path in (project.path / "results/tables").glob("*.parquet")}
-    assert len(found) == 19
+    assert len(found) == 23
     del found["provenance.parquet"]
     return found
 

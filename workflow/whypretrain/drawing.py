@@ -67,6 +67,7 @@ OTHER = "#BAA18B"  # a treatment that has no colour here yet
 
 UNTRAINED = "none"
 MODE = "finetune"
+SHUFFLE = "shuffle-kernels"  # the treatment of the thesis
 INTACT, SHUFFLED, SCRATCH = "intact", "all kernels shuffled", "scratch"  # as legends have them
 Loaded = list[tuple[dict[str, str], dict[str, np.ndarray]]]  # weights, each with what it is
 Style = Literal["-", "--", ":"]
@@ -143,6 +144,16 @@ def in_panel(frame: pd.DataFrame, view: View, architecture: str, setting: Settin
 def treated(frame: pd.DataFrame, treatment: str, span: str = "all") -> pd.DataFrame:
     """Return the rows of one treatment and span of a pre-trained source."""
     return frame[(frame["source"] != UNTRAINED) & (frame["treatment"] == treatment) & (frame["span"] == span)]
+
+
+def top_layers(treatment: str, span: str, depth: int) -> float:
+    """Return how many top layers an arm shuffles; NaN for a span that isn't a top one."""
+    if treatment == "intact":
+        return 0
+    if span == "all":
+        return depth
+    kind, _, number = span.partition("-")
+    return int(number) if kind == "top" else float("nan")
 
 
 @dataclass(frozen=True, eq=False)

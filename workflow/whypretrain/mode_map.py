@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from whypretrain import moding, values
+from whypretrain.advising import ANY, SCRATCH
 from whypretrain.config import Setting
 from whypretrain.coordinates import NO_RECIPE, Arm
 from whypretrain.grid import Grid
@@ -19,9 +20,7 @@ from whypretrain.statistics import interval, not_worse_than_best, repeated_split
 from whypretrain.values import Values
 
 Row = dict[str, Any]
-SCRATCH = "scratch"
 FAMILIES = ("probe", "probe-L", "svm-L", "freeze-N", "lpft", "finetune", SCRATCH)  # the cheapest first
-ANY = "any source"
 
 
 @dataclass(frozen=True)

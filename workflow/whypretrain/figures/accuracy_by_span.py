@@ -10,18 +10,6 @@ from whypretrain.view import View
 
 TABLES = ("design", "runs")
 
-TREATMENT = "shuffle-kernels"
-
-
-def top_layers(treatment: str, span: str, depth: int) -> float:
-    """Return how many top layers an arm shuffles; NaN for a span that isn't a top one."""
-    if treatment == "intact":
-        return 0
-    if span == "all":
-        return depth
-    kind, _, number = span.partition("-")
-    return int(number) if kind == "top" else float("nan")
-
 
 def draw(tables: dict[str, pd.DataFrame], view: View, weights: drawing.Loaded) -> Figure:
     """Draw a panel for each architecture (rows) and setting (columns)."""
@@ -36,7 +24,7 @@ def draw(tables: dict[str, pd.DataFrame], view: View, weights: drawing.Loaded) -
     effects = [
         (
             f"{architecture}, {setting.name}",
-            drawing.difference(drawing.treated(rows, TREATMENT), drawing.treated(rows, "intact")),
+            drawing.difference(drawing.treated(rows, drawing.SHUFFLE), drawing.treated(rows, "intact")),
         )
         for (architecture, setting), rows in panels.items()
     ]
@@ -77,10 +65,12 @@ def _draw_panel(
         axes.axhline(100 * found.mean, color=arm.shade, linestyle=arm.style, linewidth=1)
         shown.setdefault(arm.name, arm.entry)
         counts.add(found.n)
-    ladder = rows[(rows["source"] != drawing.UNTRAINED) & rows["treatment"].isin(["intact", TREATMENT])]
-    layers = [top_layers(str(t), str(s), depth) for t, s in zip(ladder["treatment"], ladder["span"], strict=True)]
+    ladder = rows[(rows["source"] != drawing.UNTRAINED) & rows["treatment"].isin(["intact", drawing.SHUFFLE])]
+    layers = [
+        drawing.top_layers(str(t), str(s), depth) for t, s in zip(ladder["treatment"], ladder["span"], strict=True)
+    ]
     ladder = ladder.assign(layers=layers).dropna(subset="layers")
-    shade = drawing.colour(TREATMENT)
+    shade = drawing.colour(drawing.SHUFFLE)
     for _, seed in ladder.groupby("seed"):
         line = seed.sort_values("layers")
         axes.plot(

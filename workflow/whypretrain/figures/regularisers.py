@@ -9,7 +9,6 @@ from matplotlib.figure import Figure, SubFigure
 
 from whypretrain import curve_drawing, dot_drawing, drawing
 from whypretrain.dot_drawing import Dot
-from whypretrain.figures.accuracy_by_span import TREATMENT, top_layers
 from whypretrain.selection import preference
 from whypretrain.statistics import Interval
 from whypretrain.view import View
@@ -99,9 +98,9 @@ def panel_of(runs: pd.DataFrame, view: View, architecture: str, setting: drawing
         effects.append(Effect(name, shade, False, note, _differences(of_kind[name][recipe], reference)))
     here = drawing.in_panel(runs, view, architecture, setting)
     for span in shuffled_spans(here, view.depths[architecture]):
-        rows = drawing.treated(here, TREATMENT, span)
+        rows = drawing.treated(here, drawing.SHUFFLE, span)
         found = _differences(rows, reference)
-        effects.append(Effect(f"shuffle {span}", drawing.colour(TREATMENT), True, "", found))
+        effects.append(Effect(f"shuffle {span}", drawing.colour(drawing.SHUFFLE), True, "", found))
     return Panel(reference, effects if len(reference) else [])
 
 
@@ -111,8 +110,8 @@ def _differences(of: pd.DataFrame, minus: pd.DataFrame) -> dict[str, Interval]:
 
 def shuffled_spans(panel: pd.DataFrame, depth: int) -> list[str]:
     """Return the top spans whose kernels a panel has shuffled, from the fewest layers to all."""
-    rows = panel[(panel["source"] != drawing.UNTRAINED) & (panel["treatment"] == TREATMENT)]
-    layers = {str(span): top_layers(TREATMENT, str(span), depth) for span in rows["span"].unique()}
+    rows = panel[(panel["source"] != drawing.UNTRAINED) & (panel["treatment"] == drawing.SHUFFLE)]
+    layers = {str(span): drawing.top_layers(drawing.SHUFFLE, str(span), depth) for span in rows["span"].unique()}
     return sorted((span for span, k in layers.items() if np.isfinite(k)), key=lambda span: layers[span])
 
 

@@ -8,7 +8,6 @@ from matplotlib.figure import Figure
 
 from whypretrain import curve_drawing, drawing
 from whypretrain.curve_drawing import Look
-from whypretrain.figures.accuracy_by_span import TREATMENT, top_layers
 from whypretrain.statistics import Interval, interval, slope
 from whypretrain.view import View
 
@@ -24,9 +23,9 @@ def doses(runs: pd.DataFrame, view: View, architecture: str, setting: drawing.Se
     Only seeds that the intact network has, which is dose 0; nothing where it or all shuffled ones are lacking.
     """
     rows = drawing.in_panel(runs, view, architecture, setting)
-    rows = rows[(rows["source"] != drawing.UNTRAINED) & rows["treatment"].isin(["intact", TREATMENT])]
+    rows = rows[(rows["source"] != drawing.UNTRAINED) & rows["treatment"].isin(["intact", drawing.SHUFFLE])]
     depth = view.depths[architecture]
-    layers = [top_layers(str(t), str(s), depth) for t, s in zip(rows["treatment"], rows["span"], strict=True)]
+    layers = [drawing.top_layers(str(t), str(s), depth) for t, s in zip(rows["treatment"], rows["span"], strict=True)]
     rows = rows.assign(layers=layers).dropna(subset="layers")
     rows = rows[rows["seed"].isin(rows.loc[rows["layers"] == 0, "seed"])]
     return rows if rows["layers"].nunique() > 1 else rows[:0]

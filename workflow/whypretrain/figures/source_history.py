@@ -17,8 +17,8 @@ def draw(tables: dict[str, pd.DataFrame], view: View, weights: drawing.Loaded) -
     """Draw a panel for each architecture."""
     arms = drawing.of_study(tables["arms"], view)
     used = arms.loc[arms["source"] != drawing.UNTRAINED, ["architecture", "source"]].drop_duplicates()
-    # a source that learns no labels has no accuracy
-    sources = used.merge(tables["sources"], on=["architecture", "source"]).dropna(subset=["top1_test"])
+    sources = used.merge(tables["sources"], on=["architecture", "source"])
+    sources = sources[sources["objective"] == "labels"]  # others have no accuracy, or chance
     columns = min(max(len(view.depths), 1), 3)
     lines = -(-len(view.depths) // columns)
     figure = drawing.new_figure(2.1 * lines + 0.6, title(sources, view))

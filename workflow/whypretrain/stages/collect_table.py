@@ -37,7 +37,8 @@ def _source_parts(plan: Plan) -> Iterator[Part]:
     for path, wildcards, annealed in plan.histories():
         keys = {name: getattr(wildcards, name) for name in ("architecture", "source")}
         seed = int(wildcards.seed)
-        coordinates = {**keys, "seed": seed, "annealed": annealed}
+        pretraining = plan.config.pretraining[plan.config.sources[wildcards.source].pretraining]
+        coordinates = {**keys, "seed": seed, "annealed": annealed, "objective": pretraining.objective}
         spec = plan.specs.anneal if annealed else plan.specs.pretrain
         code = plan.source_code("anneal_source" if annealed else "pretrain_source")
         yield path, coordinates, spec(wildcards, (seed,)), code(wildcards)

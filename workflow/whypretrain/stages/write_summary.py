@@ -115,22 +115,25 @@ def reconstruction_line(rows: pd.DataFrame, words: str) -> str:
 def source_lines(sources: pd.DataFrame, arms: pd.DataFrame, view: View) -> list[str]:
     """Return a line for each architecture and source of the study: where its pre-training ended.
 
-    Of one that learns to reconstruct it is what its layers end with.
+    Of one that learns to reconstruct it is what its layers end with, of one on random labels how many it has learnt.
     """
     lines = []
     used = arms.loc[arms["source"] != drawing.UNTRAINED, ["architecture", "source"]].astype(str).drop_duplicates()
     for architecture in view.architectures:
         for name in sorted(used.loc[used["architecture"] == architecture, "source"]):
             rows = sources[(sources["architecture"] == architecture) & (sources["source"] == name)]
-            if rows["layer"].notna().any():
-                lines.append(reconstruction_line(rows, f"{plain(architecture)} ends its pre-training on {plain(name)}"))
+            words = f"{plain(architecture)} ends its pre-training on {plain(name)}"
+            if (rows["objective"] == "reconstruction").any():
+                lines.append(reconstruction_line(rows, words))
                 continue
             ends = rows[rows["annealed"]] if rows["annealed"].any() else rows
-            ends = ends.loc[ends["epoch"] == ends["epoch"].max(), "top1_test"]
+            by_chance = bool((rows["objective"] == "random-labels").any())
+            column, what = ("top1_train", "top-1 on its random labels") if by_chance else ("top1_test", "test top-1")
+            ends = ends.loc[ends["epoch"] == ends["epoch"].max(), column]
             if len(ends):
                 lines.append(
-                    f"- {plain(architecture)} ends its pre-training on {plain(name)} with {100 * ends.mean():.1f} % "
-                    f"test top-1 (seeds from {100 * ends.min():.1f} to {100 * ends.max():.1f} %, n = {len(ends)})."
+                    f"- {words} with {100 * ends.mean():.1f} % "
+                    f"{what} (seeds from {100 * ends.min():.1f} to {100 * ends.max():.1f} %, n = {len(ends)})."
                 )
     return lines
 
