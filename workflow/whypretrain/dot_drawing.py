@@ -16,6 +16,7 @@ GREY = "#767676"
 LABEL = 6.5  # points: the size of a row's name
 LINE = 0.105  # inches: a line of it
 BETWEEN = 0.055  # inches between rows
+FEWEST = 4  # rows that there is room for in any case
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ def wrapped(name: str, wide: int) -> str:
 def height(names: Sequence[str]) -> float:
     """Return the inches that rows of these names need, all as high as the highest."""
     lines = max((name.count("\n") + 1 for name in names), default=1)
-    return (LINE * lines + BETWEEN) * max(len(names), 2)
+    return (LINE * lines + BETWEEN) * max(len(names), FEWEST)
 
 
 def span(counts: Sequence[int]) -> str:
