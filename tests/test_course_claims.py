@@ -193,3 +193,21 @@ def test_what_a_claim_cannot_mean_is_refused_by_its_own_words(change: dict[str, 
     with pytest.raises(ConfigError, match=r"claims\.G1") as caught:
         plan_of(_with_other(PLAIN | change))
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("measure", "over", "span", "unit"),
+    [
+        ("top1_test", "mean", "all", "points"),
+        ("top1_test", "slope", "top-N", "points a layer"),
+        ("loss_test", "slope", "top-N", "nats a layer"),
+        ("loss_train", "mean", "all", "nats"),
+        ("movement", "mean", "all", "of 1 − cosine"),
+    ],
+)
+def test_an_effect_has_the_unit_of_the_part_that_decided(measure: str, over: str, span: str, unit: str):
+    of = {"treatment": "shuffle-kernels", "span": span, "measure": measure}
+    plan = plan_with(G1=PLAIN | {"components": [{"of": of, "minus": {"measure": measure}, "over": over}]})
+    made = tables(plan, level)
+    made.runs["loss_train"] = made.runs["loss_test"]
+    assert one(plan, made)["unit"] == unit

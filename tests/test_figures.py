@@ -342,9 +342,9 @@ def verdicts_of(claims: dict[str, str], text: str) -> pd.DataFrame:
         {
             **{"claim": claim, "paper": text, "study": "order", "setting": "different", "statement": text},
             **{"test": "superiority", "component": text, "n": 5, "effect": -0.1216, "low": low, "high": 0.0567},
-            **{"p": 0.5, "margin": 0.05, "verdict": "inconclusive", "reason": text},
+            **{"p": 0.5, "margin": 0.05, "unit": unit, "verdict": "inconclusive", "reason": text},
         }
-        for claim, low in zip(claims, (-0.187, np.nan), strict=False)
+        for (claim, unit), low in zip(claims.items(), (-0.187, np.nan), strict=False)
     ]
     return as_read(schemas.check_table("verdicts", pd.DataFrame(rows)))
 
@@ -361,7 +361,7 @@ def advice_of(text: str) -> pd.DataFrame:
 
 def page_of(text: str, view: View, tables: dict[str, pd.DataFrame]) -> tuple[str, str]:
     claims = {"G1": "points", "G2": "of cosine"}
-    shown = {"question": text, "claims": claims, "view": vars(view) | {"title": text}, "advice": True}
+    shown = {"question": text, "view": vars(view) | {"title": text}, "advice": True}
     spec = json.dumps({"studies": [shown, shown | {"advice": False}]}, ensure_ascii=False)
     words = restructured.comment("spec", spec) + restructured.comment("code", "0123") + "\n"
     made = (verdicts_of(claims, text), tables["arms"], tables["sources"], advice_of(text))

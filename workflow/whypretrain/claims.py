@@ -16,7 +16,7 @@ import pandas as pd
 from whypretrain import values
 from whypretrain.analysis import key_of
 from whypretrain.claim_arms import ClaimArms, group_of
-from whypretrain.claim_config import Choice, Difference, Margin, Test, has_epochs, has_layers, runs_along
+from whypretrain.claim_config import Choice, Claim, Difference, Margin, Test, has_epochs, has_layers, runs_along
 from whypretrain.config import Setting
 from whypretrain.coordinates import Arm
 from whypretrain.grid import Grid
@@ -27,6 +27,15 @@ from whypretrain.verdict import ClaimEvidence, Component, judge
 
 DECIDED = ("component", "n", "effect", "low", "high", "p", "margin", "verdict", "reason")
 OF_SELECTED = ("top1_test", "loss_train", "loss_test", "movement", "steps_to_95")  # read at the selected rate
+UNITS = {
+    "cosine_mean": "of cosine",
+    "cka": "of CKA",
+    "movement": "of 1 − cosine",
+    "loss_train": "nats",
+    "loss_test": "nats",
+    "steps_to_95": "steps",
+    "rate_width": "factors of ten",
+}  # accuracies are in points, of which 100 are 1
 Settings = Sequence[Setting]
 Tested = tuple[Component, Margin]  # a component with the margin that it was given
 
@@ -37,6 +46,7 @@ class Question:
 
     evidence: ClaimEvidence
     row: dict[str, Any]
+    units: dict[str, str]  # of effect and margin, by the name of the component
 
 
 class Evidence:
@@ -194,7 +204,13 @@ class Evidence:
             "statement": interaction.statement if interaction else self.claim.statement,
             "test": " and ".join(dict.fromkeys(part.kind for part, _ in tested)),
         }
-        return Question(evidence, row)
+        units = {
+            component.name: unit_of(self.claim, part)
+            for part in self.claim.components
+            for component, _ in tested
+            if component.name.startswith(words_of(part))
+        }
+        return Question(evidence, row, units)
 
     def questions(self) -> list[Question]:
         """Return the claim in every setting, and its interaction."""
@@ -228,6 +244,18 @@ class Evidence:
 def _doublings(curve: values.Curve) -> tuple[values.Curve, Any]:
     """Return a curve over checkpoints without epoch 0, and what its slope is on: the doublings of the epoch."""
     return {place: found for place, found in curve.items() if place > 0}, math.log2
+
+
+def unit_of(claim: Claim, part: Difference) -> str:
+    """Return the unit that a component's effect and margin are in."""
+    if part.over in ("peak-position", "reach"):
+        return "checkpoints"
+    if part.over == "correlation":
+        return "of rank correlation"
+    unit = UNITS.get(part.of[0].measure or claim.measure, "points")
+    if part.over != "slope":
+        return unit
+    return f"{unit} a doubling" if any(has_epochs(choice) for choice in (*part.of, *part.minus)) else f"{unit} a layer"
 
 
 def words_of(part: Difference) -> str:
@@ -266,5 +294,5 @@ def judge_claims(grid: Grid, tables: Tables) -> pd.DataFrame:
         family = [question for question in asked if question.row["paper"] == paper]
         for question, verdict in zip(family, judge([q.evidence for q in family]), strict=True):
             decided = {name: getattr(verdict, name) for name in DECIDED}
-            rows.append(question.row | decided)
+            rows.append(question.row | decided | {"unit": question.units[verdict.component]})
     return pd.DataFrame(rows).replace([np.inf, -np.inf], np.nan)

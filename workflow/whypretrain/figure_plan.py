@@ -144,12 +144,11 @@ class FigurePlan:
         return found
 
     def summary_spec(self) -> str:
-        """Spec of the report's main page: what each study asks, and what its claims measure."""
+        """Spec of the report's main page: what each study asks."""
         studies = [
             {
                 "question": study.question,
                 "view": self.view(name),
-                "claims": {claim: self.unit(claim) for claim in study.claims},
                 "advice": name in self.advised(),
             }
             for name, study in self.config.studies.items()
@@ -191,19 +190,3 @@ class FigurePlan:
         }
         counts = {name: sum(of_class[name] for of_class in parts.values()) for name in images}
         return {"counts": counts, "parts": parts}
-
-    def unit(self, name: str) -> str:
-        """Return the unit that a claim's effect and margin are in."""
-        claim = self.config.claims[name]
-        over = claim.components[0].over
-        if over in ("peak-position", "reach"):
-            return "checkpoints"
-        if over == "correlation":
-            return "of rank correlation"
-        if claim.measure == "cosine_mean":
-            return "of cosine"
-        if claim.measure == "cka":
-            return "of CKA"
-        if over != "slope":
-            return "points"
-        return "points a doubling" if any("E" in str(c.epoch) for c in claim.components[0].of) else "points a layer"

@@ -402,6 +402,7 @@ TABLES: dict[str, dict[str, Column]] = {
         "component": Column(str, description="the part of the claim that decided"),
         **ESTIMATE,
         "margin": Column(float, nullable=True, description="fixed before the runs, or a share of the gain"),
+        "unit": Column(str, description="unit of effect, limits and margin; points are accuracies, of which 1 is 100"),
         "verdict": Column(str, Check.isin(["supported", "contradicted", "inconclusive"]), description="verdict"),
         "reason": Column(str, description="why"),
     },

@@ -63,16 +63,18 @@ def quantity(value: float, unit: str) -> str:
     """Write a number of a claim in its unit: points of top-1, of which 100 are 1, or a plain number."""
     if pd.isna(value):
         return "–"
-    return drawing.points(value) if unit.startswith("points") else f"{value:.3f}".replace("-", "−")
+    if unit.startswith("points"):
+        return drawing.points(value)
+    return f"{value:.{1 if unit == 'steps' else 3}f}".replace("-", "−")
 
 
-def verdict_table(verdicts: pd.DataFrame, units: dict[str, str]) -> str:
+def verdict_table(verdicts: pd.DataFrame) -> str:
     """Return the table of a study's verdicts, and what its claims say."""
     if verdicts.empty:
         return "This study decides no claim.\n"
     rows = [["claim", "setting", "effect (interval)", "margin", "n", "verdict", "reason"]]
     for row in verdicts.to_dict("records"):
-        unit = units[row["claim"]]
+        unit = row["unit"]
         effect, low, high, margin = (quantity(row[name], unit) for name in ("effect", "low", "high", "margin"))
         between = "no interval" if "–" in (low, high) else f"{low} to {high}"
         rows.append(
@@ -184,7 +186,7 @@ def study_section(
         [
             heading(view.title or view.study, "-"),
             plain(study["question"]) + "\n",
-            verdict_table(drawing.of_study(verdicts, view), study["claims"]),
+            verdict_table(drawing.of_study(verdicts, view)),
             *(advice_section(drawing.of_study(advice, view), view) if study["advice"] else []),
             heading("Key numbers", "~"),
             "Test top-1 (%) on the target, means with 95 % t-intervals over seeds, each arm at the learning rate that "
