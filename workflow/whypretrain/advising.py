@@ -98,7 +98,7 @@ def images_sentence(counts: Mapping[str, int], parts: Mapping[str, Mapping[str, 
     """Say how many images there are and how a split divides them; `parts` has images by part and class."""
     shares = ", ".join(f"{sum(parts[part].values())} to {purpose}" for part, purpose in PURPOSES.items())
     times = "one split, with" if splits == 1 else f"{splits} splits, each with"
-    return f"{sum(counts.values())} images of {len(counts)} classes; {times} {shares} (fewer where shots say so)."
+    return f"{sum(counts.values())} images of {len(counts)} classes; {times} {shares}."
 
 
 PURPOSES = {"train": "learn from", "validation": "choose by", "test": "test on"}
