@@ -550,7 +550,8 @@ def sources(trained: Path) -> pd.DataFrame:
     for path in sorted(trained.rglob("*.parquet")):
         source, seed = path.parts[-3], int(path.parts[-2].removeprefix("s"))
         frame = read_columns(path)[0].to_pandas()
-        own = {"architecture": "tiny", "source": source, "seed": seed, "annealed": path.stem == "annealed"}
+        own = {"architecture": "tiny", "source": source, "objective": source}
+        own |= {"seed": seed, "annealed": path.stem == "annealed"}
         frames.append(frame.assign(**own))
     return check_table("sources", pd.concat(frames, ignore_index=True)).astype({"source": "category"})
 
