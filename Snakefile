@@ -12,7 +12,7 @@ sys.path.insert(0, str(BASE / "workflow"))
 
 from whypretrain import registry, setup
 
-if not {"studies", "include"} & set(config):
+if not workflow.overwrite_configfiles:
 
     configfile: BASE / "config" / "config.yaml"
 

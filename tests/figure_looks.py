@@ -59,6 +59,7 @@ def assert_legible(figure: Figure, headings: Sequence[Text] = ()) -> None:
     for text, box in [*words, *itertools.chain.from_iterable(ticks)]:
         assert page.x0 - 1 <= box.x0, text
         assert box.x1 <= page.x1 + 1, text
+        assert page.y0 - 1 <= box.y0, text
         assert box.y1 <= page.y1 + 1, text
     for labels in [*ticks, words]:
         for (text, a), (other, b) in itertools.combinations(labels, 2):

@@ -1,5 +1,6 @@
 """Figures of modes of use are drawn from any tables; titles and panels say what the tables hold."""
 
+import dataclasses
 import io
 import itertools
 import re
@@ -43,7 +44,7 @@ def view_of(
     rules = [
         {
             **{"setting": setting["name"], "claim": f"Q{number}", "quadrant": kind, "family": family},
-            **{"architecture": next(iter(depths)), "statement": "It is so."},
+            **{"architecture": next(iter(depths)), "statement": "It is so.", "modes": [MEMBER.get(family, family)]},
         }
         for setting, (number, (kind, family)) in zip(settings, itertools.cycle(enumerate(kinds)), strict=False)
     ]
@@ -286,6 +287,17 @@ def test_what_the_course_advises_and_was_not_run_is_said() -> None:
     tables, view = case_of("few families")
     titles = panels_of(drawn("mode-map", tables, view))
     assert any("middle layer + SVM, not run – " in text for text in titles)
+
+
+def test_a_layer_that_the_course_does_not_mean_is_not_what_it_advises() -> None:
+    tables, view = case_of("full")
+    meant = [rule | ({"modes": ["svm-6"]} if rule["family"] == "svm-L" else {}) for rule in map(dict, view.rules)]
+    titles = panels_of(drawn("mode-map", tables, dataclasses.replace(view, rules=meant)))
+    assert sum("middle layer + SVM, validation chose another" in text for text in titles) == 4
+    rows, verdicts = (drawing.of_study(tables[name], view) for name in ("modes", "verdicts"))
+    cells = mode_map_figure.cells_of(rows, verdicts, dataclasses.replace(view, rules=meant))
+    found = {rule["family"]: len(mode_map_figure.advised(cell, rule)) for cell in cells for rule, _ in cell.rules}
+    assert found == {"probe": 1, "svm-L": 0, "finetune": 1}
 
 
 def test_a_rule_is_drawn_for_the_architecture_of_its_claim_alone() -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from whypretrain.claim_arms import ClaimArms
 from whypretrain.claim_config import Choice
 from whypretrain.config import Config
 from whypretrain.coordinates import NO_RECIPE, UNTRAINED, Paths, write_rate
@@ -79,22 +80,26 @@ class FigurePlan:
         found = {name: self.config.recipes[name].regulariser for name in recipes}
         return {name: regulariser.name for name, regulariser in found.items() if regulariser}
 
-    def _rules(self, study: str) -> list[dict[str, str]]:
+    def _rules(self, study: str) -> list[dict[str, Any]]:
         """Return the claims of a study that say what is best for one kind of target, setting by setting."""
-        claims = self.config.claims
-        return [
-            {
-                "setting": setting,
-                "claim": name,
-                "architecture": claims[name].architecture,
-                "quadrant": claims[name].quadrant,
-                "family": family_named(claims[name].components[0].of[0]),
-                "statement": claims[name].statement,
-            }
-            for name in self.config.studies[study].claims
-            for setting in claims[name].settings
-            if claims[name].quadrant
-        ]
+        rules = []
+        for name in self.config.studies[study].claims:
+            arms = ClaimArms(self.grid, study, name)
+            claim, advised = arms.claim, arms.claim.components[0].of[0]
+            for setting in claim.settings if claim.quadrant else ():
+                found = [arm for pair in arms.pairs(setting) for arm in arms.side(pair, advised).values()]
+                rules.append(
+                    {
+                        "setting": setting,
+                        "claim": name,
+                        "architecture": claim.architecture,
+                        "quadrant": claim.quadrant,
+                        "family": family_named(advised),
+                        "modes": sorted({arm.mode for arm in found}),
+                        "statement": claim.statement,
+                    }
+                )
+        return rules
 
     def tables(self, figure: str) -> list[str]:
         """Return the tables that a figure reads."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -14,8 +15,8 @@ class View:
     `scratch_recipe` are those of the claims; `seed` is the one that is shown where one must be;
     `classes` names the classes of the settings' targets, where they are the same with every seed.
     `regularisers` maps the study's recipes that have a regulariser to its name; `rules` are what the course
-    advises in a setting, each with `setting`, `claim`, `architecture` (the claim's), `quadrant` (the kind of
-    target, in words), `family` (of modes, as in the table `modes`) and `statement`.
+    advises in a setting, each with `setting`, `claim`, `architecture`, `quadrant` (the kind of target, in words), `family`
+    (as in the table `modes`), `modes` (those of the family that it means) and `statement`.
     """
 
     study: str
@@ -27,7 +28,7 @@ class View:
     scratch_recipe: str
     seed: int
     regularisers: Mapping[str, str] = field(default_factory=dict)
-    rules: Sequence[Mapping[str, str]] = ()
+    rules: Sequence[Mapping[str, Any]] = ()
     classes: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @property

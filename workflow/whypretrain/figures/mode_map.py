@@ -47,7 +47,7 @@ class Cell(NamedTuple):
     pair: Pair
     shots: str
     rows: pd.DataFrame
-    rules: list[tuple[Mapping[str, str], str]]  # each with its verdict
+    rules: list[tuple[Mapping[str, Any], str]]  # each with its verdict
 
 
 def draw(tables: dict[str, pd.DataFrame], view: View, weights: drawing.Loaded) -> Figure:
@@ -116,9 +116,9 @@ def title(cells: Sequence[Cell]) -> str:
     most = max(len(cell.rows) for cell in cells)
     said = f"More than one mode is not worse than the best in {mode_drawing.counted(several, len(cells), 'cell')}"
     said += f" ({among} of up to {most} modes)"
-    given = [(cell, rule["family"], verdict) for cell in cells for rule, verdict in cell.rules]
+    given = [(cell, rule, verdict) for cell in cells for rule, verdict in cell.rules]
     if given:
-        held = sum(_not_worse(cell, family) for cell, family, _ in given)
+        held = sum(bool(advised(cell, rule)["not_worse"].any()) for cell, rule, _ in given)
         told = [verdict for _, _, verdict in given]
         counts = ", ".join(f"{told.count(verdict)} {verdict}" for verdict in dict.fromkeys(sorted(told)))
         said += f"; what the course advises is among them in {mode_drawing.counted(held, len(given), 'cell')}"
@@ -126,8 +126,9 @@ def title(cells: Sequence[Cell]) -> str:
     return f"{said} ({drawing.how_many(n for cell in cells for n in cell.rows['n'])})"
 
 
-def _not_worse(cell: Cell, family: str) -> bool:
-    return bool(cell.rows.loc[cell.rows["family"] == family, "not_worse"].any())
+def advised(cell: Cell, rule: Mapping[str, Any]) -> pd.DataFrame:
+    """Return the row that is what a rule advises; none where its family wasn't run, or validation chose another."""
+    return cell.rows[(cell.rows["family"] == rule["family"]) & cell.rows["mode"].isin(rule["modes"])]
 
 
 def _heading(cell: Cell, measured: Mapping[tuple[str, str, str], float], view: View, columns: int) -> str:
@@ -137,15 +138,16 @@ def _heading(cell: Cell, measured: Mapping[tuple[str, str, str], float], view: V
     said = [", ".join([*mode_drawing.architecture_word(cell.architecture, view), *said])]
     for rule, verdict in cell.rules:
         family = rule["family"]
-        run = "" if (cell.rows["family"] == family).any() else ", not run"
-        said.append(f"{rule['quadrant']}: {WORDS.get(family, family)}{run} –\u00a0{verdict}")
+        other = ", validation chose another" if (cell.rows["family"] == family).any() else ", not run"
+        lacking = "" if len(advised(cell, rule)) else other
+        said.append(f"{rule['quadrant']}: {WORDS.get(family, family)}{lacking} –\u00a0{verdict}")
     wide = max(108 // columns, 26)
     return "\n".join(part for text in said for part in textwrap.wrap(text, wide, break_on_hyphens=False))
 
 
 def _draw_panel(axes: Axes, cell: Cell, families: Sequence[str]) -> None:
     """Draw a dot with its interval for each family: full where it is not worse than the best."""
-    advised = {rule["family"] for rule, _ in cell.rules}
+    ringed = {family for rule, _ in cell.rules for family in advised(cell, rule)["family"]}
     names = []
     for place, family in enumerate(families):
         mine = cell.rows[cell.rows["family"] == family]
@@ -166,13 +168,13 @@ def _draw_panel(axes: Axes, cell: Cell, families: Sequence[str]) -> None:
             capsize=1.5,
             elinewidth=0.9,
         )
-        if family in advised:
+        if family in ringed:
             axes.plot([100 * row["mean"]], [place], **RING, clip_on=False, in_layout=False, zorder=5)
     present = set(cell.rows["family"].astype(str))
     axes.set_ylim(len(families) - 0.4, -0.6)
     axes.set_yticks(range(len(families)), names)
     for family, label in zip(families, axes.get_yticklabels(), strict=True):
-        label.set_fontweight("bold" if family in advised else "normal")
+        label.set_fontweight("bold" if family in ringed else "normal")
         label.set_color("#000000" if family in present else PALE)
     axes.grid(axis="x", linewidth=0.4, color="#E0E0E0")
     axes.set_axisbelow(True)
