@@ -15,7 +15,7 @@ class View:
     `scratch_recipe` are those of the claims; `seed` is the one that is shown where one must be;
     `classes` names the classes of the settings' targets, where they are the same with every seed.
     `regularisers` maps the study's recipes that have a regulariser to its name; `rules` are what the course
-    advises in a setting, each with `setting`, `claim`, `architecture`, `quadrant` (the kind of target, in words), `family`
+    advises in a setting, each with `setting`, `claim`, `architecture`, `quadrant` (the kind of target), `family`
     (as in the table `modes`), `modes` (those of the family that it means) and `statement`.
     """
 
