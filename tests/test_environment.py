@@ -15,6 +15,8 @@ ROOT = Path(__file__).parents[1]
 OUTSIDE_JOBS = {
     "snakemake",
     "snakemake-logger-plugin-rich",
+    "snakemake-executor-plugin-slurm",
+    "snakemake-executor-plugin-slurm-jobstep",
     "pytest",
     "hypothesis",
     "ruff",

@@ -6,8 +6,11 @@ rule prepare_dataset:
         card=paths["card"],
     log:
         f"{paths.results}/logs/prepare_dataset/{{dataset}}.log",
+    benchmark:
+        f"{paths.results}/benchmarks/prepare_dataset/{{dataset}}.jsonl"
     # before all that trains: an image that can't be used is told of first
     priority: 1000000
+    localrule: True
     conda:
         "../../envs/whypretrain.yaml"
     params:

@@ -14,9 +14,14 @@ for block in plan.seed_blocks():
         log:
             f"{paths.results}/logs/measure_start/{{architecture}}.{{source}}.epoch-{{epoch}}.{{treatment}}.{{span}}"
             f".{{target}}.{block.name}.log",
+        benchmark:
+            f"{paths.results}/benchmarks/measure_start/{{architecture}}.{{source}}.epoch-{{epoch}}.{{treatment}}.{{span}}"
+            f".{{target}}.{block.name}.jsonl"
         conda:
             "../../envs/whypretrain.yaml"
         threads: plan.config.threads
+        resources:
+            **plan.needs("measure"),
         params:
             spec=block.start_spec,
             code=plan.stage_code("measure_start"),
@@ -39,9 +44,14 @@ for block in plan.seed_blocks():
         log:
             f"{paths.results}/logs/measure_run/{{measure}}.{{architecture}}.{{source}}.epoch-{{epoch}}.{{treatment}}"
             f".{{span}}.{{target}}.{{mode}}.{{recipe}}.{block.name}.log",
+        benchmark:
+            f"{paths.results}/benchmarks/measure_run/{{measure}}.{{architecture}}.{{source}}.epoch-{{epoch}}.{{treatment}}"
+            f".{{span}}.{{target}}.{{mode}}.{{recipe}}.{block.name}.jsonl"
         conda:
             "../../envs/whypretrain.yaml"
         threads: plan.config.threads
+        resources:
+            **plan.needs("measure"),
         params:
             spec=block.run_spec,
             code=plan.measure_code,
@@ -68,11 +78,15 @@ for block, pair in plan.pair_blocks():
             barriers=plan.pair_outputs("pair_barriers", pair, block),
         log:
             f"{paths.results}/logs/measure_pair/{{pair}}.{{architecture}}.{block.name}.log",
+        benchmark:
+            f"{paths.results}/benchmarks/measure_pair/{{pair}}.{{architecture}}.{block.name}.jsonl"
         wildcard_constraints:
             pair=pair,
         conda:
             "../../envs/whypretrain.yaml"
         threads: plan.config.threads
+        resources:
+            **plan.needs("measure"),
         params:
             spec=block.pair_spec,
             code=plan.stage_code("measure_pair"),
@@ -90,8 +104,11 @@ rule collect_table:
         table=paths["table"],
     log:
         f"{paths.results}/logs/collect_table/{{table}}.log",
+    benchmark:
+        f"{paths.results}/benchmarks/collect_table/{{table}}.jsonl"
     wildcard_constraints:
         table="|".join(collected_tables()),
+    localrule: True
     conda:
         "../../envs/whypretrain.yaml"
     params:
@@ -110,6 +127,9 @@ rule summarise_arms:
         arms=paths.file("table", table="arms"),
     log:
         f"{paths.results}/logs/summarise_arms.log",
+    benchmark:
+        f"{paths.results}/benchmarks/summarise_arms.jsonl"
+    localrule: True
     conda:
         "../../envs/whypretrain.yaml"
     params:
@@ -127,6 +147,9 @@ rule contrast_arms:
         contrasts=paths.file("table", table="contrasts"),
     log:
         f"{paths.results}/logs/contrast_arms.log",
+    benchmark:
+        f"{paths.results}/benchmarks/contrast_arms.jsonl"
+    localrule: True
     conda:
         "../../envs/whypretrain.yaml"
     params:
@@ -149,6 +172,9 @@ rule summarise_curves:
         advice=paths.file("table", table="advice"),
     log:
         f"{paths.results}/logs/summarise_curves.log",
+    benchmark:
+        f"{paths.results}/benchmarks/summarise_curves.jsonl"
+    localrule: True
     conda:
         "../../envs/whypretrain.yaml"
     params:
@@ -173,6 +199,9 @@ rule judge_claims:
         verdicts=paths.file("table", table="verdicts"),
     log:
         f"{paths.results}/logs/judge_claims.log",
+    benchmark:
+        f"{paths.results}/benchmarks/judge_claims.jsonl"
+    localrule: True
     conda:
         "../../envs/whypretrain.yaml"
     params:

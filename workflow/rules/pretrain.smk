@@ -3,6 +3,9 @@ rule initialise_network:
         checkpoint=paths["untrained"],
     log:
         f"{paths.results}/logs/initialise_network/{{architecture}}.s{{seed}}.log",
+    benchmark:
+        f"{paths.results}/benchmarks/initialise_network/{{architecture}}.s{{seed}}.jsonl"
+    localrule: True
     conda:
         "../../envs/whypretrain.yaml"
     params:
@@ -28,11 +31,15 @@ for block, pretraining in plan.pretraining_blocks():
             histories=block.files("source_history"),
         log:
             f"{paths.results}/logs/pretrain_source/{{architecture}}.{{source}}.{block.name}.log",
+        benchmark:
+            f"{paths.results}/benchmarks/pretrain_source/{{architecture}}.{{source}}.{block.name}.jsonl"
         wildcard_constraints:
             source="|".join(plan.sources_of(pretraining)),
         conda:
             "../../envs/whypretrain.yaml"
         threads: plan.config.threads
+        resources:
+            **plan.needs("pretrain"),
         params:
             spec=block.pretrain_spec,
             code=plan.source_code("pretrain_source"),
@@ -55,11 +62,15 @@ for block in plan.seed_blocks():
             histories=block.files("anneal_history"),
         log:
             f"{paths.results}/logs/anneal_source/{{architecture}}.{{source}}.epoch-{{epoch}}.{block.name}.log",
+        benchmark:
+            f"{paths.results}/benchmarks/anneal_source/{{architecture}}.{{source}}.epoch-{{epoch}}.{block.name}.jsonl"
         wildcard_constraints:
             epoch="[0-9.]+",
         conda:
             "../../envs/whypretrain.yaml"
         threads: plan.config.threads
+        resources:
+            **plan.needs("pretrain"),
         params:
             spec=block.anneal_spec,
             code=plan.source_code("anneal_source"),

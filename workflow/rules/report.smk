@@ -17,6 +17,9 @@ for figure in plan.figures.names():
             png=paths.open("figure_png", figure=figure),
         log:
             f"{paths.results}/logs/plot_figure/{{study}}.{figure}.log",
+        benchmark:
+            f"{paths.results}/benchmarks/plot_figure/{{study}}.{figure}.jsonl"
+        localrule: True
         conda:
             "../../envs/whypretrain.yaml"
         params:
@@ -37,6 +40,9 @@ rule write_advice:
         text=paths["advice"],
     log:
         f"{paths.results}/logs/write_advice.log",
+    benchmark:
+        f"{paths.results}/benchmarks/write_advice.jsonl"
+    localrule: True
     conda:
         "../../envs/whypretrain.yaml"
     params:
@@ -58,6 +64,9 @@ rule write_summary:
         summary=paths["summary"],
     log:
         f"{paths.results}/logs/write_summary.log",
+    benchmark:
+        f"{paths.results}/benchmarks/write_summary.jsonl"
+    localrule: True
     conda:
         "../../envs/whypretrain.yaml"
     params:

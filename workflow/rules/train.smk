@@ -16,12 +16,17 @@ for block in plan.training_blocks():
         log:
             f"{paths.results}/logs/train_run/{{architecture}}.{{source}}.epoch-{{epoch}}.{{treatment}}.{{span}}"
             f".{{target}}.{{mode}}.{{recipe}}.{block.name}.log",
+        benchmark:
+            f"{paths.results}/benchmarks/train_run/{{architecture}}.{{source}}.epoch-{{epoch}}.{{treatment}}.{{span}}"
+            f".{{target}}.{{mode}}.{{recipe}}.{block.name}.jsonl"
         wildcard_constraints:
             recipe=block.recipe,
         priority: block.priority
         conda:
             "../../envs/whypretrain.yaml"
         threads: plan.config.threads
+        resources:
+            **plan.needs("train"),
         params:
             spec=block.spec,
             code=plan.train_code,

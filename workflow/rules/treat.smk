@@ -12,6 +12,10 @@ for block in plan.seed_blocks():
         log:
             f"{paths.results}/logs/treat_checkpoint/{{architecture}}.{{source}}.epoch-{{epoch}}.{{treatment}}.{{span}}"
             f".{block.name}.log",
+        benchmark:
+            f"{paths.results}/benchmarks/treat_checkpoint/{{architecture}}.{{source}}.epoch-{{epoch}}.{{treatment}}.{{span}}"
+            f".{block.name}.jsonl"
+        localrule: True
         conda:
             "../../envs/whypretrain.yaml"
         params:
@@ -35,6 +39,9 @@ for block in plan.bank_blocks():
             banks=block.files("bank"),
         log:
             f"{paths.results}/logs/pool_kernels/{{architecture}}.{block.name}.log",
+        benchmark:
+            f"{paths.results}/benchmarks/pool_kernels/{{architecture}}.{block.name}.jsonl"
+        localrule: True
         conda:
             "../../envs/whypretrain.yaml"
         params:

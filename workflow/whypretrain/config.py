@@ -11,6 +11,7 @@ from pydantic import BaseModel, BeforeValidator, Field, ValidationError, field_v
 
 from whypretrain.architectures import convnet
 from whypretrain.claim_config import Claim
+from whypretrain.execution import Execution
 from whypretrain.reading import read_yaml, with_includes
 from whypretrain.strict import ConfigError, Name, Number, Positive, Strict, several
 
@@ -259,6 +260,10 @@ class Config(Strict):
         True,
         description="Keep each run's final weights. With false they are temporary, and any read-out of them that "
         "is new or changed trains those runs again.",
+    )
+    execution: Execution = Field(
+        default_factory=lambda: Execution.model_validate({}),
+        description="How jobs are run. None of it changes a result, or makes one stale.",
     )
     architectures: dict[Name, convnet.Parameters] = Field(min_length=1)
     datasets: dict[Name, Dataset] = Field(min_length=1)

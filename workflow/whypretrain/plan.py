@@ -14,6 +14,7 @@ from typing import Any
 from whypretrain import moding, registry, treating
 from whypretrain.config import Config
 from whypretrain.coordinates import ANNEAL, BANK, NO_RECIPE, UNTRAINED, Arm, Paths, write_number, write_rate
+from whypretrain.execution import resources
 from whypretrain.expansion import expand
 from whypretrain.figure_plan import FigurePlan
 from whypretrain.fingerprints import stage_fingerprint
@@ -194,6 +195,10 @@ class Plan:
         if kind == "pair_barriers" and not all(side.trained for side in sides):
             return []
         return block.files(kind)
+
+    def needs(self, kind: str) -> dict[str, Any]:
+        """Return the resources of the rules of a kind: `pretrain`, `train` or `measure`."""
+        return resources(getattr(self.config.execution, kind), self.config.device)
 
     # --- code --------------------------------------------------------------------------
 

@@ -210,7 +210,7 @@ class Specs:
 
     def collect(self, wildcards: Any = None, *, claims: bool = False) -> str:
         """Spec of a collector: the config, without the words and figures that no table holds."""
-        config = self.config.model_dump(mode="json", exclude={"include", "keep_weights"})
+        config = self.config.model_dump(mode="json", exclude={"include", "keep_weights", "execution"})
         for study in config["studies"].values():
             study |= {"title": "", "question": "", "figures": []}
             if not claims:

@@ -1,0 +1,58 @@
+"""How jobs are run, which changes no result: what they ask of a cluster, how GPUs are shared, when they are kept.
+
+Nothing of this stands in a spec, so none of it makes a result stale.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from pydantic import Field
+
+from whypretrain.strict import Positive, Strict
+
+Growing = Callable[[Any, int], int]
+
+
+class Needs(Strict):
+    """What one job of a kind asks of a cluster; memory and time are multiplied by the number of the attempt."""
+
+    gpu: int = Field(1, ge=0, description="GPUs; none is asked for with `device: cpu`.")
+    gpu_model: str | None = Field(
+        None, pattern=r"^[A-Za-z0-9_.-]+$", description="As the cluster calls it, `h100`; any where left out."
+    )
+    mem_mb: int = Field(4000, ge=1, description="Memory in MB.")
+    runtime: int = Field(60, ge=1, description="Minutes.")
+
+
+class Execution(Strict):
+    """How jobs are run; none of it changes a result."""
+
+    snapshot_minutes: Positive = Field(
+        5,
+        description="A training that takes longer is kept this often, beside its outputs, so that a job that is killed "
+        "goes on from there. A job that is told to stop (SIGTERM) is kept at once.",
+    )
+    runs_per_gpu: int = Field(
+        1, ge=1, description="So many jobs share a GPU where Snakemake runs them itself; on SLURM each has its own."
+    )
+    pretrain: Needs = Field(default_factory=lambda: Needs.model_validate({"runtime": 240}))
+    train: Needs = Field(default_factory=lambda: Needs.model_validate({}))
+    measure: Needs = Field(default_factory=lambda: Needs.model_validate({}))
+
+
+def _growing(amount: int) -> Growing:
+    def of(wildcards: Any, attempt: int) -> int:
+        return amount * attempt
+
+    return of
+
+
+def resources(needs: Needs, device: str) -> dict[str, int | str | Growing]:
+    """Return the resources of a rule. A job that failed asks for more the next time."""
+    gpu = 0 if device == "cpu" else needs.gpu
+    found: dict[str, int | str | Growing] = {
+        "gpu": gpu,
+        "mem_mb": _growing(needs.mem_mb),
+        "runtime": _growing(needs.runtime),
+    }
+    return found | ({"gpu_model": needs.gpu_model} if gpu and needs.gpu_model else {})
