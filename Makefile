@@ -1,4 +1,5 @@
 # make run    set up if needed, make all results of the default study, and the report
+# make audit  which results are stale, damaged or foreign; REMOVE=1 removes the first two
 # make test   set up if needed, check style and types, run all tests
 # make advise DATA=folder    which source, and which way of using it, is best for your own images
 # Other studies: make run CONFIG=config/laptop.yaml RESULTS=results/laptop; fewer seeds: make run SEEDS=[[0,1,2]]
@@ -14,7 +15,7 @@ configfile := $(if $(CONFIG),--configfile $(CONFIG))
 # --config takes all that follows, so it stands last
 seeds := $(if $(SEEDS),--config "seed_blocks=$(SEEDS)")
 
-.PHONY: run advise test check setup schema clean
+.PHONY: run advise audit test check setup schema clean
 .DELETE_ON_ERROR:
 
 run: $(READY)
@@ -24,6 +25,9 @@ run: $(READY)
 advise: $(READY)
 	@test -n "$(DATA)" || { echo "say where the images are: make advise DATA=folder" >&2; exit 2; }
 	python workflow/advise.py --cores $(CORES) "$(DATA)"
+
+audit: $(READY)
+	python workflow/audit.py $(configfile) $(seeds) $(if $(REMOVE),--remove)
 
 test: check
 	pytest

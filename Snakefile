@@ -20,8 +20,11 @@ if not workflow.overwrite_configfiles:
 plan = setup.make_plan(config, workflow.configfiles, BASE)
 paths = plan.paths
 
-# `set -euo pipefail` is what Snakemake sets by itself where no prefix is given.
-shell.prefix(f"set -euo pipefail; export PYTHONPATH={setup.quoted(BASE / 'workflow')}; ")
+shell.prefix(setup.environment(plan, BASE))
+
+# What Snakemake has no record of it would take for fresh.
+if workflow.is_main_process and workflow.dag_settings:
+    workflow.dag_settings.forcerun = {*workflow.dag_settings.forcerun, *setup.make_again(plan)}
 
 
 report: Path.cwd() / paths["summary"]
@@ -63,7 +66,7 @@ include: "workflow/rules/report.smk"
 
 
 onstart:
-    setup.record(plan)
+    setup.begin(plan)
     # Snakemake 9.27's rate limiter leaves one more timer behind with every finished job, each of which wakes the
     # scheduler once a second: after some hundred short jobs that costs more than the jobs. Local jobs need no limit.
     if workflow.local_exec:

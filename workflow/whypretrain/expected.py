@@ -31,7 +31,10 @@ class Expected:
     inputs: tuple[str, ...] = ()
 
 
-def staleness(expected: Expected, found: Origin, content: Callable[[str], str]) -> str | None:
+Content = Callable[[str], str]
+
+
+def staleness(expected: Expected, found: Origin, content: Content) -> str | None:
     """Say why a result isn't what config, code and inputs make now; None where it is.
 
     `content` gives the digest of an input; FileNotFoundError of one that is gone, as temporary files are, with which

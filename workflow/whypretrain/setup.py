@@ -1,5 +1,6 @@
 """What the Snakefile asks for while it is parsed: the plan, or one message and the end."""
 
+import atexit
 import re
 import shlex
 import sys
@@ -7,9 +8,14 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from whypretrain.auditing import half_made_sources, unknown_and_stale
 from whypretrain.blocks import check_blocks, record_blocks
 from whypretrain.config import ConfigError, load, read_yaml
+from whypretrain.locking import Held, Lock
 from whypretrain.plan import Plan, pinned_versions
+from whypretrain.snapshots import MINUTES
+
+TOLD = 10  # so many files stand in a message; of more it says how many
 
 
 def make_plan(raw: Mapping[str, Any], files: Iterable[str | Path], base: Path) -> Plan:
@@ -37,9 +43,42 @@ def _check_images(plan: Plan) -> None:
             raise ConfigError(f"datasets.{name}.parameters.path: {message}")
 
 
-def record(plan: Plan) -> None:
-    """Record the blocks of seeds and learning rates that a run is about to use."""
+def make_again(plan: Plan) -> set[str]:
+    """Return the results that Snakemake would take for fresh, and that aren't; say which these are."""
+    findings = unknown_and_stale(plan)
+    if findings:
+        print(f"{len(findings)} results that Snakemake has no record of are made again:", file=sys.stderr)
+        for finding in findings[:TOLD]:
+            print(f"  {finding.path}: {finding.why}", file=sys.stderr)
+        if len(findings) > TOLD:
+            print(f"  and {len(findings) - TOLD} more", file=sys.stderr)
+    return {*(finding.path for finding in findings), *half_made_sources(plan)}
+
+
+def begin(plan: Plan) -> None:
+    """Take the results folder for this call, and record the blocks of seeds and rates that it uses.
+
+    Where another call has the folder, the program ends with one message.
+    """
+    lock = Lock(Path(plan.config.results) / ".lock")
+    try:
+        lock.acquire()
+    except Held as held:
+        print(
+            f"{plan.config.results} is in use by another snakemake: {held}. "
+            "Nothing was started; wait for it to end, or stop it.",
+            file=sys.stderr,
+        )
+        sys.exit(1)
+    atexit.register(lock.release)
     record_blocks(plan.config, Path(plan.paths["blocks"]))
+
+
+def environment(plan: Plan, base: Path) -> str:
+    """Return what stands before every shell command: nothing in it changes a result, or reruns a job."""
+    variables = {"PYTHONPATH": quoted(base / "workflow"), MINUTES: repr(plan.config.execution.snapshot_minutes)}
+    # `set -euo pipefail` is what Snakemake sets by itself where no prefix is given
+    return "set -euo pipefail; " + "".join(f"export {name}={value}; " for name, value in variables.items())
 
 
 def quoted(path: Path) -> str:

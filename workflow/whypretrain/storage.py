@@ -22,6 +22,7 @@ class DamagedFile(Exception):
     """A file that can't be read; the message names it and the command that rebuilds it."""
 
     def __init__(self, path: str | Path, reason: object) -> None:
+        self.reason = str(reason)
         super().__init__(
             f"{path} is damaged ({reason}). Rebuild it: snakemake --cores 1 --force {path} "
             "(with the --configfile that you use, if any); then snakemake --cores all goes on."
