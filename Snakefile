@@ -22,9 +22,8 @@ paths = plan.paths
 
 shell.prefix(setup.environment(plan, BASE))
 
-# What Snakemake has no record of it would take for fresh.
-if workflow.is_main_process and workflow.dag_settings:
-    workflow.dag_settings.forcerun = {*workflow.dag_settings.forcerun, *setup.make_again(plan)}
+if workflow.is_main_process:
+    setup.refuse_stale(plan, workflow.configfiles)
 
 
 report: Path.cwd() / paths["summary"]

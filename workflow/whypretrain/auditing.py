@@ -153,17 +153,25 @@ def _recorded(metadata: Path, path: str) -> bool:
     return metadata.joinpath(*(f"@{part}" for part in parts[:-1]), parts[-1]).exists()
 
 
-def half_made_sources(plan: Plan) -> list[str]:
-    """Return the histories of sources of which some checkpoints are there and some aren't.
+def half_made_and_stale(plan: Plan) -> list[Finding]:
+    """Return checkpoints that are stale in more than the list of checkpoints, of sources that lack one.
 
     A rule that has one more output than before has no record to compare: Snakemake would take what is there for fresh.
     """
-    found = []
-    for architecture, source in plan.trained_sources:
-        epochs = plan.checkpoints(plan.config.sources[source].pretraining)
-        for seed in plan.config.seeds:
-            key = {"architecture": architecture, "source": source, "seed": seed}
-            there = [Path(plan.paths.file("checkpoint", **key, epoch=epoch)).exists() for epoch in epochs]
-            if any(there) and not all(there):
-                found.append(plan.paths.file("source_history", **key))
-    return found
+    findings = []
+    for path, wildcards, annealed in plan.histories():
+        epochs = [] if annealed else plan.checkpoints(plan.config.sources[wildcards.source].pretraining)
+        files = [plan.paths.file("checkpoint", **vars(wildcards), epoch=epoch) for epoch in epochs]
+        there = [file for file in files if Path(file).exists()]
+        if there and len(there) < len(files):
+            wanted, found = expected.source(plan, path, wildcards, annealed=False), read_origin(there[0])
+            if (found.code, _recipe(found.spec)) != (wanted.code, _recipe(wanted.spec)):
+                why = "it was made with other config values or code, and a checkpoint was added"
+                findings += [Finding(file, "stale", why) for file in there]
+    return findings
+
+
+def _recipe(spec: str) -> dict[str, object]:
+    told = json.loads(spec)
+    del told["pretraining"]["checkpoints"]
+    return dict(told)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from whypretrain.auditing import half_made_sources, unknown_and_stale
+from whypretrain.auditing import half_made_and_stale, unknown_and_stale
 from whypretrain.blocks import check_blocks, record_blocks
 from whypretrain.config import ConfigError, load, read_yaml
 from whypretrain.locking import Held, Lock
@@ -43,16 +43,19 @@ def _check_images(plan: Plan) -> None:
             raise ConfigError(f"datasets.{name}.parameters.path: {message}")
 
 
-def make_again(plan: Plan) -> set[str]:
-    """Return the results that Snakemake would take for fresh, and that aren't; say which these are."""
-    findings = unknown_and_stale(plan)
-    if findings:
-        print(f"{len(findings)} results that Snakemake has no record of are made again:", file=sys.stderr)
-        for finding in findings[:TOLD]:
-            print(f"  {finding.path}: {finding.why}", file=sys.stderr)
-        if len(findings) > TOLD:
-            print(f"  and {len(findings) - TOLD} more", file=sys.stderr)
-    return {*(finding.path for finding in findings), *half_made_sources(plan)}
+def refuse_stale(plan: Plan, files: Iterable[str | Path]) -> None:
+    """End the program with one message where Snakemake would take a stale result for fresh: it has no record of it."""
+    findings = [*unknown_and_stale(plan), *half_made_and_stale(plan)]
+    if not findings:
+        return
+    print(f"{len(findings)} results are stale, and Snakemake has no record that would tell it so:", file=sys.stderr)
+    for finding in findings[:TOLD]:
+        print(f"  {finding.path}: {finding.why}", file=sys.stderr)
+    if len(findings) > TOLD:
+        print(f"  and {len(findings) - TOLD} more", file=sys.stderr)
+    named = "".join(f" --configfile {shlex.quote(str(file))}" for file in list(files)[:1])
+    print(f"Remove them: python workflow/audit.py{named} --remove. Then run again.", file=sys.stderr)
+    sys.exit(1)
 
 
 def begin(plan: Plan) -> None:
