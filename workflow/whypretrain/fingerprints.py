@@ -7,10 +7,15 @@ that neither a comment nor the version of Python changes it.
 """
 
 import ast
+import atexit
+import contextlib
 import hashlib
+import json
+import os
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 PACKAGE = Path(__file__).parent
 ROOT = PACKAGE.name
@@ -40,9 +45,13 @@ def _dump(node: object) -> str:
     return f"{type(node).__name__}:{node!r}"
 
 
+def _digest(tree: ast.AST) -> str:
+    return hashlib.sha256(_dump(tree).encode()).hexdigest()
+
+
 def digest_source(source: str) -> str:
     """Return the digest of one module's syntax tree, without docstrings and comments."""
-    return hashlib.sha256(_dump(ast.parse(source)).encode()).hexdigest()
+    return _digest(ast.parse(source))
 
 
 def _path(module: str, package: Path) -> Path | None:
@@ -54,8 +63,8 @@ def _path(module: str, package: Path) -> Path | None:
     return init if not parts and init.is_file() else None
 
 
-def _imported(source: str, package: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(source)):
+def _imported(tree: ast.AST, package: Path) -> Iterator[str]:
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name.split(".")[0] == ROOT)
         elif isinstance(node, ast.ImportFrom):
@@ -68,13 +77,56 @@ def _imported(source: str, package: Path) -> Iterator[str]:
                         yield f"{node.module}.{alias.name}"
 
 
+class _Known:
+    """Digests and imports of modules by the hash of their text, kept where Python keeps compiled modules.
+
+    Parsing the whole package takes a second, which every job on a cluster would pay. What is kept is only of this very
+    text of this very module and package, so it can be wrong of nothing; where it can't be written, nothing is kept.
+    """
+
+    def __init__(self, package: Path) -> None:
+        self.file = package / "__pycache__" / "fingerprints.json"
+        names = ",".join(sorted(str(path.relative_to(package)) for path in package.rglob("*.py")))
+        # what an import names can be a module or a function: that depends on which files there are
+        self.version = hashlib.sha256(Path(__file__).read_bytes() + names.encode()).hexdigest()
+        self.entries: dict[str, list[Any]] = {}
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            found = json.loads(self.file.read_text(encoding="utf-8"))
+            self.entries = found["modules"] if found["version"] == self.version else {}
+        self.changed = False
+
+    def of(self, source: bytes, package: Path) -> tuple[str, tuple[str, ...]]:
+        key = hashlib.sha256(source).hexdigest()
+        if key not in self.entries:
+            tree = ast.parse(source)
+            self.entries[key] = [_digest(tree), sorted(set(_imported(tree, package)))]
+            self.changed = True
+        digest, imports = self.entries[key]
+        return digest, tuple(imports)
+
+    def keep(self) -> None:
+        if self.changed:
+            with contextlib.suppress(OSError):
+                self.file.parent.mkdir(exist_ok=True)
+                part = self.file.with_suffix(f".{os.getpid()}.part")
+                part.write_text(json.dumps({"version": self.version, "modules": self.entries}), encoding="utf-8")
+                part.replace(self.file)
+        self.changed = False
+
+
+@cache
+def _known(package: Path) -> _Known:
+    known = _Known(package)
+    atexit.register(known.keep)
+    return known
+
+
 @cache
 def _module(module: str, package: Path) -> tuple[str, tuple[str, ...]]:
     path = _path(module, package)
     if path is None:
         raise ValueError(f"no module {module} in {package}")
-    source = path.read_text(encoding="utf-8")
-    return digest_source(source), tuple(sorted(set(_imported(source, package))))
+    return _known(package).of(path.read_bytes(), package)
 
 
 def closure(modules: Iterable[str], package: Path = PACKAGE) -> tuple[str, ...]:
