@@ -86,7 +86,7 @@ class Project:
 
     def command(self, *arguments: str) -> list[str]:
         """Return the command line of a call with the tiny study."""
-        return [sys.executable, "-m", "snakemake", "--configfile", TINY, *arguments]
+        return [sys.executable, "-m", "snakemake", *arguments, "--configfile", TINY]
 
     def environment(self) -> dict[str, str]:
         """Return the caller's environment, with this Python's programs first and wide lines."""
@@ -98,6 +98,13 @@ class Project:
         done = subprocess.run(
             self.command(*arguments), cwd=self.path, env=self.environment(), capture_output=True, text=True
         )
+        text = done.stdout + done.stderr
+        assert status is None or done.returncode == status, text
+        return text
+
+    def run(self, *words: str, status: int | None = None) -> str:
+        """Call another program in the project's folder, and return all it prints."""
+        done = subprocess.run(words, cwd=self.path, env=self.environment(), capture_output=True, text=True)
         text = done.stdout + done.stderr
         assert status is None or done.returncode == status, text
         return text

@@ -1,0 +1,153 @@
+"""The audit: every stale, damaged or foreign file is named, whatever Snakemake knows of it."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import Project, plan_of, put, tiny
+from test_workflow import figures, flip, tables
+
+from whypretrain import expected
+from whypretrain.origins import Origin, Unreadable, check_seal, content_digest, read_origin, sealed
+from whypretrain.storage import DamagedFile, read_columns, write_card, write_columns, write_tensors
+
+ORIGIN = Origin('{"a":1.5}', "0123456789abcdef", "fedcba9876543210")
+RUN = "results/runs/tiny/letters/epoch-1+anneal/intact.all/digits.2/finetune/short/lr-0.1/s0"
+AUDIT = ("python", "workflow/audit.py", "--configfile", "tests/config/tiny.yaml")
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def flip_early(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 3] ^= 0x04
+    path.write_bytes(bytes(content))
+
+
+DAMAGE = {
+    "results/datasets/digits.json": flip_early,
+    "results/sources/tiny/letters/s1/history.parquet": flip,
+    "results/starts/tiny/letters/s0/epoch-1+anneal/intact.all.safetensors": cut,
+    f"{RUN}/scores.parquet": cut,
+    f"{RUN}/kernels.parquet": empty,
+    f"{RUN}/predictions.parquet": flip_early,
+    f"{RUN}/history.parquet": flip,
+    f"{RUN}/final.safetensors": flip,
+    f"{RUN}/provenance.json": flip_early,
+    "results/tables/arms.parquet": flip_early,
+    "results/figures/tiny/accuracy-by-span.svg": flip_early,
+    "results/figures/tiny/first-layer-kernels.png": flip_early,
+    "results/summary.rst": flip_early,
+}
+
+
+def test_a_finished_study_has_nothing_stale_damaged_or_foreign(finished: Project):
+    count = len(list(expected.every(plan_of(tiny()))))
+    assert finished.run(*AUDIT, status=0) == f"results: {count} fresh; 0 not made yet.\n"
+
+
+def test_results_that_are_cut_emptied_or_have_a_byte_flipped_are_named_and_made_again(
+    again: Project, finished: Project
+):
+    shutil.rmtree(again.path / ".snakemake")
+    for file, damage in DAMAGE.items():
+        damage(again.path / file)
+    text = again.run(*AUDIT, status=1)
+    damaged = {line.split()[1].rstrip(":") for line in text.splitlines() if line.startswith("damaged")}
+    assert damaged == set(DAMAGE)
+    assert "Traceback" not in text
+    removed = again.run(*AUDIT, "--remove", status=1)
+    assert "removed; the next run makes again what it needs" in removed
+    again.snakemake("--cores", "2")
+    assert tables(again) == tables(finished)
+    assert figures(again) == figures(finished)
+    again.run(*AUDIT, status=0)
+
+
+def test_what_a_start_was_made_from_is_part_of_what_its_runs_are(again: Project):
+    # as if it had been trained on other images, by hand or by another version, all of its own spec and code kept
+    start = next((again.path / "results/starts/tiny/letters/s0").rglob("intact.all.safetensors"))
+    from whypretrain.storage import read_tensors
+
+    weights = {name: array + np.float32(0.5) for name, array in read_tensors(start).items()}
+    write_tensors(start, weights, read_origin(start))
+    text = again.run(*AUDIT, status=1)
+    stale = [line for line in text.splitlines() if line.startswith("stale")]
+    assert f"stale     {RUN}/scores.parquet: it was made from other inputs than there are now" in stale
+    assert not any(str(start.name) in line for line in stale), "the start itself says what it should"
+
+
+def test_foreign_unused_and_left_over_files_are_told_apart_and_only_the_last_removed(again: Project):
+    foreign = again.path / f"{RUN}/notes.txt"
+    foreign.write_text("mine")
+    unused = again.path / RUN.replace("lr-0.1", "lr-0.7") / "scores.parquet"
+    unused.parent.mkdir(parents=True)
+    shutil.copy(again.path / RUN / "scores.parquet", unused)
+    left = again.path / f"{RUN}/.scores.parquet.abc.part"
+    left.write_text("half")
+    snapshot = again.path / f"{RUN}/.scores.parquet.snapshot"
+    snapshot.mkdir()
+    (snapshot / "origin.json").write_text("{}")
+    text = again.run(*AUDIT, "--remove", status=1)
+    told = [line.split()[0] for line in text.splitlines()[:-2]]
+    assert sorted(told) == ["foreign", "left", "left", "unused"]
+    assert foreign.exists()
+    assert unused.exists()
+    assert not left.exists()
+    assert not snapshot.exists()
+
+
+def test_a_study_that_shrinks_leaves_unused_files_not_stale_ones(again: Project):
+    again.write_config(put(tiny(), "studies.tiny.grid.0.treatments", ["intact"]))
+    lines = again.run(*AUDIT).splitlines()
+    assert {line.split()[0] for line in lines if "shuffle-kernels" in line} == {"unused"}
+    assert not [line for line in lines if line.startswith("stale") and "/runs/" in line]
+
+
+@pytest.mark.parametrize("kind", ["parquet", "json"])
+def test_no_flipped_bit_of_a_sealed_file_passes(tmp_path: Path, kind: str):
+    path = tmp_path / f"result.{kind}"
+    if kind == "parquet":
+        write_columns(path, {"top1": [0.5, 0.25]}, ORIGIN, {"top1": "fraction of 1"})
+    else:
+        write_card(path, {"seconds": 1.5}, ORIGIN)
+    assert read_origin(path) == ORIGIN
+    whole = path.read_bytes()
+    for place in range(len(whole)):
+        flipped = bytearray(whole)
+        flipped[place] ^= 1 << place % 8
+        path.write_bytes(bytes(flipped))
+        with pytest.raises(Unreadable):
+            read_origin(path)
+        if kind == "parquet" and place % 7 == 0:
+            with pytest.raises(DamagedFile):
+                read_columns(path)
+
+
+def test_a_seal_is_the_digest_of_all_bytes_and_there_is_one():
+    content = b"before seal" + b"0" * 64 + b" after"
+    check_seal(sealed(content))
+    with pytest.raises(ValueError, match="0 blank seals"):
+        sealed(b"nothing here")
+    with pytest.raises(ValueError, match="2 blank seals"):
+        sealed(content * 2)
+    for damaged in (b"", content, sealed(content)[:-1], sealed(content) + b" "):
+        with pytest.raises(Unreadable):
+            check_seal(damaged)
+
+
+def test_the_content_of_weights_is_their_values_whoever_made_them(tmp_path: Path):
+    weights = {"layer1.weight": np.arange(6, dtype=np.float32)}
+    paths = [tmp_path / f"{name}.safetensors" for name in "abc"]
+    write_tensors(paths[0], weights, ORIGIN)
+    write_tensors(paths[1], weights, Origin("{}", "other", ""))
+    write_tensors(paths[2], {"layer1.weight": weights["layer1.weight"] + 1}, ORIGIN)
+    first, second, third = map(content_digest, paths)
+    assert first == second != third

@@ -1,0 +1,179 @@
+"""Whether Snakemake knows what has become invalid: dry runs after changes that its own records see, miss or mistake.
+
+SNAKEMAKE's own triggers forget modules, names of parameters, lost records and outputs that are new; what a result
+says of itself covers these. See also tests/test_workflow.py (what runs again) and tests/test_fingerprints.py.
+"""
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from conftest import Project, curves, fresh, plan_of, put, tiny
+from test_workflow import both, heavy
+
+from whypretrain import expected
+from whypretrain.fingerprints import _known, fingerprint
+
+__all__ = ["both"]
+
+
+def specs(raw: dict[str, Any]) -> list[tuple[str, str, str]]:
+    return [(found.path, found.spec, found.code) for found in expected.every(plan_of(raw))]
+
+
+def backwards(value: Any) -> Any:
+    """Return a config with the keys of every mapping in the other order."""
+    if isinstance(value, dict):
+        return {key: backwards(inner) for key, inner in reversed(value.items())}
+    return [backwards(inner) for inner in value] if isinstance(value, list) else value
+
+
+def test_the_order_of_keys_is_nothing(again: Project):
+    raw = tiny()
+    turned = backwards(raw)
+    assert list(turned) != list(raw)
+    (again.path / "tests/config/tiny.yaml").write_text(yaml.safe_dump(turned, sort_keys=False))
+    assert again.planned() == {}
+
+
+@pytest.mark.parametrize("key", ["recipes.short.weight_decay", "pretraining.brief.weight_decay"])
+def test_a_number_is_the_number_however_it_is_written(key: str):
+    # YAML reads 1e-5 as a text
+    written = [yaml.safe_load(text) for text in ("1e-5", "0.00001", "1.0e-05", "'0.00001'")]
+    assert [type(value) for value in written] == [str, float, float, str]
+    found = [specs(put(tiny(), key, value)) for value in written]
+    assert all(each == found[0] for each in found)
+    assert found[0] != specs(tiny())
+
+
+def test_touching_every_file_even_results_in_any_order_runs_nothing(again: Project):
+    files = sorted((path for path in again.path.rglob("*") if path.is_file()), reverse=True)
+    for moment, path in enumerate(files):
+        if ".snakemake" not in path.parts:
+            os.utime(path, (2_000_000_000 - moment, 2_000_000_000 - moment))
+    assert again.planned() == {}
+
+
+def test_a_treatment_beside_the_others_is_nothing_to_them(again: Project):
+    folder = again.path / "workflow/whypretrain/treatments"
+    shutil.copy(folder / "shuffle_kernels.py", folder / "shuffle_otherwise.py")
+    assert again.planned() == {}
+
+
+def test_another_torch_makes_sources_runs_and_read_outs_again_and_nothing_before_them(again: Project):
+    again.edit("envs/requirements.txt", "torch==2.13.0", "torch==2.14.0")
+    found = heavy(again.planned())
+    assert {"pretrain_source_brief_s0", "anneal_source_s0", "train_run_short_r0_s0", "measure_start_s0"} <= found.keys()
+    assert not {"prepare_dataset", "initialise_network"} & found.keys()
+
+
+def test_another_library_of_statistics_makes_tables_again_and_trains_nothing(again: Project):
+    again.edit("envs/requirements.txt", "statsmodels==", "statsmodels==0.")
+    found = again.planned()
+    assert found["judge_claims"] == 1
+    assert heavy(found) == {}
+
+
+def test_values_that_change_places_are_seen(tmp_path: Path):
+    # Snakemake compares parameters without their names: learning rate and weight decay swapped are the same set
+    project = fresh(tmp_path / "project")
+    source = put(tiny(), "pretraining.brief", {"checkpoints": [0, 1], "learning_rate": 0.1, "weight_decay": 0.01})
+    project.write_config(source)
+    target = "results/sources/tiny/letters/s0/epoch-1.safetensors"
+    project.snakemake(target, "--cores", "2")
+    assert project.planned(target) == {}
+    swapped = put(put(source, "pretraining.brief.learning_rate", 0.01), "pretraining.brief.weight_decay", 0.1)
+    project.write_config(swapped)
+    assert project.planned(target) == {"pretrain_source_brief_s0": 1}
+
+
+def test_a_value_of_one_study_trains_the_runs_of_that_study_alone(both: Project, tmp_path: Path):
+    project = fresh(tmp_path / "project")
+    for name in ("results", ".snakemake"):
+        shutil.copytree(both.path / name, project.path / name, symlinks=True)
+    recipes = {arm.recipe: study for study in ("tiny", "curves") for arm in plan_of(curves()).grid.arms_of(study)}
+    assert recipes["short"] != recipes["same"]
+    project.write_config(put(curves(), "recipes.same.weight_decay", 0.25))
+    found = heavy(project.planned())
+    assert found
+    assert all("same" in rule or rule.startswith("measure") for rule in found), found
+
+
+# --- what Snakemake has no record of -------------------------------------------------------
+
+
+@pytest.mark.parametrize("lost", [".snakemake", ".snakemake/metadata"])
+def test_without_records_a_stale_result_is_named_and_removed_on_demand(again: Project, lost: str):
+    shutil.rmtree(again.path / lost)
+    assert again.planned() == {}, "nothing has changed"
+    again.write_config(put(tiny(), "recipes.short.weight_decay", 0.01))
+    for _ in range(2):  # also when Snakemake has made its folder anew
+        text = again.snakemake("-n", "--cores", "2", status=1)
+        assert "are stale, and Snakemake has no record" in text
+        assert "results/runs/tiny/letters" in text
+        assert "other config values" in text
+        assert "Traceback" not in text
+    command = text.split("Remove them: ")[1].split(". Then")[0]
+    assert command.startswith("python workflow/audit.py")
+    again.run(*command.split())
+    planned = heavy(again.planned())
+    assert planned == {"train_run_short_r0_s0": 3}
+
+
+def test_without_records_changed_code_is_named_too(again: Project):
+    shutil.rmtree(again.path / ".snakemake")
+    again.edit("workflow/whypretrain/training.py", "MOMENTUM = 0.9", "MOMENTUM = 0.8")
+    text = again.snakemake("--cores", "2", status=1)
+    assert "results/sources/tiny/letters/s0" in text
+    assert "other code" in text
+
+
+@pytest.mark.parametrize("target", [None, "results/tables/runs.parquet"])
+@pytest.mark.parametrize("checkpoints", [[0, 0.25, 0.5, 1], [0, 1]])
+def test_other_checkpoints_together_with_another_recipe_are_noticed(
+    again: Project, checkpoints: list[float], target: str | None
+):
+    # a rule with one output more has no record to compare: Snakemake would go on from the old source
+    raw = put(tiny(), "pretraining.brief.checkpoints", checkpoints)
+    again.write_config(put(raw, "pretraining.brief.learning_rate", 0.05))
+    arguments = (target,) if target else ()
+    if len(checkpoints) == 4:
+        text = again.snakemake(*arguments, "-n", "--cores", "2", status=1)
+        assert "results/sources/tiny/letters/s0/epoch-0.5.safetensors" in text
+        assert "a checkpoint was added" in text
+        again.run("python", "workflow/audit.py", "--configfile", "tests/config/tiny.yaml", "--remove")
+    assert again.planned(*arguments)["pretrain_source_brief_s0"] == 1
+
+
+# --- fingerprints that are known -----------------------------------------------------------
+
+
+def test_what_is_known_of_modules_is_never_of_another_text_or_package(tmp_path: Path):
+    package = tmp_path / "package"
+    package.mkdir()
+    for name, text in {"__init__": "", "a": "from whypretrain import b\n", "b": "X = 1\n"}.items():
+        (package / f"{name}.py").write_text(text)
+
+    def now() -> str:
+        for cached in (fingerprint, _known):
+            cached.cache_clear()
+        from whypretrain import fingerprints
+
+        fingerprints._module.cache_clear()
+        found = fingerprint(("whypretrain.a",), package)
+        _known(package).keep()
+        return found
+
+    first = now()
+    assert (package / "__pycache__/fingerprints.json").exists()
+    assert now() == first, "from what is kept"
+    (package / "b.py").write_text("X = 2  # other\n")
+    second = now()
+    assert second != first
+    (package / "b.py").write_text("# a comment\nX = 1\n")
+    assert now() == first
+    (package / "__pycache__/fingerprints.json").write_text("{ damaged")
+    assert now() == first
