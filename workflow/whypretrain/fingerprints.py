@@ -14,6 +14,8 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parent
 ROOT = PACKAGE.name
+# What looks after how a job runs, and what is told of it: no result depends on these, so they make none stale.
+ASIDE = ("whypretrain.devices", "whypretrain.memory", "whypretrain.provenance")
 
 
 def _without_docstring(body: list[ast.stmt]) -> list[ast.stmt]:
@@ -78,12 +80,12 @@ def _module(module: str, package: Path) -> tuple[str, tuple[str, ...]]:
 
 
 def closure(modules: Iterable[str], package: Path = PACKAGE) -> tuple[str, ...]:
-    """Return the given modules and all that they import within the package, sorted."""
+    """Return the given modules and all that they import within the package, but what is ASIDE, sorted."""
     found: set[str] = set()
     waiting = list(modules)
     while waiting:
         module = waiting.pop()
-        if module not in found:
+        if module not in found and module not in ASIDE:
             found.add(module)
             waiting.extend(_module(module, package)[1])
     return tuple(sorted(found))
