@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 from typing import Any
 
+from whypretrain import memory
 from whypretrain.storage import DamagedFile
 
 log = logging.getLogger("whypretrain")
@@ -77,3 +78,7 @@ def run_stage(main: Callable[[Job], None], files: Sequence[str]) -> None:
             f"error: {where}{os.strerror(error.errno)}. Nothing partial was kept; "
             "mend it and run snakemake again, it goes on from here."
         )
+    except (MemoryError, RuntimeError) as error:  # torch's are RuntimeErrors
+        if (message := memory.message_of(error, job.spec)) is None:
+            raise
+        sys.exit(f"error: {message}")
