@@ -16,8 +16,8 @@ from whypretrain.command import Job, StageError, log, run_stage
 from whypretrain.coordinates import key_columns
 from whypretrain.plan import PAIR_TABLES, RUN_TABLES, Plan
 from whypretrain.planning import plan_of
-from whypretrain.schemas import write_table
-from whypretrain.storage import DamagedFile, read_columns
+from whypretrain.schemas import provenance_row, write_table
+from whypretrain.storage import DamagedFile, canonical, read_columns
 
 Part = tuple[str, dict[str, Any], str, str]  # path, coordinates, expected spec, expected code
 
@@ -88,13 +88,10 @@ def _check(path: str, found: tuple[str, str], expected: tuple[str, str]) -> None
 def _read_provenance(path: str) -> tuple[pd.DataFrame, str, str]:
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
-        spec, code = content.pop("spec"), content["code"]
+        spec, code = canonical(content["spec"]), content["code"]
     except (OSError, ValueError, KeyError) as error:
         raise DamagedFile(path, error) from error
-    from whypretrain.storage import canonical
-
-    del content["process"]
-    return pd.DataFrame([content]), canonical(spec), code
+    return pd.DataFrame([provenance_row({**content, "spec": spec})]), spec, code
 
 
 def _read(path: str) -> tuple[pd.DataFrame, str, str]:

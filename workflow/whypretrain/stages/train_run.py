@@ -2,42 +2,20 @@
 
 import json
 import logging
-import os
-import platform
-import resource
-import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from whypretrain import moding, registry
 from whypretrain.architectures.convnet import Parameters, layers
 from whypretrain.command import Job, log, run_stage
 from whypretrain.data import TargetData
+from whypretrain.provenance import Watch
 from whypretrain.runs import Request
 from whypretrain.sources import set_up_torch
 from whypretrain.storage import canonical, read_tensors, write_columns, write_json, write_tensors
 from whypretrain.tasks import target_images
-
-
-def _provenance(job: Job, spec: str, device: torch.device, started: datetime, seconds: float) -> dict[str, object]:
-    return {
-        "spec": json.loads(spec),
-        "code": job.code,
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-        "python": platform.python_version(),
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or "cpu",
-        "threads": torch.get_num_threads(),
-        "host": platform.node(),
-        "process": os.getpid(),
-        "started": started.isoformat(),
-        "seconds": round(seconds, 3),
-        "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
-    }
 
 
 def main(job: Job) -> None:
@@ -59,7 +37,7 @@ def main(job: Job) -> None:
         start = read_tensors(starts[seed])
         shared: dict[str, Any] = {}
         for rate in spec["learning_rates"]:
-            started, clock = datetime.now(UTC), time.perf_counter()
+            watch = Watch(device)
             task, recipe = spec["target"]["name"], spec["recipe"]
             outcome = module.run(Request(start, described, data, task, recipe, rate, seed, device, mode, shared))
             own = canonical({**spec, "learning_rates": [rate], "seeds": [seed]})
@@ -77,9 +55,10 @@ def main(job: Job) -> None:
                 if kind in path:
                     write_columns(path[kind], content, own, job.code)
             write_tensors(path["final"], outcome.final, own, job.code)
-            seconds = time.perf_counter() - clock
-            write_json(path["provenance"], _provenance(job, own, device, started, seconds))
-            log.info("%s: test top-1 %.3f in %.1f s", Path(path["scores"]).parent, scores["top1_test"][0], seconds)
+            told = watch.told()
+            write_json(path["provenance"], {"spec": json.loads(own), "code": job.code, **told})
+            top1 = scores["top1_test"][0]
+            log.info("%s: test top-1 %.3f in %.1f s", Path(path["scores"]).parent, top1, told["seconds"])
 
 
 FILES = ("history", "scores", "kernels", "predictions", "final", "provenance")
