@@ -56,7 +56,8 @@ def _path(module: str, package: Path) -> Path | None:
     return init if not parts and init.is_file() else None
 
 
-def _imported(source: str, package: Path) -> Iterator[str]:
+def imported(source: str, package: Path = PACKAGE) -> Iterator[str]:
+    """Yield the modules of this package that a module imports, wherever in it. Raises ValueError of a relative one."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name.split(".")[0] == ROOT)
@@ -76,7 +77,7 @@ def _module(module: str, package: Path) -> tuple[str, tuple[str, ...]]:
     if path is None:
         raise ValueError(f"no module {module} in {package}")
     source = path.read_text(encoding="utf-8")
-    return digest_source(source), tuple(sorted(set(_imported(source, package))))
+    return digest_source(source), tuple(sorted(set(imported(source, package))))
 
 
 def closure(modules: Iterable[str], package: Path = PACKAGE) -> tuple[str, ...]:
