@@ -4,6 +4,7 @@ There need be no GPU here: devices are names, and locks are files. Where all of 
 in the copied project shows two GPUs.
 """
 
+import atexit
 import os
 import re
 import signal
@@ -15,6 +16,7 @@ from collections.abc import Callable, Iterator
 from itertools import combinations
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from conftest import ROOT, Project, fresh, plan_of, put, tiny
@@ -233,13 +235,18 @@ print(set_up_torch({"threads": 1, "device": sys.argv[1]}).type, repr(os.environ[
 """
 
 
+def test_a_job_that_must_have_a_gpu_and_finds_none_says_what_to_do():
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "workflow"), "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run([sys.executable, "-c", JOB, "cuda"], env=environment, capture_output=True, text=True)
+    assert "StageError: config says device: cuda, but there is no GPU to use: " in done.stderr
+    assert "Or set device: auto, or cpu" in done.stderr
+
+
 def test_a_job_on_the_cpu_can_touch_no_gpu():
     environment = os.environ | {"PYTHONPATH": str(ROOT / "workflow"), "CUDA_VISIBLE_DEVICES": "0,1"}
     done = subprocess.run([sys.executable, "-c", JOB, "cpu"], env=environment, capture_output=True, text=True)
     assert done.stdout == "cpu ''\n", done.stderr
 
-
-# --- how many jobs Snakemake starts --------------------------------------------------------
 
 NVML = """
 class NVMLError(Exception):
@@ -249,21 +256,39 @@ def nvmlInit(): pass
 nvmlShutdown = nvmlInit
 def nvmlDeviceGetCount(): return 2
 def nvmlDeviceGetHandleByIndex(index): return index
-def nvmlDeviceGetUUID(handle): return ["%s", "%s"][handle]
+def nvmlDeviceGetUUID(handle): return UUIDS[handle]
 def __getattr__(name):
     if name.startswith("__"): raise AttributeError(name)
     def unknown(*arguments): raise NVMLError(name)
     return unknown
-""" % (A, B)  # noqa: UP031
+"""
 
 
-def with_gpus(project: Project) -> Project:
-    """Let a project see two GPUs, and torch as one that could use them; CUDA there is none of."""
-    (project.path / "workflow/pynvml.py").write_text(NVML)
-    torch = project.path / "workflow/torch-2.13.0.dist-info"
+def with_gpus(folder: Path) -> tuple[str, str]:
+    """Let what has a folder on its path see two GPUs, nobody else's, and a torch that could use them."""
+    uuids = (f"GPU-{uuid4()}", f"GPU-{uuid4()}")
+    atexit.register(lambda: [path.unlink() for uuid in uuids for path in devices.LOCKS.glob(f"*{uuid}*")])
+    (folder / "pynvml.py").write_text(f"UUIDS = {uuids}\n{NVML}")
+    torch = folder / "torch-2.13.0.dist-info"
     torch.mkdir()
     (torch / "METADATA").write_text("Metadata-Version: 2.1\nName: torch\nVersion: 2.13.0\n")
-    return project
+    return uuids
+
+
+def test_a_job_lets_cuda_see_its_own_device_alone_and_takes_one_only(tmp_path: Path):
+    uuids = with_gpus(tmp_path)
+    program = (
+        "import os; from whypretrain.devices import take_own\n"
+        "print(take_own('auto'), take_own('auto'), os.environ['CUDA_VISIBLE_DEVICES'])"
+    )
+    path = f"{tmp_path}:{ROOT / 'workflow'}"
+    for asked, shares in (("1", "1"), ("0", "1"), ("1,0", "1"), ("1", "4")):
+        environment = os.environ | {"PYTHONPATH": path, "CUDA_VISIBLE_DEVICES": asked, devices.RUNS_PER_GPU: shares}
+        done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
+        assert done.stdout.split() == [uuids[int(asked[0])]] * 3, done.stderr
+
+
+# --- how many jobs Snakemake starts --------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -321,30 +346,46 @@ def manyarmed() -> dict[str, Any]:
     return put(tiny(), "studies.tiny.grid.0.treatments", ["intact", "shuffle-kernels", "shuffle-taps", "gaussian"])
 
 
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A study of more arms than there are GPUs, run on many cores where two GPUs seem to be there."""
-    project = with_gpus(fresh(tmp_path_factory.mktemp("shared") / "project"))
-    project.write_config(manyarmed())
-    project.snakemake("--cores", "8", RUNS)
-    return project
-
-
-def test_the_jobs_of_a_study_divide_its_gpus_and_none_waits(shared: Project):
-    logs = [path.read_text() for path in (shared.path / "results/logs/train_run").rglob("*.log")]
+def devices_of(project: Project) -> list[str]:
+    """Return the device that each training job had; none of them has waited for it."""
+    logs = [path.read_text() for path in (project.path / "results/logs/train_run").rglob("*.log")]
+    assert not any("waiting for a GPU" in text for text in logs), "Snakemake starts no job before it can have one"
     found = [re.findall(r" device (GPU-\S+)$", text, re.MULTILINE) for text in logs]
     assert all(len(each) == 1 for each in found), "each job has one device"
-    assert {each[0] for each in found} == {A, B}
-    assert not any("waiting for a GPU" in text for text in logs), "Snakemake starts no job before it can have one"
+    return [each[0] for each in found]
 
 
-def test_how_gpus_are_shared_makes_nothing_stale(shared: Project):
-    shared.write_config(manyarmed() | {"execution": {"runs_per_gpu": 3}})
-    assert shared.planned(RUNS) == {}
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, set[str]]:
+    """A study of more arms than there are GPUs, run on many cores where two GPUs seem to be there."""
+    project = fresh(tmp_path_factory.mktemp("shared") / "project")
+    uuids = with_gpus(project.path / "workflow")
+    project.write_config(manyarmed())
+    project.snakemake("--cores", "8", RUNS)
+    return project, set(uuids)
+
+
+def test_the_jobs_of_a_study_divide_its_gpus_and_none_waits(shared: tuple[Project, set[str]]):
+    project, uuids = shared
+    assert set(devices_of(project)) == uuids
+
+
+def test_how_gpus_are_shared_makes_nothing_stale(shared: tuple[Project, set[str]]):
+    project, _ = shared
+    project.write_config(manyarmed() | {"execution": {"runs_per_gpu": 3}})
+    assert project.planned(RUNS) == {}
+    project.write_config(manyarmed())
+
+
+def test_with_one_gpu_asked_for_one_job_runs_at_a_time(shared: tuple[Project, set[str]]):
+    project, _ = shared
+    project.snakemake("--cores", "8", RUNS, "--forcerun", "train_run_short_r0_s0", "--resources", "gpu=1")
+    assert len(set(devices_of(project))) == 1, "each finds the same one free"
 
 
 def test_on_the_cpu_no_device_is_taken_whatever_cuda_visible_devices_says(tmp_path: Path):
-    project = with_gpus(fresh(tmp_path / "project"))
+    project = fresh(tmp_path / "project")
+    with_gpus(project.path / "workflow")
     project.write_config(put(tiny(), "recipes.short.min_steps", 2) | {"device": "cpu"})
     done = subprocess.run(
         project.command("--cores", "2", "results/tables/runs.parquet"),
