@@ -20,7 +20,7 @@ if not workflow.overwrite_configfiles:
 plan = setup.make_plan(config, workflow.configfiles, BASE)
 paths = plan.paths
 
-shell.prefix(setup.environment(plan, BASE))
+shell.prefix(setup.prefix(plan, BASE))
 
 if workflow.is_main_process:
     setup.refuse_stale(plan, workflow.configfiles)
@@ -70,3 +70,9 @@ onstart:
     # scheduler once a second: after some hundred short jobs that costs more than the jobs. Local jobs need no limit.
     if workflow.local_exec:
         workflow.scheduler.job_rate_limiter = None
+        # Which executor runs the jobs is not known before, so Snakemake has its limits already.
+        needs = (job.resources.get("gpu", 0) for job in workflow.dag.needrun_jobs())
+        limit = setup.share_gpus(plan, workflow.global_resources.get("gpu").value, max(needs, default=0))
+        if limit is not None:
+            for limits in (workflow.scheduler.global_resources, workflow.scheduler.resources):
+                limits["gpu"] = limit

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from whypretrain import registry
-from whypretrain.fingerprints import closure, digest_source, fingerprint, stage_fingerprint
+from whypretrain.fingerprints import ASIDE, PACKAGE, closure, digest_source, fingerprint, imported, stage_fingerprint
 
 KNOWN = '''"""A module."""
 from __future__ import annotations
@@ -82,7 +82,7 @@ def test_a_change_of_code_is_another_digest(text: str):
 def package(folder: Path, **modules: str) -> Path:
     """Write a small package named as ours, `a__b` being the module `a.b`."""
     root = folder / "whypretrain"
-    root.mkdir(exist_ok=True)
+    root.mkdir(parents=True, exist_ok=True)
     (root / "__init__.py").touch()
     for name, source in modules.items():
         path = root.joinpath(*name.split("__")).with_suffix(".py")
@@ -124,6 +124,16 @@ def test_a_relative_import_is_refused_and_not_overlooked(tmp_path: Path):
     root = package(tmp_path, a="from .b import X", b="X = 1")
     with pytest.raises(ValueError, match="write it absolute"):
         closure(["whypretrain.a"], root)
+
+
+def test_what_only_looks_after_jobs_is_in_no_fingerprint_and_leads_to_nothing_that_is(tmp_path: Path):
+    root = package(tmp_path, a="import whypretrain.devices", devices="X = 1")
+    before = fingerprint(("whypretrain.a",), root)
+    other = package(tmp_path / "other", a="import whypretrain.devices", devices="X = 2")
+    assert fingerprint(("whypretrain.a",), other) == before
+    for module in ASIDE:
+        source = (PACKAGE / f"{module.removeprefix('whypretrain.')}.py").read_text()
+        assert set(imported(source)) <= {"whypretrain", *ASIDE}
 
 
 def test_a_module_that_isnt_there_is_refused(tmp_path: Path):

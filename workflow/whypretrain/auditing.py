@@ -129,12 +129,12 @@ def unknown_and_stale(plan: Plan, metadata: Path = METADATA) -> list[Finding]:
         return []
     noted = metadata / UNKNOWN.format(re.sub(r"\W", "-", plan.config.results))
     try:
-        unknown = set(json.loads(noted.read_text(encoding="utf-8")))
-    except (OSError, ValueError):
+        unknown = set(json.loads(noted.read_text(encoding="utf-8"))["unknown"])
+    except (OSError, ValueError, KeyError, TypeError):
         unknown = {result.path for result in expected.every(plan) if Path(result.path).exists()}
     unknown = {path for path in unknown if not _recorded(metadata, path)}
     metadata.mkdir(parents=True, exist_ok=True)
-    noted.write_text(json.dumps(sorted(unknown), indent=0), encoding="utf-8")
+    noted.write_text(json.dumps({"unknown": sorted(unknown)}), encoding="utf-8")
     content, findings = cache(content_digest), []
     for result in expected.every(plan) if unknown else ():
         if result.path in unknown and Path(result.path).exists():

@@ -10,6 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from whypretrain import memory
 from whypretrain.locking import Held, taken_over
 from whypretrain.origins import Origin, Unreadable, canonical, content_digest, digest_of
 from whypretrain.snapshots import Snapshot, Stopped, listen
@@ -117,3 +118,7 @@ def run_stage(
             f"error: {where}{os.strerror(error.errno)}. Nothing partial was kept; "
             "mend it and run snakemake again, it goes on from here."
         )
+    except (MemoryError, RuntimeError) as error:  # torch's are RuntimeErrors
+        if (message := memory.message_of(error, job.spec)) is None:
+            raise
+        sys.exit(f"error: {message}")

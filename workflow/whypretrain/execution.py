@@ -16,7 +16,9 @@ Growing = Callable[[Any, int], int]
 class Needs(Strict):
     """What one job of a kind asks of a cluster; memory and time are multiplied by the number of the attempt."""
 
-    gpu: int = Field(1, ge=0, description="GPUs; none is asked for with `device: cpu`.")
+    gpu: int = Field(
+        1, ge=0, description="GPUs; none is asked for with `device: cpu`. A job uses one of those it gets."
+    )
     gpu_model: str | None = Field(
         None, pattern=r"^[A-Za-z0-9_.-]+$", description="As the cluster calls it, `h100`; any where left out."
     )
@@ -33,7 +35,9 @@ class Execution(Strict):
         "goes on from there. A job that is told to stop (SIGTERM) is kept at once.",
     )
     runs_per_gpu: int = Field(
-        1, ge=1, description="So many jobs share a GPU where Snakemake runs them itself; on SLURM each has its own."
+        1,
+        ge=1,
+        description="So many jobs at once share each GPU where Snakemake runs them itself; on SLURM each has its own.",
     )
     pretrain: Needs = Field(default_factory=lambda: Needs.model_validate({"runtime": 240}))
     train: Needs = Field(default_factory=lambda: Needs.model_validate({}))

@@ -19,6 +19,8 @@ from typing import Any
 
 PACKAGE = Path(__file__).parent
 ROOT = PACKAGE.name
+# What looks after how a job runs, and what is told of it: no result depends on these, so they make none stale.
+ASIDE = ("whypretrain.devices", "whypretrain.locking", "whypretrain.memory", "whypretrain.provenance")
 
 
 def _without_docstring(body: list[ast.stmt]) -> list[ast.stmt]:
@@ -61,6 +63,11 @@ def _path(module: str, package: Path) -> Path | None:
             return path
     init = package / "__init__.py"
     return init if not parts and init.is_file() else None
+
+
+def imported(source: str | bytes, package: Path = PACKAGE) -> Iterator[str]:
+    """Yield the modules of this package that a module imports, wherever in it. Raises ValueError of a relative one."""
+    return _imported(ast.parse(source), package)
 
 
 def _imported(tree: ast.AST, package: Path) -> Iterator[str]:
@@ -130,12 +137,12 @@ def _module(module: str, package: Path) -> tuple[str, tuple[str, ...]]:
 
 
 def closure(modules: Iterable[str], package: Path = PACKAGE) -> tuple[str, ...]:
-    """Return the given modules and all that they import within the package, sorted."""
+    """Return the given modules and all that they import within the package, but what is ASIDE, sorted."""
     found: set[str] = set()
     waiting = list(modules)
     while waiting:
         module = waiting.pop()
-        if module not in found:
+        if module not in found and module not in ASIDE:
             found.add(module)
             waiting.extend(_module(module, package)[1])
     return tuple(sorted(found))

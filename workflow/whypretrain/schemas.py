@@ -4,8 +4,10 @@ All are long and tidy, one fact a row. Accuracies (`top1_…`) are fractions of 
 cross-entropies in nats.
 """
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pandera.pandas as pa
@@ -40,6 +42,10 @@ def _fraction(description: str, nullable: bool = False) -> Column:
 
 def _loss(description: str, nullable: bool = False) -> Column:
     return Column(float, Check.ge(0), nullable=nullable, description=f"{description}, nats")
+
+
+def _amount(description: str) -> Column:
+    return Column(float, Check.ge(0), nullable=True, description=description)
 
 
 def _cosine(description: str) -> Column:
@@ -351,14 +357,44 @@ TABLES: dict[str, dict[str, Column]] = {
     },
     "provenance": {
         **RUN_COLUMNS,
-        "code": Column(str, description="fingerprint of the code"),
+        "spec": Column(str, description="all config values that the run depends on, as JSON"),
+        "code": Column(str, description="fingerprint of the code that trained it"),
         **{
-            name: Column(str, description=f"{name} of the training job")
-            for name in ("torch", "numpy", "python", "device", "host", "started")
+            name: Column(str, description=f"version of {text}")
+            for name, text in (
+                ("torch", "torch"),
+                ("numpy", "NumPy"),
+                ("scikit_learn", "scikit-learn"),
+                ("python", "Python"),
+                ("cuda", "CUDA, as torch was built with; empty on a CPU"),
+                ("cudnn", "cuDNN, a number as torch gives it; empty on a CPU"),
+                ("driver", "NVIDIA's driver; empty on a CPU"),
+            )
         },
+        "device": Column(str, description="name of what it was trained on: the GPU, or the processor"),
+        "gpu": Column(str, description="UUID of the GPU, or of the part of one; empty on a CPU"),
+        "processor": Column(str, description="name of the machine's processor"),
         "threads": Column(int, Check.ge(1), description="torch threads"),
-        "seconds": Column(float, Check.ge(0), description="wall time of the run, s"),
-        "peak_memory_mb": Column(float, Check.ge(0), description="peak resident memory of its process, MiB"),
+        "host": Column(str, description="name of the machine"),
+        "slurm_job": Column(str, description="SLURM's id of the job or allocation that it ran in; empty elsewhere"),
+        "started": Column(str, description="when it began, UTC, ISO 8601"),
+        "ended": Column(str, description="when it ended, UTC, ISO 8601"),
+        "stops": Column(
+            int, Check.ge(0), description="how often it was stopped and went on; seconds and joules are sums"
+        ),
+        "seconds": Column(float, Check.ge(0), description="wall time, s"),
+        "cpu_seconds": _amount("time that the processor's cores spent on it, summed over threads, s"),
+        "peak_memory_mb": _amount(
+            "most resident memory that its process has had up to its end, MiB; a process trains several runs"
+        ),
+        "peak_gpu_memory_mb": _amount("most memory of the GPU that its tensors took, MiB; empty on a CPU"),
+        "gpu_joules": _amount(
+            "energy of the whole GPU meanwhile, with whatever else shared it, J; empty where NVML doesn't tell"
+        ),
+        "processor_joules": _amount(
+            "energy of all the machine's processors meanwhile (RAPL, without memory), with whatever else ran, J; "
+            "empty where it can't be read, as it often can by root alone, or may have wrapped more than once"
+        ),
     },
     "design": {
         **STUDY,
@@ -408,6 +444,16 @@ TABLES: dict[str, dict[str, Column]] = {
         "reason": Column(str, description="why"),
     },
 }
+
+
+def provenance_row(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a run's row of `provenance`, without its key, from its file; what the file doesn't tell is empty."""
+    columns = {name: column for name, column in TABLES["provenance"].items() if name not in RUN_COLUMNS}
+    told = {name: value for name, value in content.items() if value is not None}
+    return {
+        name: told.get(name, "" if str(column.dtype).startswith("str") else math.nan)
+        for name, column in columns.items()
+    }
 
 
 def check_table(name: str, frame: pd.DataFrame) -> pd.DataFrame:

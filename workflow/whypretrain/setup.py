@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from whypretrain import devices
 from whypretrain.auditing import half_made_and_stale, unknown_and_stale
 from whypretrain.blocks import check_blocks, record_blocks
 from whypretrain.config import ConfigError, load, read_yaml
@@ -77,16 +78,46 @@ def begin(plan: Plan) -> None:
     record_blocks(plan.config, Path(plan.paths["blocks"]))
 
 
-def environment(plan: Plan, base: Path) -> str:
-    """Return what stands before every shell command: nothing in it changes a result, or reruns a job."""
-    variables = {"PYTHONPATH": quoted(base / "workflow"), MINUTES: repr(plan.config.execution.snapshot_minutes)}
+def prefix(plan: Plan, base: Path) -> str:
+    """Return what every job's command begins with: what it is told through its environment, and strict shell options.
+
+    What stands here changes no result; Snakemake doesn't compare it.
+    """
+    execution = plan.config.execution
+    told = {
+        "PYTHONPATH": base / "workflow",
+        devices.RUNS_PER_GPU: execution.runs_per_gpu,
+        MINUTES: repr(execution.snapshot_minutes),
+    }
+    exports = " ".join(f"{name}={quoted(value)}" for name, value in told.items())
     # `set -euo pipefail` is what Snakemake sets by itself where no prefix is given
-    return "set -euo pipefail; " + "".join(f"export {name}={value}; " for name, value in variables.items())
+    return f"set -euo pipefail; export {exports}; "
 
 
-def quoted(path: Path) -> str:
-    """Quote a path for the shell, and its braces for Snakemake."""
-    return shlex.quote(str(path)).replace("{", "{{").replace("}", "}}")
+def share_gpus(plan: Plan, asked: int | None, most: int) -> int | None:
+    """Return how many jobs may have a GPU at once where Snakemake runs them on this machine; None for any number.
+
+    `asked` is `--resources gpu=…` and `most` the most that any job to be run needs. Says on standard error what can't
+    be as it was asked for; ends the program with status 1 where `device: cuda` is asked for and there is no GPU.
+    """
+    if plan.config.device == "cpu" or not (most or asked == 0):
+        return None
+    found = len(devices.usable())
+    shares = plan.config.execution.runs_per_gpu
+    if found and asked == 0:
+        sys.exit("Mistake: --resources gpu=0 hides no GPU from the jobs; say --config device=cpu")
+    if not found and plan.config.device == "cuda":
+        sys.exit(f"Mistake in config: {devices.why_none()}")
+    if asked is not None and asked > found:
+        told = f"{found} can be used" if found else "there is none to use, so jobs run on the CPU"
+        print(f"Note: --resources gpu={asked}, but {told} here.", file=sys.stderr)
+    count = min(asked, found) if found and asked is not None else asked or found
+    return max(count * shares, most) if count else None
+
+
+def quoted(value: object) -> str:
+    """Quote a value for the shell, and its braces for Snakemake."""
+    return shlex.quote(str(value)).replace("{", "{{").replace("}", "}}")
 
 
 def identifier(name: str) -> str:

@@ -18,7 +18,7 @@ from whypretrain.expected import Expected, staleness
 from whypretrain.origins import Origin, Unreadable, read_origin
 from whypretrain.plan import PAIR_TABLES, RUN_TABLES, Plan
 from whypretrain.planning import plan_of
-from whypretrain.schemas import write_table
+from whypretrain.schemas import provenance_row, write_table
 from whypretrain.storage import DamagedFile, read_columns
 
 Part = tuple[Expected, dict[str, Any]]  # what it should be, and its coordinates
@@ -72,12 +72,10 @@ def _parts(plan: Plan, table: str) -> Iterator[Part]:
 def _read_card(path: str) -> tuple[pd.DataFrame, Origin]:
     try:
         origin = read_origin(path)
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, Unreadable) as error:
         raise DamagedFile(path, error) from error
-    content = json.loads(Path(path).read_text(encoding="utf-8"))
-    for name in ("spec", "inputs", "seal", "process"):
-        del content[name]
-    return pd.DataFrame([content]), origin
+    return pd.DataFrame([provenance_row({**content, "spec": origin.spec})]), origin
 
 
 def _read(path: str) -> tuple[pd.DataFrame, Origin]:

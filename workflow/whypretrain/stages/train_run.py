@@ -1,41 +1,21 @@
 """Train the runs of one arm: some learning rates of its recipe (a probe has none), and all seeds of a block."""
 
 import logging
-import os
-import platform
-import resource
-import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from whypretrain import moding, registry
 from whypretrain.architectures.convnet import Parameters, layers
 from whypretrain.command import Job, log, run_stage
 from whypretrain.coordinates import write_rate
 from whypretrain.data import TargetData
+from whypretrain.provenance import Watch
 from whypretrain.runs import Request
 from whypretrain.sources import set_up_torch
 from whypretrain.storage import read_tensors, write_card, write_columns, write_tensors
 from whypretrain.tasks import target_images
-
-
-def _provenance(device: torch.device, started: datetime, seconds: float) -> dict[str, object]:
-    return {
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-        "python": platform.python_version(),
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or "cpu",
-        "threads": torch.get_num_threads(),
-        "host": platform.node(),
-        "process": os.getpid(),
-        "started": started.isoformat(),
-        "seconds": round(seconds, 3),
-        "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
-    }
 
 
 def main(job: Job) -> None:
@@ -61,9 +41,10 @@ def main(job: Job) -> None:
         start = read_tensors(start_path)
         shared: dict[str, Any] = {}
         for rate in left:
-            started, clock = datetime.now(UTC), time.perf_counter()
+            watch = Watch(device)
             task, recipe, path = spec["target"]["name"], spec["recipe"], outputs[rate, seed]
-            progress = snapshot.begin(_name(rate, seed))
+            progress = snapshot.begin(_name(rate, seed), watch.so_far)
+            watch.go_on(progress.resumed())
             outcome = module.run(
                 Request(start, described, data, task, recipe, rate, seed, device, mode, shared, progress)
             )
@@ -81,10 +62,11 @@ def main(job: Job) -> None:
                 if kind in path:
                     write_columns(path[kind], content, own)
             write_tensors(path["final"], outcome.final, own)
-            seconds = time.perf_counter() - clock
-            write_card(path["provenance"], _provenance(device, started, seconds), own)
+            told = watch.told()
+            write_card(path["provenance"], told, own)
             snapshot.keep(_name(rate, seed), path.values())
-            log.info("%s: test top-1 %.3f in %.1f s", Path(path["scores"]).parent, scores["top1_test"][0], seconds)
+            top1 = scores["top1_test"][0]
+            log.info("%s: test top-1 %.3f in %.1f s", Path(path["scores"]).parent, top1, told["seconds"])
     snapshot.remove()
 
 

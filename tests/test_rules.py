@@ -1,0 +1,57 @@
+"""Every rule is the same form, filled in: what each job says, takes and leaves beside its results."""
+
+import json
+import re
+
+import pytest
+from conftest import ROOT, Project
+
+STAGES = ROOT / "workflow/whypretrain/stages"
+FORM = {"output", "log", "benchmark", "conda", "params", "shell"}
+# the rules as they are written; one in a loop is many
+RULES = [
+    (file.stem, text)
+    for file in sorted((ROOT / "workflow/rules").glob("*.smk"))
+    for text in re.split(r"^ *rule\b.*:$", file.read_text(), flags=re.MULTILINE)[1:]
+]
+
+
+def stage_of(rule: str) -> str:
+    (stage,) = re.findall(r"python -m whypretrain\.stages\.(\w+)", rule)
+    return str(stage)
+
+
+def test_each_rule_has_a_stage_of_its_own():
+    stages = [stage_of(text) for _, text in RULES]
+    assert len(RULES) > 15
+    assert len(set(stages)) == len(stages)
+    assert set(stages) <= {path.stem for path in STAGES.glob("*.py")}
+
+
+@pytest.mark.parametrize("rule", [text for _, text in RULES], ids=[stage_of(text) for _, text in RULES])
+def test_every_rule_has_a_log_a_benchmark_and_an_environment_and_those_with_torch_say_what_they_need(rule: str):
+    directives = set(re.findall(r"^ +(\w+):", rule, re.MULTILINE))
+    assert directives >= FORM
+    with_torch = "set_up_torch(" in (STAGES / f"{stage_of(rule)}.py").read_text()
+    # what trains goes to the cluster and says what it needs; what is light stays
+    assert ({"threads", "resources"} <= directives, "localrule" in directives) == (with_torch, not with_torch)
+    log, benchmark = (
+        "".join(re.findall(r'f"(.*?)"', re.split(rf"^ +{name}:", rule, flags=re.MULTILINE)[1].split(":\n")[0]))
+        for name in ("log", "benchmark")
+    )
+    assert benchmark == log.replace("/logs/", "/benchmarks/").removesuffix(".log") + ".jsonl"
+
+
+def test_every_job_has_left_a_log_and_a_benchmark(finished: Project):
+    results = finished.path / "results"
+    left = {
+        kind: {path.relative_to(results / kind).with_suffix("") for path in (results / kind).rglob(f"*.{ending}")}
+        for kind, ending in (("logs", "log"), ("benchmarks", "jsonl"))
+    }
+    assert left["logs"] == left["benchmarks"]
+    assert len(left["logs"]) > 20
+    for path in left["benchmarks"]:
+        (line,) = (results / "benchmarks" / path).with_name(f"{path.name}.jsonl").read_text().splitlines()
+        measured = json.loads(line)
+        assert measured["s"] > 0
+        assert {"max_rss", "cpu_time", "mean_load"} <= measured.keys()
