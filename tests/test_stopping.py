@@ -57,8 +57,8 @@ def wait_for(condition: Callable[[], Any], what: str) -> Any:
 
 
 def long() -> dict[str, Any]:
-    """Return the tiny study with a training that takes seconds, whose state is kept after every step."""
-    raw = put(tiny(), "execution", {"snapshot_minutes": 1e-9})
+    """Return the tiny study with a training that takes seconds, whose state is kept ten times a second."""
+    raw = put(tiny(), "execution", {"snapshot_minutes": 0.1 / 60})
     raw["recipes"]["short"] |= {"min_steps": 600, "learning_rate_blocks": [[0.1]]}
     return raw
 
