@@ -1,5 +1,6 @@
 """What the Snakefile asks for while it is parsed: the plan, or one message and the end."""
 
+import getpass
 import re
 import shlex
 import sys
@@ -7,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from whypretrain import slurm
 from whypretrain.blocks import check_blocks, record_blocks
 from whypretrain.config import ConfigError, load, read_yaml
 from whypretrain.plan import Plan, pinned_versions
@@ -40,6 +42,15 @@ def _check_images(plan: Plan) -> None:
 def record(plan: Plan) -> None:
     """Record the blocks of seeds and learning rates that a run is about to use."""
     record_blocks(plan.config, Path(plan.paths["blocks"]))
+
+
+def prepare_cluster(workflow: Any, plan: Plan) -> None:
+    """See to what Snakemake's executor for SLURM leaves open; what can't run ends the program with one message."""
+    try:
+        slurm.prepare(workflow, Path(plan.paths.results), plan.limits, getpass.getuser())
+    except slurm.ClusterError as error:
+        print(f"SLURM: {error}.", file=sys.stderr)
+        sys.exit(1)
 
 
 def quoted(path: Path) -> str:
