@@ -14,13 +14,16 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 INSTALL = "apt-get update && apt-get install -y --no-install-recommends slurm-wlm slurm-client munge"
+DAEMONS = ("munged", "slurmctld", "slurmd")
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sinfo", "squeue", "sbatch", "scontrol", "scancel", "srun")
 ETC = Path("/etc/slurm")
 NODES = ("gpu1", "gpu2", "cpu1")
 GPUS = (Path("/dev/fakegpu0"), Path("/dev/fakegpu1"))
+MUNGE_PID = Path("/run/munge/whypretrain.pid")
 # where Debian has the daemons, which isn't on every PATH
 PATH = f"{os.environ['PATH']}:/usr/sbin:/sbin"
 
@@ -198,17 +201,27 @@ class Loopback:
             shutil.rmtree(self.folder, ignore_errors=True)
 
 
-MUNGE_PID = Path("/run/munge/whypretrain.pid")
-
-
 def end(files: Iterable[Path]) -> None:
     """End the daemons of these files of process ids, those that are really SLURM's or munge's."""
     for file in files:
         try:
             number = int(file.read_text())
-            name = Path(f"/proc/{number}/comm").read_text().strip()
         except (FileNotFoundError, ValueError):
             continue
-        if name in ("munged", "slurmctld", "slurmd"):
+        if running(number) in DAEMONS:
             os.kill(number, signal.SIGTERM)
-            until(f"the end of {name}", lambda: not Path(f"/proc/{number}").exists(), 30)  # noqa: B023
+            until(f"the end of process {number}", partial(ended, number), 60)
+
+
+def running(number: int) -> str | None:
+    """Return the name of a process, None where it has ended, also where nobody has asked for its status yet."""
+    try:
+        name, state = re.fullmatch(r"\d+ \((.*)\) (\S).*", Path(f"/proc/{number}/stat").read_text(), re.DOTALL).groups()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return None if state == "Z" else name
+
+
+def ended(number: int) -> bool:
+    """Whether a process is no more."""
+    return running(number) is None

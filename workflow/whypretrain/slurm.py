@@ -101,9 +101,16 @@ def nodes_of(text: str) -> list[Node]:
     found = []
     for line in text.split():
         partition, cpus, memory, gres, limit = line.split("|")
-        number = [int(value.rstrip("+")) for value in (cpus, memory)]
-        name, default = partition.rstrip("*"), partition.endswith("*")
-        found.append(Node(name, default, *number, gpus_of(gres), minutes_of(limit)))
+        found.append(
+            Node(
+                partition=partition.rstrip("*"),
+                default=partition.endswith("*"),
+                cpus=int(cpus.rstrip("+")),
+                mem_mb=int(memory.rstrip("+")),
+                gpus=gpus_of(gres),
+                runtime=minutes_of(limit),
+            )
+        )
     return found
 
 
@@ -129,7 +136,9 @@ def refusal(request: Request, nodes: Iterable[Node]) -> str | None:
     place = "partition " + ", ".join(sorted({node.partition for node in there}))
     if request.gpu:
         most = max(_gpus(node, request.gpu_model) for node in there)
-        models = ", ".join(sorted({f"{name or 'gpu'}:{n}" for node in there for name, n in node.gpus.items()})) or "none"
+        models = (
+            ", ".join(sorted({f"{name or 'gpu'}:{n}" for node in there for name, n in node.gpus.items()})) or "none"
+        )
         if request.gpu_model and not most:
             return f"{request.where}.gpu_model: no node of {place} has a {request.gpu_model}; there are {models}"
         if request.gpu > most:
@@ -293,7 +302,9 @@ def end_former_jobs(name: str, results: Path, user: str) -> None:
     deadline = time.monotonic() + TIME_TO_END
     while found := former_jobs(name):
         if time.monotonic() > deadline:
-            raise ClusterError(f"SLURM jobs of a former call don't end: {_numbers(found)}. See `squeue`, then try again")
+            raise ClusterError(
+                f"SLURM jobs of a former call don't end: {_numbers(found)}. See `squeue`, then try again"
+            )
         time.sleep(1)
 
 
@@ -313,9 +324,7 @@ def prepare(workflow: Any, results: Path, limits: Mapping[str, dict[str, int]], 
     check_requests(jobs, limits)
     chosen = workflow.executor_settings
     settings = settings_of(ask("scontrol", "show", "config"))
-    chosen.status_command = status_command(
-        settings, chosen.status_command, chosen.init_seconds_before_status_checks
-    )
+    chosen.status_command = status_command(settings, chosen.status_command, chosen.init_seconds_before_status_checks)
     name = mark(results)
     end_former_jobs(name, results, user)
     executor = workflow.scheduler._executor
