@@ -4,6 +4,7 @@ It shows what SLURM and Snakemake do with each other, not how fast. Needs root, 
 (`PROGRAMS`); where something is missing `missing()` says what.
 """
 
+import contextlib
 import os
 import re
 import shutil
@@ -12,7 +13,7 @@ import stat
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -194,23 +195,26 @@ class Loopback:
         try:
             until("jobs to end", lambda: self.run("squeue", "-h", "-o", "%i") == "", 60)
         finally:
-            end(sorted(self.folder.glob("slurm*.pid")))
-            end([MUNGE_PID])
+            # nodes first: their jobs end by telling the controller
+            for file in (*sorted(self.folder.glob("slurmd-*.pid")), self.folder / "slurmctld.pid", MUNGE_PID):
+                end(file)
             for path in (*self.links, *GPUS):
                 path.unlink(missing_ok=True)
             shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def end(files: Iterable[Path]) -> None:
-    """End the daemons of these files of process ids, those that are really SLURM's or munge's."""
-    for file in files:
-        try:
-            number = int(file.read_text())
-        except (FileNotFoundError, ValueError):
-            continue
-        if running(number) in DAEMONS:
-            os.kill(number, signal.SIGTERM)
-            until(f"the end of process {number}", partial(ended, number), 60)
+def end(file: Path) -> None:
+    """End the daemon of a file with its process id, if that is really SLURM's or munge's: kindly, then outright."""
+    try:
+        number = int(file.read_text())
+    except (FileNotFoundError, ValueError):
+        return
+    for kind in (signal.SIGTERM, signal.SIGKILL):
+        if running(number) not in DAEMONS:
+            return
+        os.kill(number, kind)
+        with contextlib.suppress(AssertionError):
+            until(f"the end of process {number}", partial(ended, number), 20)
 
 
 def running(number: int) -> str | None:

@@ -10,7 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -306,25 +306,54 @@ def test_what_the_cluster_made_is_not_made_again_here(submitted: tuple[OnCluster
     assert Project(submitted[0].path).planned() == {}
 
 
+Relief = Callable[[], object]
+Strike = Callable[[Job], Relief]
+
 # --- all goes wrong ----------------------------------------------------------------------------
 
 
 class Weekend:
-    """What befalls jobs of the tiny study, each once, while Snakemake runs."""
+    """What befalls the jobs of the tiny study while Snakemake runs."""
 
     def __init__(self, cluster: Loopback, project: OnCluster) -> None:
         self.cluster, self.project = cluster, project
         self.met: dict[str, Job] = {}
+        self.former: set[str] = set()
 
-    def await_(self, head: Head, what: str, rule: str) -> Job:
-        """Return the first job of a rule that runs, sparing those in the queue SLURM's two minutes."""
+    def befall(self, head: Head, strikes: dict[str, tuple[str, Strike]]) -> None:
+        """Let each strike befall a running job of its rule, once, and wait until none of these jobs runs any more."""
+        waiting, reliefs = dict(strikes), dict[str, Relief]()
 
-        def found() -> Job | None:
+        def over() -> bool:
+            running = [job for job in self.project.jobs(self.cluster, "RUNNING") if job.number not in self.former]
+            for job in running:
+                what = next((what for what, (rule, _) in waiting.items() if job.rule.startswith(rule)), None)
+                if what and job not in self.met.values():
+                    self.met[what] = job
+                    reliefs[job.number] = waiting.pop(what)[1](job)
+            for number in [*reliefs]:
+                if number in {job.number for job in running}:
+                    halt(number)
+                else:
+                    reliefs.pop(number)()
             self.hurry()
-            return next((job for job in self.project.jobs(self.cluster, "RUNNING") if job.rule.startswith(rule)), None)
+            return not waiting and not reliefs
 
-        self.met[what] = head.until(f"a running {rule}", found)
-        return self.met[what]
+        head.until("all that befalls", over, 600)
+
+    def left_alone(self, head: Head) -> None:
+        """Kill Snakemake while a job of its runs that would never end by itself."""
+
+        def running() -> bool:
+            self.hurry()
+            for job in self.project.jobs(self.cluster, "RUNNING"):
+                if halt(job.number):
+                    self.met["left alone"] = job
+            return "left alone" in self.met
+
+        head.until("a job to be left alone", running)
+        head.kill()
+        self.former = {job.number for job in self.project.jobs(self.cluster)}
 
     def hurry(self) -> None:
         """Let jobs that SLURM has put back into the queue start at once, not after its two minutes."""
@@ -332,52 +361,47 @@ class Weekend:
             if self.cluster.run("squeue", "-h", "-j", job.number, "-o", "%r").strip() == "BeginTime":
                 self.cluster.run("scontrol", "update", f"JobId={job.number}", "StartTime=now")
 
-    def gone(self, head: Head, job: Job) -> None:
-        """Wait until a job no longer runs."""
-        head.until(f"the end of {job}", lambda: job.number not in {j.number for j in self.cluster.jobs("RUNNING")})
-
     def node(self, job: Job) -> str:
-        found = re.search(r" NodeList=(\S+)", self.cluster.shown(job.number).replace("\n", " "))
-        assert found
-        return found[1]
+        return self.cluster.run("squeue", "-h", "-j", job.number, "-o", "%N").strip()
 
-    def cancelled(self, head: Head) -> None:
-        self.cluster.run("scancel", self.await_(head, "cancelled", "pretrain").number)
+    def cancel(self, job: Job) -> Relief:
+        self.cluster.run("scancel", job.number)
+        return lambda: None
 
-    def preempted(self, head: Head, what: str, rule: str) -> None:
-        job = self.await_(head, what, rule)
+    def preempt(self, job: Job) -> Relief:
         urgent = ("sbatch", "--parsable", "-p", "urgent", "-w", self.node(job), "--gpus=2", "--mem=100")
         number = self.cluster.run(*urgent, "--wrap", "true").strip()
-        self.gone(head, job)
-        self.cluster.run("scancel", number)
+        return lambda: self.cluster.run("scancel", number)
 
-    def node_died(self, head: Head) -> None:
-        job = self.await_(head, "node died", "anneal")
-        node = self.node(job)
-        self.cluster.run("scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=test")
-        try:
-            self.gone(head, job)
-        finally:
-            self.cluster.run("scontrol", "update", f"NodeName={node}", "State=RESUME")
+    def kill_node(self, job: Job) -> Relief:
+        # as soon as its daemon answers again the node is back: ReturnToService
+        self.cluster.run("scontrol", "update", f"NodeName={self.node(job)}", "State=DOWN", "Reason=test")
+        return lambda: None
 
-    def out_of_time(self, head: Head) -> None:
-        """Stop a training where it stands, so that it can't end in the minute that it is left."""
-        job = self.await_(head, "out of time", "train_run")
-        head.until("its process", lambda: process_of(job.number, "whypretrain.stages.train_run"))
-        os.kill(process_of(job.number, "whypretrain.stages.train_run"), signal.SIGSTOP)
+    def limit(self, job: Job) -> Relief:
         self.cluster.run("scontrol", "update", f"JobId={job.number}", "TimeLimit=1")
-        self.gone(head, job)
+        return lambda: None
 
 
-def process_of(number: str, text: str) -> int:
-    """Return the process of a SLURM job that runs Python with a text in its command line; 0 where there is none."""
+def halt(number: str) -> int:
+    """Stop a SLURM job where it stands, so that it doesn't end before something befalls it; 0 where it isn't there."""
+    if process := process_of(number, "whypretrain.stages."):
+        os.kill(process, signal.SIGSTOP)
+    return process
+
+
+def process_of(number: str, module: str) -> int:
+    """Return the process of a SLURM job that runs one of our modules; 0 where there is none."""
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             command = (folder / "cmdline").read_bytes().split(b"\0")
             environment = (folder / "environ").read_bytes().split(b"\0")
         except OSError:
             continue
-        if text.encode() in command and f"SLURM_JOB_ID={number}".encode() in environment:
+        if (
+            any(word.startswith(module.encode()) for word in command)
+            and f"SLURM_JOB_ID={number}".encode() in environment
+        ):
             return int(folder.name)
     return 0
 
@@ -389,14 +413,18 @@ def weekend(cluster: Loopback, tmp_path_factory: pytest.TempPathFactory) -> tupl
     project.write_config(needing(tiny(), train={"partition": "cancel"}, measure={"partition": "requeue"}))
     happened = Weekend(cluster, project)
     first = project.head()
-    happened.cancelled(first)
-    happened.preempted(first, "pre-empted, cancelled", "train_run")
-    happened.preempted(first, "pre-empted, requeued", "measure_start")
-    happened.node_died(first)
-    happened.await_(first, "left alone", "train_run")
-    first.kill()
+    happened.befall(
+        first,
+        {
+            "cancelled": ("pretrain", happened.cancel),
+            "pre-empted, cancelled": ("train_run", happened.preempt),
+            "pre-empted, requeued": ("measure", happened.preempt),
+            "node died": ("anneal", happened.kill_node),
+        },
+    )
+    happened.left_alone(first)
     second = project.head()
-    happened.out_of_time(second)
+    happened.befall(second, {"out of time": ("", happened.limit)})
     second.until("the end", lambda: happened.hurry() or second.process.poll() is not None)
     return happened, [first.log.read_text(), second.end()]
 
