@@ -571,3 +571,62 @@ def test_one_allocation_that_runs_out_of_time_goes_on_in_the_next(cluster: Loopb
     assert "Restarts=1" in cluster.shown(number)
     assert [job.number for job in cluster.jobs() if int(job.number) > int(number)] == [], "its jobs are its own"
     assert differing(project, finished) == set()
+
+
+# --- small things, asked of the real cluster ---------------------------------------------------------
+
+
+def held(cluster: Loopback, name: str) -> str:
+    """Submit a job that waits, and return its number."""
+    return cluster.run(
+        "sbatch", "--parsable", "--hold", "--mem=100", "-J", name, "-o", "/dev/null", "--wrap", "true"
+    ).strip()
+
+
+def test_a_job_that_slurm_has_put_back_itself_is_left_alone(cluster: Loopback):
+    number = held(cluster, "waiting")
+    assert slurm.resume(number, "PREEMPTED") == "PENDING"
+    assert "Restarts=0" in cluster.shown(number)
+    cluster.run("scancel", number)
+
+
+def test_a_job_that_slurm_cannot_resume_has_failed(cluster: Loopback, capsys: pytest.CaptureFixture[str]):
+    assert slurm.resume("99999999", "NODE_FAIL") == "FAILED"
+    assert (
+        "SLURM job 99999999 ended (node fail) and can't be resumed, so it has failed: scontrol"
+        in capsys.readouterr().err
+    )
+
+
+def test_a_job_that_slurm_holds_because_its_node_did_not_start_it_is_released(cluster: Loopback):
+    # deaf to SIGTERM, so its node still runs it when it is sent there again, and refuses
+    deaf = ("--wrap", "trap '' TERM; sleep 600 & wait; wait")
+    number = cluster.run(
+        "sbatch", "--parsable", "--requeue", "-w", "cpu1", "--mem=100", "-o", "/dev/null", *deaf
+    ).strip()
+
+    def is_(state: str, reason: str) -> bool:
+        return cluster.run("squeue", "-h", "-j", number, "-o", "%T|%r").strip() == f"{state}|{reason}"
+
+    until("its start", lambda: is_("RUNNING", "None"))
+    cluster.run("scontrol", "update", "NodeName=cpu1", "State=DOWN", "Reason=test")
+    until("its return to the queue", lambda: is_("PENDING", "BeginTime"))
+    cluster.run("scontrol", "update", f"JobId={number}", "StartTime=now")
+    until("its hold", lambda: is_("PENDING", "launch failed requeued held"))
+    slurm.release({"1"})
+    assert is_("PENDING", "launch failed requeued held"), "another's job"
+    slurm.release({number})
+    assert not is_("PENDING", "launch failed requeued held")
+    cluster.run("scancel", number)
+
+
+def test_only_jobs_of_this_results_folder_are_ended_and_no_one_elses(cluster: Loopback, tmp_path: Path):
+    mark, other = slurm.mark(tmp_path / "results"), slurm.mark(tmp_path / "others")
+    mine, theirs = held(cluster, f"{mark}_run"), held(cluster, f"{other}_run")
+    with pytest.raises(ClusterError, match=f"jobs of root still write into .*results: {mine}. Ask for `scancel`"):
+        slurm.end_former_jobs(mark, tmp_path / "results", "somebody")
+    assert slurm.former_jobs(mark) == {mine: "root"}
+    slurm.end_former_jobs(mark, tmp_path / "results", "root")
+    assert slurm.former_jobs(mark) == {}
+    assert slurm.former_jobs(other) == {theirs: "root"}
+    cluster.run("scancel", theirs)

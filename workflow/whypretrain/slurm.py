@@ -4,10 +4,12 @@
 - Jobs of a former call that was killed still run and would write the same files: they are ended first.
 - A job that was pre-empted, or lost its node, and isn't put back into the queue by SLURM, which Snakemake would wait
   for for ever, is put back by us; where SLURM refuses that, it counts as failed, and is retried.
+- A job that a node couldn't start is held by SLURM for good: it is released.
 - Without accounting `sacct` never answers, and Snakemake would wait for ever: `squeue` is asked.
 """
 
 import asyncio
+import contextlib
 import hashlib
 import re
 import subprocess
@@ -24,6 +26,9 @@ SLOWEST_POLL = 180
 TIME_TO_END = 900
 # rules by the first word of their name, and the part of the config section `execution` that says what they need
 KINDS = {"pretrain": "pretrain", "anneal": "pretrain", "train": "train", "measure": "measure"}
+# states of a job that SLURM may hold, and the reasons that it gives when a node couldn't start it
+WAITING = ("PENDING", "REQUEUED", "REQUEUE_HOLD")
+NOT_STARTED = re.compile("launch.failed.requeued.held|JobHoldMaxRequeue")
 Query = Callable[[str, Any], Awaitable[tuple[dict[str, str] | None, float | None]]]
 
 
@@ -240,30 +245,41 @@ def lasting(query: Query) -> Query:
 
     async def asked(command: str, logger: Any) -> tuple[dict[str, str] | None, float | None]:
         states, seconds = await query(command, logger)
-        for number, state in (states or {}).items():
-            # accounting says `CANCELLED by 1000`
-            word = state.split()[0] if state else state
-            lost = word in ("PREEMPTED", "NODE_FAIL")
-            assert states is not None
-            states[number] = await asyncio.to_thread(resume, number, word) if lost else word
-        return states, seconds
+        if states is None:
+            return states, seconds
+        # accounting says `CANCELLED by 1000`
+        found = {number: (state.split() or [""])[0] for number, state in states.items()}
+        for number, state in found.items():
+            if state in ("PREEMPTED", "NODE_FAIL"):
+                found[number] = await asyncio.to_thread(resume, number, state)
+        if any(state in WAITING for state in found.values()):
+            await asyncio.to_thread(release, found)
+        return found, seconds
 
     return asked
+
+
+def release(jobs: Collection[str]) -> None:
+    """Release those of these jobs that SLURM holds because a node couldn't start them; no one else would."""
+    with contextlib.suppress(ClusterError):
+        for line in ask("squeue", "-h", "--me", "-t", "PENDING", "-o", "%i|%r").splitlines():
+            number, reason = line.split("|", 1)
+            if number in jobs and NOT_STARTED.search(reason):
+                ask("scontrol", "release", number)
+                print(f"SLURM job {number} couldn't be started by its node and was held: released.", file=sys.stderr)
 
 
 def resume(number: str, state: str) -> str:
     """Put a job that has ended through no fault of its own back into the queue; return the state to go on with."""
     told = state.lower().replace("_", " ")
+    # accounting lags behind: SLURM itself may have put it back, and a job that runs must not be put back again
+    with contextlib.suppress(ClusterError):
+        now = ask("squeue", "-h", "-t", "all", "-j", number, "-o", "%T").strip()
+        if now and now != state:
+            return now
     try:
         ask("scontrol", "requeue", number)
     except ClusterError as error:
-        # SLURM itself may just be putting it back
-        try:
-            now = ask("squeue", "-h", "-t", "all", "-j", number, "-o", "%T").strip()
-        except ClusterError:
-            now = ""
-        if now not in ("", state):
-            return now
         print(f"SLURM job {number} ended ({told}) and can't be resumed, so it has failed: {error}", file=sys.stderr)
         return "FAILED"
     print(f"SLURM job {number} ended ({told}): it is back in the queue.", file=sys.stderr)
