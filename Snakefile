@@ -66,6 +66,8 @@ include: "workflow/rules/report.smk"
 
 onstart:
     setup.begin(plan)
+    if workflow.executor_plugin.name == "slurm":
+        setup.prepare_cluster(workflow, plan)
     # Snakemake 9.27's rate limiter leaves one more timer behind with every finished job, each of which wakes the
     # scheduler once a second: after some hundred short jobs that costs more than the jobs. Local jobs need no limit.
     if workflow.local_exec:

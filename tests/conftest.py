@@ -91,7 +91,8 @@ class Project:
     def environment(self) -> dict[str, str]:
         """Return the caller's environment, with this Python's programs first and wide lines."""
         found = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-        return found | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "COLUMNS": "400"}
+        path = f"{without_cluster()}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+        return found | {"PATH": path, "COLUMNS": "400"}
 
     def snakemake(self, *arguments: str, status: int | None = 0) -> str:
         """Call Snakemake, hold its exit status against `status` (None for any), return all it prints."""
@@ -147,6 +148,20 @@ class Project:
         text = (self.path / file).read_text()
         assert before in text, f"{file} has no {before!r}"
         (self.path / file).write_text(text.replace(before, after, 1))
+
+
+@cache
+def without_cluster() -> Path:
+    """Return a folder with a `scontrol` that fails at once.
+
+    Where SLURM's programs are installed and no controller answers, Snakemake would wait 9 s for it at each start.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="whypretrain-programs-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    program = folder / "scontrol"
+    program.write_text("#!/bin/sh\nexit 1\n")
+    program.chmod(0o755)
+    return folder
 
 
 @cache

@@ -3,7 +3,7 @@
 Nothing of this stands in a spec, so none of it makes a result stale.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from pydantic import Field
@@ -24,6 +24,12 @@ class Needs(Strict):
     )
     mem_mb: int = Field(4000, ge=1, description="Memory in MB.")
     runtime: int = Field(60, ge=1, description="Minutes.")
+    partition: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9_.-]+(,[A-Za-z0-9_.-]+)*$",
+        description="Of the cluster, a preemptible one as well: jobs that are pre-empted go on later. Left out, the "
+        "profile's, else the cluster's own.",
+    )
 
 
 class Execution(Strict):
@@ -44,19 +50,25 @@ class Execution(Strict):
     measure: Needs = Field(default_factory=lambda: Needs.model_validate({}))
 
 
-def _growing(amount: int) -> Growing:
+def _growing(amount: int, key: str, limits: Mapping[str, int]) -> Growing:
     def of(wildcards: Any, attempt: int) -> int:
-        return amount * attempt
+        return min(amount * attempt, limits.get(key, amount * attempt))
 
     return of
 
 
-def resources(needs: Needs, device: str) -> dict[str, int | str | Growing]:
-    """Return the resources of a rule. A job that failed asks for more the next time."""
+def resources(needs: Needs, device: str, limits: Mapping[str, int]) -> dict[str, int | str | Growing]:
+    """Return the resources of a rule. A job that failed asks for more the next time, up to a cluster's limits."""
     gpu = 0 if device == "cpu" else needs.gpu
     found: dict[str, int | str | Growing] = {
         "gpu": gpu,
-        "mem_mb": _growing(needs.mem_mb),
-        "runtime": _growing(needs.runtime),
+        "mem_mb": _growing(needs.mem_mb, "mem_mb", limits),
+        "runtime": _growing(needs.runtime, "runtime", limits),
+        # else SLURM may take a job's GPUs from two nodes
+        "nodes": 1,
     }
-    return found | ({"gpu_model": needs.gpu_model} if gpu and needs.gpu_model else {})
+    if gpu and needs.gpu_model:
+        found["gpu_model"] = needs.gpu_model
+    if needs.partition:
+        found["slurm_partition"] = needs.partition
+    return found

@@ -63,6 +63,8 @@ class Plan:
         self.paths = Paths(config.results)
         self.specs = Specs(config, self.grid, self.pins)
         self.figures = FigurePlan(config, self.grid, self.paths, self.pins["matplotlib"])
+        # what a job of a kind can ever get, by resource: known once a cluster has been asked
+        self.limits: dict[str, dict[str, int]] = {kind: {} for kind in ("pretrain", "train", "measure")}
 
     # --- the grid, as files ------------------------------------------------------------
 
@@ -198,7 +200,7 @@ class Plan:
 
     def needs(self, kind: str) -> dict[str, Any]:
         """Return the resources of the rules of a kind: `pretrain`, `train` or `measure`."""
-        return resources(getattr(self.config.execution, kind), self.config.device)
+        return resources(getattr(self.config.execution, kind), self.config.device, self.limits[kind])
 
     # --- code --------------------------------------------------------------------------
 

@@ -1,6 +1,7 @@
 """What the Snakefile asks for while it is parsed: the plan, or one message and the end."""
 
 import atexit
+import getpass
 import re
 import shlex
 import sys
@@ -8,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from whypretrain import devices
+from whypretrain import devices, slurm
 from whypretrain.auditing import half_made_and_stale, unknown_and_stale
 from whypretrain.blocks import check_blocks, record_blocks
 from whypretrain.config import ConfigError, load, read_yaml
@@ -113,6 +114,15 @@ def share_gpus(plan: Plan, asked: int | None, most: int) -> int | None:
         print(f"Note: --resources gpu={asked}, but {told} here.", file=sys.stderr)
     count = min(asked, found) if found and asked is not None else asked or found
     return max(count * shares, most) if count else None
+
+
+def prepare_cluster(workflow: Any, plan: Plan) -> None:
+    """See to what Snakemake's executor for SLURM leaves open; what can't run ends the program with one message."""
+    try:
+        slurm.prepare(workflow, Path(plan.paths.results), plan.limits, getpass.getuser())
+    except slurm.ClusterError as error:
+        print(f"SLURM: {error}.", file=sys.stderr)
+        sys.exit(1)
 
 
 def quoted(value: object) -> str:
