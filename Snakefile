@@ -68,3 +68,7 @@ onstart:
     # scheduler once a second: after some hundred short jobs that costs more than the jobs. Local jobs need no limit.
     if workflow.local_exec:
         workflow.scheduler.job_rate_limiter = None
+
+
+onerror:
+    setup.tell_failures(plan, workflow)

@@ -146,6 +146,7 @@ class Paths:
             "summary": f"{results}/summary.rst",
             "advice": f"{results}/advice.rst",
             "blocks": f"{results}/blocks.json",
+            "failures": f"{results}/failures.txt",
         }
 
     def __getitem__(self, name: str) -> str:

@@ -1,5 +1,7 @@
 """What the Snakefile asks for while it is parsed: the plan, or one message and the end."""
 
+import atexit
+import os
 import re
 import shlex
 import sys
@@ -9,6 +11,7 @@ from typing import Any
 
 from whypretrain.blocks import check_blocks, record_blocks
 from whypretrain.config import ConfigError, load, read_yaml
+from whypretrain.failures import Ended, Failure, report
 from whypretrain.plan import Plan, pinned_versions
 
 
@@ -38,8 +41,45 @@ def _check_images(plan: Plan) -> None:
 
 
 def record(plan: Plan) -> None:
-    """Record the blocks of seeds and learning rates that a run is about to use."""
+    """Record the blocks of seeds and learning rates that a run is about to use; forget what failed before it."""
     record_blocks(plan.config, Path(plan.paths["blocks"]))
+    Path(plan.paths["failures"]).unlink(missing_ok=True)
+
+
+def tell_failures(plan: Plan, workflow: Any) -> None:
+    """Print at the very end which jobs failed, and write it to a file; `workflow` is Snakemake's."""
+    text, everything = report(_ended(plan, workflow), plan.paths, sys.argv[1:], by_make="MAKELEVEL" in os.environ)
+    # Snakemake has yet to say that it failed
+    atexit.register(print, f"\n{text}", file=sys.stderr, flush=True)
+    path = Path(plan.paths["failures"])
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(everything, encoding="utf-8")
+    except OSError as error:  # a full disk is often what failed
+        print(f"{path} can't be written: {error.strerror}", file=sys.stderr)
+
+
+def _ended(plan: Plan, workflow: Any) -> Ended:
+    dag = workflow.dag
+    unfinished = {job for job in dag.needrun_jobs() if job.output}
+    failed = sorted(
+        (job for each in workflow.scheduler.failed for job in (each.jobs if each.is_group() else [each])),
+        key=lambda job: (job.rule.name, *job.output),
+    )
+    behind = {job: {other for other in dag.bfs(dag.depending, job) if other in unfinished} - {job} for job in failed}
+    blocked = set().union(*behind.values()).difference(failed)
+    lost = {str(file) for job in unfinished for file in job.output}
+    runs = [plan.run_file("scores", *run) for run in plan.runs()]
+    return Ended(
+        failures=tuple(
+            Failure(job.rule.name, tuple(map(str, job.output)), next(map(str, job.log), ""), len(behind[job]))
+            for job in failed
+        ),
+        blocked=len(blocked),
+        unreached=len(unfinished - blocked - set(failed)),
+        complete=sum(run not in lost and Path(run).exists() for run in runs),
+        runs=len(runs),
+    )
 
 
 def quoted(path: Path) -> str:
