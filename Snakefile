@@ -47,17 +47,26 @@ wildcard_constraints:
 rule all:
     default_target: True
     input:
-        plan.source_files(),
+        [] if plan.config.partial else plan.source_files(),
         plan.tables(),
         plan.figures.files(),
         paths["summary"],
         plan.figures.advice_files(),
 
 
-include: "workflow/rules/data.smk"
-include: "workflow/rules/pretrain.smk"
-include: "workflow/rules/treat.smk"
-include: "workflow/rules/train.smk"
+# of what is partial only the tables, figures and pages are made
+if not plan.config.partial:
+
+    include: "workflow/rules/data.smk"
+    include: "workflow/rules/pretrain.smk"
+    include: "workflow/rules/treat.smk"
+    include: "workflow/rules/train.smk"
+
+else:
+
+    include: "workflow/rules/partial.smk"
+
+
 include: "workflow/rules/measure.smk"
 include: "workflow/rules/report.smk"
 

@@ -319,6 +319,14 @@ def settle(figure: Figure) -> None:
         axes.set_position(np.round(axes.get_position(original=True).bounds, 5))
 
 
+def mark(figure: Figure, text: str) -> None:
+    """Write above a figure that is laid out what holds of all of it: outside, where nothing else stands."""
+    words = "\n".join(textwrap.wrap(text, 110))
+    pad = 0.06 / figure.get_figheight()
+    box = {"boxstyle": "square,pad=0.3", "facecolor": "#FFF0C2", "edgecolor": "#8A5A00", "linewidth": 0.6}
+    figure.text(0.015, 1 + pad, words, ha="left", va="bottom", fontsize=8, color="#5C3C00", bbox=box)
+
+
 def say(axes: Axes, text: str = ABSENT) -> None:
     """Write into an empty panel why it is empty."""
     axes.text(0.5, 0.5, textwrap.fill(text, 24), transform=axes.transAxes, ha="center", va="center", color="#767676")

@@ -140,12 +140,16 @@ def _are(number: int) -> str:
     return "is" if number == 1 else "are"
 
 
+def _name(failure: Failure, paths: Paths) -> str:
+    return ": ".join(filter(None, (failure.rule, in_words(coordinates(paths, failure.outputs)))))
+
+
 def _tell(group: Sequence[Failure], paths: Paths, command: str, number: int) -> str:
     """Tell of failures that ended alike by the first of them."""
     first = group[0]
     lines = ending(first.log)
-    told = [f"{number}. {first.rule}: {in_words(coordinates(paths, first.outputs))}"]
-    others = [f"   also {other.rule}: {in_words(coordinates(paths, other.outputs))}" for other in group[1:]]
+    told = [f"{number}. {_name(first, paths)}"]
+    others = [f"   also {_name(other, paths)}" for other in group[1:]]
     told += others if len(group) <= NAMED else [*others[: NAMED - 1], f"   and {len(group) - NAMED} more alike"]
     if first.blocked:
         told.append(f"   {_count(first.blocked, 'other job')} could not run because of {first.rule}")

@@ -1,6 +1,7 @@
 """What the Snakefile asks for while it is parsed: the plan, or one message and the end."""
 
 import atexit
+import hashlib
 import os
 import re
 import shlex
@@ -11,8 +12,9 @@ from typing import Any
 
 from whypretrain.blocks import check_blocks, record_blocks
 from whypretrain.config import ConfigError, load, read_yaml
+from whypretrain.expected import computed
 from whypretrain.failures import Ended, Failure, report
-from whypretrain.plan import Plan, pinned_versions
+from whypretrain.plan import Plan, existing, pinned_versions
 
 
 def make_plan(raw: Mapping[str, Any], files: Iterable[str | Path], base: Path) -> Plan:
@@ -40,9 +42,33 @@ def _check_images(plan: Plan) -> None:
             raise ConfigError(f"datasets.{name}.parameters.path: {message}")
 
 
+def there(plan: Plan) -> list[str]:
+    """Return the results that exist, but for final weights, from which a partial plan shows what it can.
+
+    Where no run is among them this ends the program with one message and status 1.
+    """
+    found = existing(result.path for result in computed(plan) if not result.path.endswith("final.safetensors"))
+    runs = [plan.run_file("scores", *run) for run in plan.runs()]
+    if set(runs).isdisjoint(found):
+        print(
+            f"Nothing to show yet: of {len(runs)} runs none is there in {plan.paths.results}. "
+            "Make some first, without `partial` in config.",
+            file=sys.stderr,
+        )
+        sys.exit(1)
+    return found
+
+
+def code_of_results(plan: Plan) -> str:
+    """Return a digest of the spec and code of every result: with it changes what is stale."""
+    told = "\n".join(f"{result.code} {result.spec}" for result in computed(plan))
+    return hashlib.sha256(told.encode()).hexdigest()[:16]
+
+
 def record(plan: Plan) -> None:
     """Record the blocks of seeds and learning rates that a run is about to use; forget what failed before it."""
-    record_blocks(plan.config, Path(plan.paths["blocks"]))
+    if not plan.config.partial:  # which uses none
+        record_blocks(plan.config, Path(plan.paths["blocks"]))
     Path(plan.paths["failures"]).unlink(missing_ok=True)
 
 
