@@ -14,7 +14,7 @@ import pytest
 from conftest import Project, plan_of, tiny
 
 from whypretrain.coordinates import Paths
-from whypretrain.failures import Ended, Failure, coordinates, ending, in_words, report, retry_command, without_message
+from whypretrain.failures import Ended, Failure, command, coordinates, ending, in_words, report, without_message
 
 PATHS = Paths("results")
 
@@ -117,8 +117,8 @@ def test_what_holds_up_most_stands_first(tmp_path: Path):
 )
 def test_the_command_keeps_config_and_place_of_the_call(arguments: str, kept: str):
     target = "results/sources/tiny/letters/s0/epoch-1+anneal.safetensors"
-    assert retry_command(shlex.split(arguments), target) == f"snakemake {target} {kept}".strip()
-    assert "it's" in shlex.split(retry_command(["--configfile", "a b.yaml"], "it's"))
+    assert command(shlex.split(arguments), target) == f"snakemake {target} {kept}".strip()
+    assert "it's" in shlex.split(command(["--configfile", "a b.yaml"], "it's"))
 
 
 def test_a_stopped_run_is_no_failure():

@@ -96,8 +96,8 @@ def without_message(failure: Failure, lines: Sequence[str]) -> str:
     return f"{told}; see execution.{kind}.mem_mb and .runtime in config." if kind else f"{told}."
 
 
-def retry_command(arguments: Sequence[str], target: str, *, by_make: bool = False) -> str:
-    """Return the command that makes a target as the call with these arguments would have.
+def command(arguments: Sequence[str], *targets: str, partial: bool = False, by_make: bool = False) -> str:
+    """Return the command that makes some targets as the call with these arguments would have, or what is `partial`.
 
     Of the call it keeps the config and where and by what jobs run. A call by make has the environment active, which
     the user's shell may not have.
@@ -108,8 +108,9 @@ def retry_command(arguments: Sequence[str], target: str, *, by_make: bool = Fals
     parser.add_argument("--configfile", "--configfiles", nargs="+", default=[])
     parser.add_argument("--config", "-C", nargs="+", default=[])
     given = vars(parser.parse_known_args(list(arguments))[0])
-    # the target first: --configfile and --config take all that follows
-    words = ["snakemake", target]
+    given["config"] = [*given["config"], *(["partial=true"] if partial else [])]
+    # the targets first: --configfile and --config take all that follows
+    words = ["snakemake", *targets]
     for name, value in given.items():
         if value:
             words += [f"--{name.replace('_', '-')}", *([value] if isinstance(value, str) else value)]
@@ -174,7 +175,7 @@ def report(ended: Ended, paths: Paths, arguments: Sequence[str], *, by_make: boo
         groups.setdefault(without_message(failure, lines) or _alike(lines[-1]), []).append(failure)
 
     def tell(group: Sequence[Failure], number: int) -> str:
-        return _tell(group, paths, retry_command(arguments, group[0].outputs[0], by_make=by_make), number)
+        return _tell(group, paths, command(arguments, group[0].outputs[0], by_make=by_make), number)
 
     short = [tell(group, number) for number, group in enumerate([*groups.values()][:SHOWN], 1)]
     if left := sum(len(group) for group in [*groups.values()][SHOWN:]):
@@ -182,5 +183,7 @@ def report(ended: Ended, paths: Paths, arguments: Sequence[str], *, by_make: boo
     last = "The same call again goes on from here."
     if failures:
         last = f"All of this, job by job, is in {paths['failures']}. {last}"
+    if ended.complete < ended.runs and paths.shown == paths.results:
+        last += f"\nTables and figures of what is there: {command(arguments, partial=True, by_make=by_make)}"
     everything = [tell([failure], number) for number, failure in enumerate(failures, 1)]
     return "\n\n".join([headline(ended), *short, last]), "\n\n".join([headline(ended), *everything]) + "\n"

@@ -394,7 +394,7 @@ TABLES: dict[str, dict[str, Column]] = {
         **ESTIMATE,
     },
     "missing": {
-        "what": Column(str, description="the table that lacks it: runs, sources, starts, pairs or a read-out"),
+        "what": Column(str, description="the table that lacks it; `networks`: a treated checkpoint"),
         "studies": Column(str, description="studies in config that ask for it"),
         **KEY_COLUMNS,
         "pair": PAIR["pair"],

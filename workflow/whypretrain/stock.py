@@ -93,6 +93,7 @@ def missing_table(stock: Stock, parts: Mapping[str, Iterable[tuple[Expected, Row
         rows.append(
             _row("runs", path, dict(zip(ARM_KEYS, keys, strict=True)) | rates | {"seed": seed}, of_arm[keys], reason)
         )
+    rows += _networks(stock)
     uses = plan.grid.uses()
     for what, found in parts.items():
         for part, coordinates in found if what not in RUN_TABLES else ():
@@ -103,6 +104,18 @@ def missing_table(stock: Stock, parts: Mapping[str, Iterable[tuple[Expected, Row
             if reason:
                 rows.append(_row(what, part.path, coordinates, _studies(plan, uses, coordinates, of_arm, keys), reason))
     return pd.DataFrame(rows)
+
+
+def _networks(stock: Stock) -> Iterator[Row]:
+    """Yield a row for each start that is there and isn't what it should be: figures draw the weights of some."""
+    names, plan = ("architecture", "source", "epoch", "treatment", "span"), stock.plan
+    for start in plan.grid.starts:
+        key = dict(zip(names, start, strict=True))
+        for seed in plan.config.seeds:
+            path = plan.paths.file("start", **key, seed=seed)
+            if (reason := stock.fault(path)) and reason != ABSENT:
+                studies = {name for arm, found in plan.grid.arms.items() if arm.start == start for name in found}
+                yield _row("networks", path, key | {"seed": seed}, studies, reason)
 
 
 def _studies(

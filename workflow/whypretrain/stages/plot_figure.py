@@ -48,7 +48,7 @@ def main(job: Job) -> None:
         figure = module.draw(tables, view, weights)
     drawing.settle(figure)
     if stock:
-        drawing.mark(figure, sentence(read_columns(stock[1])[0].to_pandas(), view.study))
+        drawing.mark_partial(figure, sentence(read_columns(stock[1])[0].to_pandas(), view.study))
     origin = job.origin(*job.files("tables"), *job.files("weights"), *stock).columns()
     told = {"svg": canonical({**origin, "seal": BLANK.decode()}), "png": canonical(origin)}
 
