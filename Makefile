@@ -1,5 +1,6 @@
 # make run    set up if needed, make all results of the default study, and the report
 # make audit  which results are stale, damaged or foreign; REMOVE=1 removes the first two
+# make partial  tables, figures and report of what is there of it, in results/partial; trains nothing
 # make test   set up if needed, check style and types, run all tests
 # make advise DATA=folder    which source, and which way of using it, is best for your own images
 # Other studies: make run CONFIG=config/laptop.yaml RESULTS=results/laptop; fewer seeds: make run SEEDS=[[0,1,2]]
@@ -15,12 +16,18 @@ configfile := $(if $(CONFIG),--configfile $(CONFIG))
 # --config takes all that follows, so it stands last
 seeds := $(if $(SEEDS),--config "seed_blocks=$(SEEDS)")
 
-.PHONY: run advise audit test check setup schema clean
+.PHONY: run partial advise audit test check setup schema clean
 .DELETE_ON_ERROR:
 
 run: $(READY)
 	snakemake --cores $(CORES) $(configfile) $(seeds)
 	snakemake $(configfile) --report $(RESULTS)/report.html $(seeds)
+
+# it writes nothing that a run in progress does, so it needn't wait for its lock
+partial: $(READY)
+	snakemake --cores $(CORES) --nolock $(configfile) --config partial=true $(if $(SEEDS),"seed_blocks=$(SEEDS)")
+	snakemake --nolock $(configfile) --report $(RESULTS)/partial/report.html --config partial=true \
+	  $(if $(SEEDS),"seed_blocks=$(SEEDS)")
 
 advise: $(READY)
 	@test -n "$(DATA)" || { echo "say where the images are: make advise DATA=folder" >&2; exit 2; }

@@ -10,7 +10,7 @@ min_version("9.27")
 BASE = Path(workflow.basedir)
 sys.path.insert(0, str(BASE / "workflow"))
 
-from whypretrain import registry, setup
+from whypretrain import hooks, registry, setup
 
 if not workflow.overwrite_configfiles:
 
@@ -22,7 +22,7 @@ paths = plan.paths
 
 shell.prefix(setup.prefix(plan, BASE))
 
-if workflow.is_main_process:
+if workflow.is_main_process and not plan.config.partial:
     setup.refuse_stale(plan, workflow.configfiles)
 
 
@@ -49,32 +49,45 @@ wildcard_constraints:
 rule all:
     default_target: True
     input:
-        plan.source_files(),
+        [] if plan.config.partial else plan.source_files(),
         plan.tables(),
         plan.figures.files(),
         paths["summary"],
         plan.figures.advice_files(),
 
 
-include: "workflow/rules/data.smk"
-include: "workflow/rules/pretrain.smk"
-include: "workflow/rules/treat.smk"
-include: "workflow/rules/train.smk"
+# of what is partial only the tables, figures and pages are made
+if not plan.config.partial:
+
+    include: "workflow/rules/data.smk"
+    include: "workflow/rules/pretrain.smk"
+    include: "workflow/rules/treat.smk"
+    include: "workflow/rules/train.smk"
+
+else:
+
+    include: "workflow/rules/partial.smk"
+
+
 include: "workflow/rules/measure.smk"
 include: "workflow/rules/report.smk"
 
 
 onstart:
-    setup.begin(plan)
+    hooks.begin(plan)
     if workflow.executor_plugin.name == "slurm":
-        setup.prepare_cluster(workflow, plan)
+        hooks.prepare_cluster(workflow, plan)
     # Snakemake 9.27's rate limiter leaves one more timer behind with every finished job, each of which wakes the
     # scheduler once a second: after some hundred short jobs that costs more than the jobs. Local jobs need no limit.
     if workflow.local_exec:
         workflow.scheduler.job_rate_limiter = None
         # Which executor runs the jobs is not known before, so Snakemake has its limits already.
         needs = (job.resources.get("gpu", 0) for job in workflow.dag.needrun_jobs())
-        limit = setup.share_gpus(plan, workflow.global_resources.get("gpu").value, max(needs, default=0))
+        limit = hooks.share_gpus(plan, workflow.global_resources.get("gpu").value, max(needs, default=0))
         if limit is not None:
             for limits in (workflow.scheduler.global_resources, workflow.scheduler.resources):
                 limits["gpu"] = limit
+
+
+onerror:
+    hooks.tell_failures(plan, workflow)

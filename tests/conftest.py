@@ -207,3 +207,18 @@ def again(finished: Project, tmp_path: Path) -> Iterator[Project]:
         shutil.copytree(finished.path / name, project.path / name, symlinks=True)
     yield project
     shutil.rmtree(project.path)
+
+
+@pytest.fixture(scope="session")
+def both(finished: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A study of layers, checkpoints and pairs, run beside the finished one. Don't change it."""
+    project = fresh(tmp_path_factory.mktemp("both") / "project")
+    for name in ("results", ".snakemake"):
+        shutil.copytree(finished.path / name, project.path / name, symlinks=True)
+    project.write_config(curves())
+    planned = project.planned()
+    # of the three checkpoints that are fine-tuned one was, by the study before; nor is its source trained again
+    assert planned["train_run_short_r0_s0"] == 2
+    assert planned["pretrain_source_brief_s0"] == 2
+    project.snakemake("--cores", "2")
+    return project

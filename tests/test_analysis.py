@@ -8,14 +8,13 @@ import pytest
 from scipy import stats
 
 from whypretrain.analysis import (
-    key_of,
     make_contrasts,
     make_design,
     seed_values,
     select_learning_rates,
     summarise_arms,
 )
-from whypretrain.coordinates import Arm
+from whypretrain.coordinates import Arm, key_of
 from whypretrain.schemas import check_table
 
 INTACT = Arm("tiny", "letters", "1+anneal", "intact", "all", "digits.2", "finetune", "short")

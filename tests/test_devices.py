@@ -21,7 +21,7 @@ from uuid import uuid4
 import pytest
 from conftest import ROOT, Project, fresh, plan_of, put, tiny
 
-from whypretrain import devices, setup
+from whypretrain import devices, hooks
 
 A, B = "GPU-aaaaaaaa-0000-0000-0000-000000000001", "GPU-aaaaaaab-0000-0000-0000-000000000002"
 
@@ -313,18 +313,18 @@ def test_no_more_jobs_than_there_are_shares_of_gpus(
 ):
     monkeypatch.setattr(devices, "usable", lambda: (A,) * found)
     raw = tiny() | {"execution": {"runs_per_gpu": shares}}
-    assert setup.share_gpus(plan_of(raw), asked, most) == limit
-    assert setup.share_gpus(plan_of(raw | {"device": "cpu"}), asked, most) is None
+    assert hooks.share_gpus(plan_of(raw), asked, most) == limit
+    assert hooks.share_gpus(plan_of(raw | {"device": "cpu"}), asked, most) is None
 
 
 def test_more_gpus_than_there_are_is_said_and_not_waited_for(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     monkeypatch.setattr(devices, "usable", lambda: (A, B))
-    assert setup.share_gpus(plan_of(tiny()), 5, 1) == 2
+    assert hooks.share_gpus(plan_of(tiny()), 5, 1) == 2
     assert "--resources gpu=5, but 2 can be used here" in capsys.readouterr().err
     with pytest.raises(SystemExit, match="say --config device=cpu"):
-        setup.share_gpus(plan_of(tiny()), 0, 0)
+        hooks.share_gpus(plan_of(tiny()), 0, 0)
 
 
 def test_device_cuda_without_a_gpu_is_refused_before_anything_runs(tmp_path: Path):

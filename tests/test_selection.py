@@ -8,8 +8,8 @@ import pandas as pd
 from hypothesis import given
 from hypothesis import strategies as st
 
-from whypretrain.analysis import ARM_KEYS, key_of, seed_values, select_learning_rates
-from whypretrain.coordinates import Arm, key_columns
+from whypretrain.analysis import seed_values, select_learning_rates
+from whypretrain.coordinates import ARM_KEYS, Arm, key_columns, key_of
 from whypretrain.selection import best_rate
 
 ARM = Arm("tiny", "letters", "1+anneal", "intact", "all", "digits.2", "finetune", "short")

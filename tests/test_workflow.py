@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from conftest import Project, curves, fresh, plan_of, put, tiny
+from conftest import Project, fresh, plan_of, put, tiny
 
 from whypretrain.command import Job
 from whypretrain.stages import collect_table
@@ -120,21 +120,6 @@ def test_without_keep_weights_the_finals_are_gone_and_nothing_is_to_be_done(fini
 
 
 # --- two studies ---------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def both(finished: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A study of layers, checkpoints and pairs, run beside the finished one."""
-    project = fresh(tmp_path_factory.mktemp("both") / "project")
-    for name in ("results", ".snakemake"):
-        shutil.copytree(finished.path / name, project.path / name, symlinks=True)
-    project.write_config(curves())
-    planned = project.planned()
-    # of the three checkpoints that are fine-tuned one was, by the study before; nor is its source trained again
-    assert planned["train_run_short_r0_s0"] == 2
-    assert planned["pretrain_source_brief_s0"] == 2
-    project.snakemake("--cores", "2")
-    return project
 
 
 def test_a_run_that_two_studies_share_is_trained_once_and_stands_in_both(both: Project):

@@ -103,9 +103,9 @@ rule collect_table:
     output:
         table=paths["table"],
     log:
-        f"{paths.results}/logs/collect_table/{{table}}.log",
+        f"{paths.shown}/logs/collect_table/{{table}}.log",
     benchmark:
-        f"{paths.results}/benchmarks/collect_table/{{table}}.jsonl"
+        f"{paths.shown}/benchmarks/collect_table/{{table}}.jsonl"
     wildcard_constraints:
         table="|".join(collected_tables()),
     localrule: True
@@ -126,9 +126,9 @@ rule summarise_arms:
         design=paths.file("table", table="design"),
         arms=paths.file("table", table="arms"),
     log:
-        f"{paths.results}/logs/summarise_arms.log",
+        f"{paths.shown}/logs/summarise_arms.log",
     benchmark:
-        f"{paths.results}/benchmarks/summarise_arms.jsonl"
+        f"{paths.shown}/benchmarks/summarise_arms.jsonl"
     localrule: True
     conda:
         "../../envs/whypretrain.yaml"
@@ -146,9 +146,9 @@ rule contrast_arms:
     output:
         contrasts=paths.file("table", table="contrasts"),
     log:
-        f"{paths.results}/logs/contrast_arms.log",
+        f"{paths.shown}/logs/contrast_arms.log",
     benchmark:
-        f"{paths.results}/benchmarks/contrast_arms.jsonl"
+        f"{paths.shown}/benchmarks/contrast_arms.jsonl"
     localrule: True
     conda:
         "../../envs/whypretrain.yaml"
@@ -171,9 +171,9 @@ rule summarise_curves:
         modes=paths.file("table", table="modes"),
         advice=paths.file("table", table="advice"),
     log:
-        f"{paths.results}/logs/summarise_curves.log",
+        f"{paths.shown}/logs/summarise_curves.log",
     benchmark:
-        f"{paths.results}/benchmarks/summarise_curves.jsonl"
+        f"{paths.shown}/benchmarks/summarise_curves.jsonl"
     localrule: True
     conda:
         "../../envs/whypretrain.yaml"
@@ -195,12 +195,13 @@ rule judge_claims:
         parts=paths.file("table", table="parts"),
         pairs=paths.file("table", table="pairs"),
         history=paths.file("table", table="history"),
+        stock=plan.stock(),
     output:
         verdicts=paths.file("table", table="verdicts"),
     log:
-        f"{paths.results}/logs/judge_claims.log",
+        f"{paths.shown}/logs/judge_claims.log",
     benchmark:
-        f"{paths.results}/benchmarks/judge_claims.jsonl"
+        f"{paths.shown}/benchmarks/judge_claims.jsonl"
     localrule: True
     conda:
         "../../envs/whypretrain.yaml"
@@ -210,4 +211,4 @@ rule judge_claims:
     shell:
         "python -m whypretrain.stages.judge_claims --spec {params.spec:q} --code {params.code}"
         " --runs {input.runs:q} --kernels {input.kernels:q} --sources {input.sources:q} --parts {input.parts:q}"
-        " --pairs {input.pairs:q} --history {input.history:q} --verdicts {output.verdicts:q} > {log:q} 2>&1"
+        " --pairs {input.pairs:q} --history {input.history:q} --stock {input.stock:q} --verdicts {output.verdicts:q} > {log:q} 2>&1"

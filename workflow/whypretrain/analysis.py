@@ -9,12 +9,12 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from whypretrain.coordinates import Arm, key_columns
-from whypretrain.schemas import KEY_COLUMNS, PARTS
+from whypretrain.coordinates import ARM_KEYS, Arm, key_columns, key_of
+from whypretrain.schemas import PARTS
 from whypretrain.selection import preference
 from whypretrain.statistics import interval, p_value, paired
+from whypretrain.values import common
 
-ARM_KEYS = list(KEY_COLUMNS)
 MEASURES = ("top1_test", "loss_test")
 
 # Pairs of treatments of which the first destroys what the second does, and more.
@@ -102,11 +102,6 @@ def seed_values(runs: pd.DataFrame, selected: pd.DataFrame, measure: str) -> dic
     }
 
 
-def key_of(arm: Arm) -> tuple[str, ...]:
-    """Return the values of an arm's key columns."""
-    return tuple(key_columns(arm).values())
-
-
 def _pairs(arms: Iterable[Arm], scratch_recipe: str) -> Iterable[tuple[Arm, Arm]]:
     alike: dict[tuple[str, str, str], list[Arm]] = {}
     for arm in sorted(set(arms)):
@@ -133,7 +128,9 @@ def make_contrasts(
     for study, (arms, scratch_recipe) in studies.items():
         for arm, minus in _pairs(arms, scratch_recipe):
             for measure in MEASURES:
-                differences = paired(values[measure][key_of(arm)], values[measure][key_of(minus)])
+                differences = paired(*common([values[measure][key_of(each)] for each in (arm, minus)]))
+                if not differences.size:  # of what isn't complete, no seed is common
+                    continue
                 if measure == "loss_test" and np.isnan(differences).all():  # an SVM has none
                     continue
                 estimate = interval(differences)

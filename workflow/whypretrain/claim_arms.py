@@ -1,5 +1,6 @@
 """Which arms a claim is about: what its choices stand for in a study, and that the study has them."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -120,6 +121,31 @@ class ClaimArms:
         """Return intact and scratch, between which there is something to lose."""
         return self.side(setting, INTACT)[0.0], self.side(setting, SCRATCH)[0.0]
 
+    def needed(self, settings: Iterable[str]) -> set[Arm]:
+        """Return all arms that decide the claim in some settings, its margin and its guards included."""
+        parts = [*self.claim.components, *([self.claim.control] if self.claim.control else [])]
+        found: set[Arm] = set()
+        for setting in (pair for name in settings for pair in self.pairs(name)):
+            for part in parts:
+                found |= {arm for arms in self.sides(setting, part).values() for arm in arms.values()}
+            if self._rests_on_gain or self.reads("steps_to_95"):
+                found |= set(self.controls(setting))
+        return found
+
+    def reads(self, what: str) -> bool:
+        """Whether the claim reads a measure (`steps_to_95`), a table of measures (`parts`), or `sources`."""
+        parts = [*self.claim.components, *([self.claim.control] if self.claim.control else [])]
+        if what == "sources":
+            return any(part.over == "correlation" for part in parts)
+        measures = {choice.measure or self.claim.measure for part in parts for choice in (*part.of, *part.minus)}
+        return any(measure.split(".")[0] == what for measure in measures)
+
+    @property
+    def pairs_read(self) -> set[str]:
+        """The pairs of networks that the claim compares."""
+        choices = (choice for part in self.claim.components for choice in (*part.of, *part.minus))
+        return {choice.pair for choice in choices if choice.pair is not None}
+
     @property
     def _rests_on_gain(self) -> bool:
         parts = [part.margin or self.claim.margin for part in self.claim.components]
@@ -173,10 +199,10 @@ class ClaimArms:
             for arm in arms.values():
                 self._check_measure(measure, setting, arm)
                 self._check_arm(arm)
-                if choice.learning_rate is not None and choice.learning_rate not in self._rates(arm):
+                if choice.learning_rate is not None and choice.learning_rate not in self.rates(arm):
                     raise ConfigError(
                         f"claims.{self.name}: {choice.learning_rate} is no learning rate of '{arm.recipe}'; allowed: "
-                        f"{', '.join(map(str, self._rates(arm))) or 'none'}"
+                        f"{', '.join(map(str, self.rates(arm))) or 'none'}"
                     )
                 if ".source." in measure and arm.source == UNTRAINED:
                     raise ConfigError(f"claims.{self.name}: '{measure}' is of a source, and an untrained arm has none")
@@ -186,14 +212,15 @@ class ClaimArms:
                         f"measures of {arm.source}, epoch {arm.epoch}, {arm.mode} on {arm.target}"
                     )
 
-    def _rates(self, arm: Arm) -> tuple[float, ...]:
+    def rates(self, arm: Arm) -> tuple[float, ...]:
+        """Return the learning rates of an arm; none of one that doesn't learn by steps."""
         return () if arm.recipe == NO_RECIPE else self.grid.config.recipes[arm.recipe].learning_rates
 
     def _check_measure(self, measure: str, setting: Setting, arm: Arm) -> None:
         key = f"claims.{self.name}"
         if measure in ("cosine_mean", "movement", "steps_to_95") and not moding.by_steps(arm.mode):
             raise ConfigError(f"{key}: '{arm.mode}' moves no kernel and takes no step for {measure}")
-        if measure == "rate_width" and len(self._rates(arm)) < 3:
+        if measure == "rate_width" and len(self.rates(arm)) < 3:
             raise ConfigError(f"{key}: a range of rates needs a grid of 3 or more; '{arm.recipe}' has fewer")
         if measure.startswith("loss_") and moding.parse(arm.mode).name == "svm":
             raise ConfigError(f"{key}: '{arm.mode}' has no cross-entropy for {measure}")

@@ -14,11 +14,20 @@ import numpy as np
 import pandas as pd
 
 from whypretrain import values
-from whypretrain.analysis import key_of
 from whypretrain.claim_arms import ClaimArms, group_of
-from whypretrain.claim_config import Choice, Claim, Difference, Margin, Test, has_epochs, has_layers, runs_along
+from whypretrain.claim_config import (
+    Choice,
+    Claim,
+    Difference,
+    Interaction,
+    Margin,
+    Test,
+    has_epochs,
+    has_layers,
+    runs_along,
+)
 from whypretrain.config import Setting
-from whypretrain.coordinates import Arm
+from whypretrain.coordinates import ARM_KEYS, Arm, key_of
 from whypretrain.grid import Grid
 from whypretrain.readings import Readings, Tables
 from whypretrain.statistics import interval, paired
@@ -47,6 +56,7 @@ class Question:
     evidence: ClaimEvidence
     row: dict[str, Any]
     units: dict[str, str]  # of effect and margin, by the name of the component
+    gap: str = ""  # what is missing to judge it
 
 
 class Evidence:
@@ -196,14 +206,7 @@ class Evidence:
             sensitivity=self.sensitive(groups, max(part.margin for part in guarded)) if guarded else None,
         )
         interaction = self.claim.interaction if len(groups) > 1 else None
-        row = {
-            "claim": self.arms.name,
-            "paper": self.claim.paper,
-            "study": self.arms.study,
-            "setting": setting,
-            "statement": interaction.statement if interaction else self.claim.statement,
-            "test": " and ".join(dict.fromkeys(part.kind for part, _ in tested)),
-        }
+        row = self._row(setting, [part.kind for part, _ in tested], interaction)
         units = {
             component.name: unit_of(self.claim, part)
             for part in self.claim.components
@@ -212,10 +215,13 @@ class Evidence:
         }
         return Question(evidence, row, units)
 
-    def questions(self) -> list[Question]:
-        """Return the claim in every setting, and its interaction."""
+    def questions(self, missing: pd.DataFrame | None = None) -> list[Question]:
+        """Return the claim in every setting, and its interaction; unanswered where it rests on what is missing."""
         asked = []
         for name in self.claim.settings:
+            if missing is not None and (gap := gap_of(self.arms, [name], missing)):
+                asked.append(self._unanswered(name, self.claim.components, gap))
+                continue
             settings = self.arms.pairs(name)
             tested = []
             for part in self.claim.components:
@@ -226,8 +232,32 @@ class Evidence:
                 tested += [(Component(words, each, test, margin), limits) for words, each in found.items()]
             asked.append(self.question(name, [settings], tested))
         if self.claim.interaction:
+            names = self.claim.interaction.settings
+            if missing is not None and (gap := gap_of(self.arms, names, missing)):
+                return [*asked, self._unanswered(" minus ".join(names), self.claim.components[:1], gap)]
             asked.append(self._interaction(self.claim.interaction.test, self.claim.interaction.margin))
         return asked
+
+    def _unanswered(self, setting: str, parts: Sequence[Difference], gap: str) -> Question:
+        """Return a question without evidence: it counts in its family as one that nothing speaks for."""
+        interaction = self.claim.interaction if setting not in self.claim.settings else None
+        components, units, nothing = [], {}, np.array([])
+        for part in parts:
+            test = interaction.test if interaction else part.test or self.claim.test
+            components.append(Component(words_of(part), nothing, test))
+            units[words_of(part)] = unit_of(self.claim, part)
+        evidence = ClaimEvidence(f"{self.arms.study}: {self.arms.name}, {setting}", components, False, None)
+        return Question(evidence, self._row(setting, [each.kind for each in components], interaction), units, gap)
+
+    def _row(self, setting: str, tests: Sequence[str], interaction: Interaction | None) -> dict[str, Any]:
+        return {
+            "claim": self.arms.name,
+            "paper": self.claim.paper,
+            "study": self.arms.study,
+            "setting": setting,
+            "statement": interaction.statement if interaction else self.claim.statement,
+            "test": " and ".join(dict.fromkeys(tests)),
+        }
 
     def _interaction(self, test: Test, limits: Margin) -> Question:
         assert self.claim.interaction is not None  # asked only of claims that have one
@@ -280,19 +310,47 @@ def _choice_words(choice: Choice) -> str:
     return words if choice.measure is None else f"{words}, {choice.measure}"
 
 
-def judge_claims(grid: Grid, tables: Tables) -> pd.DataFrame:
-    """Return the table of verdicts: the family of Holm's correction is all claims of one paper."""
+def gap_of(arms: ClaimArms, settings: Sequence[str], missing: pd.DataFrame) -> str:
+    """Say what a claim lacks in some settings to be judged; nothing where all that it rests on is there."""
+    asked = arms.needed(settings)
+    keys = {key_of(arm) for arm in asked}
+    rows = [(str(row["what"]), tuple(str(row[key]) for key in ARM_KEYS), row) for row in missing.to_dict("records")]
+    runs = [row for what, key, row in rows if what == "runs" and key in keys]
+    if runs:
+        total = len(arms.grid.config.seeds) * sum(max(1, len(arms.rates(arm))) for arm in asked)
+        return f"{len(runs)} of the {total} runs that it rests on are missing"
+    sources = {(arm.architecture, arm.source) for arm in asked} if arms.reads("sources") else set()
+    pairs = {(arms.claim.architecture, pair) for pair in arms.pairs_read}
+    read = [
+        row
+        for what, key, row in rows
+        if (what == "parts" and key in keys and arms.reads("parts"))
+        or (what == "sources" and (row["architecture"], row["source"]) in sources)
+        or (what == "pairs" and (row["architecture"], row["pair"]) in pairs)
+    ]
+    return f"{len(read)} of the read-outs that it rests on are missing" if read else ""
+
+
+def judge_claims(grid: Grid, tables: Tables, missing: pd.DataFrame | None = None) -> pd.DataFrame:
+    """Return the table of verdicts: the family of Holm's correction is all claims of one paper.
+
+    Of studies that aren't complete, `missing` says what is. A claim that rests on any of it is inconclusive, and counts
+    in its family with p = 1. So what is decided now stays decided when the rest comes in, which can
+    only bring a claim to a less strict level.
+    """
     readings = Readings(tables)
     asked = [
         question
         for study, settings in grid.config.studies.items()
         for name in settings.claims
-        for question in Evidence(ClaimArms(grid, study, name), readings).questions()
+        for question in Evidence(ClaimArms(grid, study, name), readings).questions(missing)
     ]
     rows = []
     for paper in dict.fromkeys(question.row["paper"] for question in asked):
         family = [question for question in asked if question.row["paper"] == paper]
         for question, verdict in zip(family, judge([q.evidence for q in family]), strict=True):
             decided = {name: getattr(verdict, name) for name in DECIDED}
+            if question.gap:
+                decided |= {"margin": np.nan, "reason": question.gap}
             rows.append(question.row | decided | {"unit": question.units[verdict.component]})
     return pd.DataFrame(rows).replace([np.inf, -np.inf], np.nan)

@@ -261,6 +261,11 @@ class Config(Strict):
         description="Keep each run's final weights. With false they are temporary, and any read-out of them that "
         "is new or changed trains those runs again.",
     )
+    partial: bool = Field(
+        False,
+        description="Train nothing: show what is there of the studies, marked as partial, in the folder `partial` of "
+        "the results. It changes no result, nor makes one stale.",
+    )
     execution: Execution = Field(
         default_factory=lambda: Execution.model_validate({}),
         description="How jobs are run. None of it changes a result, or makes one stale.",

@@ -71,6 +71,14 @@ def key_columns(arm: Arm) -> dict[str, str]:
     return {key: columns[key] for key in KEYS if key in columns}
 
 
+ARM_KEYS = [key for key in KEYS if key not in ("learning_rate", "seed")]
+
+
+def key_of(arm: Arm) -> tuple[str, ...]:
+    """Return the values of an arm's key columns."""
+    return tuple(key_columns(arm).values())
+
+
 def span_layers(span: str, depth: int) -> tuple[int, ...]:
     """Return the layers, counted from 1 at the input, that a span names.
 
@@ -112,14 +120,18 @@ def split_epoch(epoch: str) -> tuple[float, bool]:
 
 
 class Paths:
-    """Where each file lies: patterns that Snakemake and Python's format fill alike."""
+    """Where each file lies: patterns that Snakemake and Python's format fill alike.
 
-    def __init__(self, results: str) -> None:
+    What is shown of a study that isn't complete lies in a folder of its own, `shown`.
+    """
+
+    def __init__(self, results: str, *, partial: bool = False) -> None:
         start = "{architecture}/{source}/epoch-{epoch}/{treatment}.{span}"
         run = f"{results}/runs/{start}/{{target}}/{{mode}}/{{recipe}}/lr-{{learning_rate}}/s{{seed}}"
         source = f"{results}/sources/{{architecture}}/{{source}}/s{{seed}}"
         starts = f"{results}/starts/{{architecture}}/{{source}}/s{{seed}}"
         self.results = results
+        self.shown = shown = f"{results}/partial" if partial else results
         self.patterns = {
             "dataset": f"{results}/datasets/{{dataset}}.safetensors",
             "card": f"{results}/datasets/{{dataset}}.json",
@@ -140,12 +152,13 @@ class Paths:
             "predictions": f"{run}/predictions.parquet",
             "final": f"{run}/final.safetensors",
             "provenance": f"{run}/provenance.json",
-            "table": f"{results}/tables/{{table}}.parquet",
-            "figure_svg": f"{results}/figures/{{study}}/{{figure}}.svg",
-            "figure_png": f"{results}/figures/{{study}}/{{figure}}.png",
-            "summary": f"{results}/summary.rst",
-            "advice": f"{results}/advice.rst",
+            "table": f"{shown}/tables/{{table}}.parquet",
+            "figure_svg": f"{shown}/figures/{{study}}/{{figure}}.svg",
+            "figure_png": f"{shown}/figures/{{study}}/{{figure}}.png",
+            "summary": f"{shown}/summary.rst",
+            "advice": f"{shown}/advice.rst",
             "blocks": f"{results}/blocks.json",
+            "failures": f"{shown}/failures.txt",
         }
 
     def __getitem__(self, name: str) -> str:

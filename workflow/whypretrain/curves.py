@@ -92,6 +92,7 @@ class Transfer:
             for name, (of, minus) in DIFFERENCES.items():
                 of_values, minus_values = found.get((n, of)), found.get((0 if minus == "base" else n, minus))
                 if of_values and minus_values:
+                    of_values, minus_values = values.common([of_values, minus_values])
                     yield n, name, values.combined([of_values], [minus_values])
 
     def _source_values(self, readings: Readings) -> list[Values]:
@@ -118,7 +119,9 @@ def transfer_table(grid: Grid, readings: Readings) -> pd.DataFrame:
             for architecture in sorted({arm.architecture for arm in grid.arms_of(study)}):
                 key = {"study": study, "setting": name, "architecture": architecture}
                 curves = Transfer(grid, study, pairs, architecture).rows(readings)
-                rows += [{**key, "layers": n, "quantity": quantity, **_mean(found)} for n, quantity, found in curves]
+                rows += [
+                    {**key, "layers": n, "quantity": quantity, **_mean(found)} for n, quantity, found in curves if found
+                ]
     return pd.DataFrame(rows)
 
 
@@ -147,14 +150,15 @@ def _lines(grid: Grid, study: str, setting: Setting) -> Iterator[tuple[str, str,
 
 def _maturity(readings: Readings, line: Line) -> Iterator[Row]:
     validation = {epoch: readings.value("top1_validation", arm) for epoch, arm in line.items()}
-    peak = values.peak_place(validation)
+    alike = dict(zip(validation, values.common([*validation.values()]), strict=True))
+    peak = values.peak_place(alike) if all(alike.values()) else None  # of other seeds another one may be the highest
     for epoch, arm in sorted(line.items()):
         source = readings.source_accuracy(arm)
         chosen, found = float(np.mean(list(validation[epoch].values()))), _mean(readings.value("top1_test", arm))
         yield {
             "epoch": epoch,
             "peak": epoch == peak,
-            "source_top1": float(np.mean(list(source.values()))),
+            "source_top1": float(np.mean(list(source.values()))) if source else np.nan,
             "top1_validation": chosen,
             **found,
             "gap": chosen - found["mean"],
@@ -189,16 +193,17 @@ def maturity_tables(grid: Grid, readings: Readings) -> tuple[pd.DataFrame, pd.Da
             for architecture, mode, recipe, annealed, line in _lines(grid, study, pairs[0]):
                 here = key | {"architecture": architecture, "mode": mode, "recipe": recipe, "annealed": annealed}
                 maturity += [{**here, **row} for row in _maturity(readings, line)]
-                correlations.append(_correlation_row(readings, here, [line]))
+                correlations += _correlation_rows(readings, here, [line])
                 together.setdefault((mode, recipe, annealed), []).append(line)
             for (mode, recipe, annealed), lines in together.items():
                 if len(lines) > 1:
                     here = key | {"architecture": "all", "mode": mode, "recipe": recipe, "annealed": annealed}
-                    correlations.append(_correlation_row(readings, here, lines))
+                    correlations += _correlation_rows(readings, here, lines)
     return pd.DataFrame(maturity), pd.DataFrame(correlations)
 
 
-def _correlation_row(readings: Readings, key: Mapping[str, Any], lines: Sequence[Line]) -> Row:
+def _correlation_rows(readings: Readings, key: Mapping[str, Any], lines: Sequence[Line]) -> list[Row]:
+    """Return the row of some lines; none where they have no seed in common."""
     found, points = _correlated(readings, lines)
     scope = "one architecture" if len(lines) == 1 else "all architectures"
-    return {**key, "scope": scope, "points": points, **_mean(found)}
+    return [{**key, "scope": scope, "points": points, **_mean(found)}] if found else []

@@ -1,5 +1,6 @@
 """What all figures share: colours, sizes, the choice of arms, intervals, and the words in titles."""
 
+import re
 import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.text import Text
 
 from whypretrain.coordinates import KEYS
 from whypretrain.statistics import Interval, interval, paired
@@ -317,6 +319,19 @@ def settle(figure: Figure) -> None:
         part.bbox_relative.set_points(np.round(part.bbox_relative.get_points(), 5))
     for axes in figure.get_axes():
         axes.set_position(np.round(axes.get_position(original=True).bounds, 5))
+
+
+def mark_partial(figure: Figure, text: str) -> None:
+    """Write above a figure that is laid out how much of its study it shows: outside, where nothing else stands.
+
+    What isn't drawn may be in the study all the same, so its words are changed as well.
+    """
+    for each in figure.findobj(Text):
+        each.set_text(re.sub(r"in\s+this\s+study", "so far", each.get_text()))
+    words = "\n".join(textwrap.wrap(text, 110))
+    pad = 0.06 / figure.get_figheight()
+    box = {"boxstyle": "square,pad=0.3", "facecolor": "#FFF0C2", "edgecolor": "#8A5A00", "linewidth": 0.6}
+    figure.text(0.015, 1 + pad, words, ha="left", va="bottom", fontsize=8, color="#5C3C00", bbox=box)
 
 
 def say(axes: Axes, text: str = ABSENT) -> None:

@@ -100,6 +100,13 @@ def measured_pair(plan: Plan, path: str, pair: str, architecture: str, seed: int
 
 def every(plan: Plan) -> Iterator[Expected]:
     """Yield every result that a config has."""
+    yield from computed(plan)
+    yield from _tables(plan)
+    yield from _pages(plan)
+
+
+def computed(plan: Plan) -> Iterator[Expected]:
+    """Yield every result but tables, figures and pages."""
     yield from _datasets(plan)
     yield from _sources(plan)
     yield from _starts(plan)
@@ -115,8 +122,6 @@ def every(plan: Plan) -> Iterator[Expected]:
     for kind in PAIR_TABLES.values():
         for path, pair, architecture, seed in plan.measured_pairs(kind):
             yield measured_pair(plan, path, pair, architecture, seed)
-    yield from _tables(plan)
-    yield from _pages(plan)
 
 
 def _datasets(plan: Plan) -> Iterator[Expected]:

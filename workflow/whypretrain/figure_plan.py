@@ -1,6 +1,7 @@
 """What each figure of a study reads, and what it is told."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from whypretrain.claim_arms import ClaimArms
@@ -111,13 +112,20 @@ class FigurePlan:
         def spec(wildcards: Any) -> str:
             labels = [label for label, _ in self._weights(figure, wildcards.study)]
             spec = {"figure": figure, "view": self.view(wildcards.study), "weights": labels}
-            return canonical({**spec, "versions": {"matplotlib": self.matplotlib}})
+            return canonical({**spec, "versions": {"matplotlib": self.matplotlib}, **self._marked()})
 
         return spec
 
     def weights(self, figure: str) -> Callable[[Any], list[str]]:
         """Return the weight files of a figure as a function of the study."""
         return lambda wildcards: [path for _, path in self._weights(figure, wildcards.study)]
+
+    def _marked(self) -> dict[str, bool]:
+        return {"partial": True} if self.config.partial else {}
+
+    def category(self) -> str:
+        """Return what the report calls the figures of a study."""
+        return "{study} (partial)" if self.config.partial else "{study}"
 
     def _weights(self, figure: str, study: str) -> list[tuple[dict[str, str], str]]:
         """Return what each weight file of a figure is, with its path: none, or those of its study's claims.
@@ -146,7 +154,7 @@ class FigurePlan:
                     text = write_rate(rate)
                     path = self.paths.file("final", **key, learning_rate=text)
                     found.append(({**label, "what": "final", "learning_rate": text}, path))
-        return found
+        return [(label, path) for label, path in found if not self.config.partial or Path(path).exists()]
 
     def summary_spec(self) -> str:
         """Spec of the report's main page: what each study asks."""
@@ -158,7 +166,7 @@ class FigurePlan:
             }
             for name, study in self.config.studies.items()
         ]
-        return canonical({"studies": studies})
+        return canonical({"studies": studies, **self._marked()})
 
     def advised(self) -> list[str]:
         """Return the studies that compare ways of using a source: those with a mode map."""
@@ -182,7 +190,7 @@ class FigurePlan:
                     "targets": {task: self._images(task) for task in tasks},
                 }
             )
-        return canonical({"studies": studies, "seeds": self.config.seeds})
+        return canonical({"studies": studies, "seeds": self.config.seeds, **self._marked()})
 
     def _images(self, task: str) -> dict[str, Any]:
         """Return a task's images by class, and by part and class."""

@@ -4,7 +4,7 @@ Within a family (`svm-L`, `probe-L`, `freeze-N`) validation chooses L or N; fami
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -72,15 +72,23 @@ class ModeMap:
         return found | ({SCRATCH: {0.0: scratch}} if scratch in self.own else {})
 
     def candidates(self, setting: Setting) -> list[Candidate]:
-        """Return each family with the member that validation chooses, in the order of FAMILIES."""
-        found = []
-        for family, arms in self._families(setting).items():
-            validation = {place: self.readings.value("top1_validation", arm) for place, arm in arms.items()}
+        """Return each family with the member that validation chooses, in the order of FAMILIES.
+
+        All are compared on the seeds that all have; none is where that is no seed.
+        """
+        found, families = [], self._families(setting)
+        members = [arm for arms in families.values() for arm in arms.values()]
+        chosen_by, tested = (self._read(measure, members) for measure in ("top1_validation", "top1_test"))
+        for family, arms in families.items() if all(chosen_by.values()) else ():
+            validation = {place: chosen_by[arm] for place, arm in arms.items()}
             chosen = values.peak_place(validation)
             mean = float(np.mean(list(validation[chosen].values())))
-            test = self.readings.value("top1_test", arms[chosen])
+            test = tested[arms[chosen]]
             found.append(Candidate(arms[chosen].source, family, arms[chosen], len(arms), mean, test))
         return sorted(found, key=lambda candidate: FAMILIES.index(candidate.family))
+
+    def _read(self, measure: str, arms: Sequence[Arm]) -> dict[Arm, Values]:
+        return dict(zip(arms, values.common([self.readings.value(measure, arm) for arm in arms]), strict=True))
 
     def cells(self) -> Iterator[tuple[str, str, list[Candidate]]]:
         """Yield each setting's name, target and candidates, and then for each target those of all its sources."""
@@ -91,7 +99,10 @@ class ModeMap:
                 yield name, setting.target, candidates
         for target, groups in of_target.items():
             if len(groups) > 1:
-                yield ANY, target, list({c.arm: c for group in groups for c in group}.values())
+                found = list({c.arm: c for group in groups for c in group}.values())
+                tests = values.common([candidate.test for candidate in found])
+                if all(tests):
+                    yield ANY, target, [replace(c, test=test) for c, test in zip(found, tests, strict=True)]
 
     def rows(self, setting: str, target: str, candidates: Sequence[Candidate]) -> Iterator[Row]:
         """Yield a row for each candidate of a cell."""

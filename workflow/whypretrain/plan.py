@@ -4,7 +4,7 @@ The Snakefile asks it, and the collectors ask it again to hold results against w
 should be. Every method that takes `wildcards` can stand as an input or params function.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -26,6 +26,7 @@ PAIR_TABLES = {"pairs": "pair_layers", "barriers": "pair_barriers"}
 KINDS = ("history", "scores", "kernels", "predictions", "provenance")  # of a run's files, beside its final weights
 OF_STEPS = ("history", "kernels")  # what a mode that doesn't learn by steps has none of
 SUMMARIES = ("design", "arms", "contrasts", "transfer", "maturity", "correlations", "modes", "advice", "verdicts")
+STOCK = ("missing", "completeness")  # of what isn't complete
 
 # Packages whose version is part of results: a spec holds those that its job uses, and the job checks them.
 NUMERICAL = (
@@ -53,14 +54,19 @@ def collected_tables() -> tuple[str, ...]:
     return ("sources", "starts", *RUN_TABLES, *registry.names("measures"), *PAIR_TABLES)
 
 
+def existing(files: Iterable[str]) -> list[str]:
+    """Return the files that exist."""
+    return [file for file in files if Path(file).exists()]
+
+
 class Plan:
-    """What each job reads, is told and runs."""
+    """What each job reads, is told and runs. A partial one makes nothing but tables, figures and pages."""
 
     def __init__(self, config: Config, pins: Mapping[str, str]) -> None:
         self.config = config
         self.pins = {package: pins[package] for package in NUMERICAL}
         self.grid = expand(config)
-        self.paths = Paths(config.results)
+        self.paths = Paths(config.results, partial=config.partial)
         self.specs = Specs(config, self.grid, self.pins)
         self.figures = FigurePlan(config, self.grid, self.paths, self.pins["matplotlib"])
         # what a job of a kind can ever get, by resource: known once a cluster has been asked
@@ -128,7 +134,12 @@ class Plan:
 
     def tables(self) -> list[str]:
         """Return the paths of all tables."""
-        return [self.paths.file("table", table=table) for table in (*collected_tables(), *SUMMARIES)]
+        names = (*collected_tables(), *SUMMARIES, *(STOCK if self.config.partial else ()))
+        return [self.paths.file("table", table=table) for table in names]
+
+    def stock(self) -> list[str]:
+        """Return the tables that say what is missing, of a partial plan alone."""
+        return [self.paths.file("table", table=table) for table in STOCK if self.config.partial]
 
     def measured_starts(self) -> Iterator[tuple[str, Arm, int]]:
         """Yield the path of each read-out of a start on a target, with an arm that has it."""
@@ -175,8 +186,12 @@ class Plan:
         return ((None,),) if recipe == NO_RECIPE else self.config.recipes[recipe].learning_rate_blocks
 
     def seed_blocks(self) -> list["SeedBlock"]:
-        """Return every block of seeds."""
-        return [SeedBlock(self, f"s{j}", seeds) for j, seeds in enumerate(self.config.seed_blocks)]
+        """Return every block of seeds that jobs take on."""
+        return (
+            []
+            if self.config.partial
+            else [SeedBlock(self, f"s{j}", seeds) for j, seeds in enumerate(self.config.seed_blocks)]
+        )
 
     def bank_blocks(self) -> list["SeedBlock"]:
         """Return every block of seeds where there is a bank of kernels, and none where there isn't."""
@@ -246,8 +261,11 @@ class Plan:
     # --- inputs ------------------------------------------------------------------------
 
     def files_of_table(self, wildcards: Any) -> list[str]:
-        """Return the files that a collected table is made from."""
-        table = wildcards.table
+        """Return the files that a collected table is made from: of a partial plan those that exist."""
+        files = self._files_of_table(wildcards.table)
+        return [*self.stock(), *existing(files)] if self.config.partial else files
+
+    def _files_of_table(self, table: str) -> list[str]:
         if table == "sources":
             return [path for path, _, _ in self.histories()]
         if table == "starts":

@@ -6,8 +6,8 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from whypretrain.analysis import ARM_KEYS, key_of, seed_values
-from whypretrain.coordinates import UNTRAINED, Arm, split_epoch
+from whypretrain.analysis import seed_values
+from whypretrain.coordinates import ARM_KEYS, UNTRAINED, Arm, key_of, split_epoch
 from whypretrain.values import Values, mean_of
 
 NOTHING = pd.DataFrame
@@ -148,13 +148,13 @@ class Readings:
     def source_accuracy(self, arm: Arm) -> Values:
         """Return the test top-1 on the source's own task of the checkpoint that an arm starts from.
 
-        A checkpoint at epoch 0 counts in both branches. Empty for the untrained network, NaN with every seed for a
-        source that learns no labels.
+        A checkpoint at epoch 0 counts in both branches. Empty for the untrained network and for a source that isn't
+        in the tables, NaN with every seed for a source that learns no labels.
         """
         if arm.source == UNTRAINED:
             return {}
         epoch, annealed = split_epoch(arm.epoch)
-        return self._sources[arm.architecture, arm.source, epoch, annealed]
+        return self._sources.get((arm.architecture, arm.source, epoch, annealed), {})
 
     def likeness(self, pair: str, architecture: str, layers: tuple[int, ...]) -> Values:
         """Return the CKA of a pair by seed, averaged over layers; NaN where it is undefined in one of them."""

@@ -1,7 +1,6 @@
 """What the Snakefile asks for while it is parsed: the plan, or one message and the end."""
 
-import atexit
-import getpass
+import hashlib
 import re
 import shlex
 import sys
@@ -9,12 +8,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from whypretrain import devices, slurm
+from whypretrain import devices
 from whypretrain.auditing import half_made_and_stale, unknown_and_stale
-from whypretrain.blocks import check_blocks, record_blocks
+from whypretrain.blocks import check_blocks
 from whypretrain.config import ConfigError, load, read_yaml
-from whypretrain.locking import Held, Lock
-from whypretrain.plan import Plan, pinned_versions
+from whypretrain.expected import computed
+from whypretrain.plan import Plan, existing, pinned_versions
 from whypretrain.snapshots import MINUTES
 
 TOLD = 10  # so many files stand in a message; of more it says how many
@@ -60,23 +59,27 @@ def refuse_stale(plan: Plan, files: Iterable[str | Path]) -> None:
     sys.exit(1)
 
 
-def begin(plan: Plan) -> None:
-    """Take the results folder for this call, and record the blocks of seeds and rates that it uses.
+def there(plan: Plan) -> list[str]:
+    """Return the results that exist, but for final weights, from which a partial plan shows what it can.
 
-    Where another call has the folder, the program ends with one message.
+    Where no run is among them this ends the program with one message and status 1.
     """
-    lock = Lock(Path(plan.config.results) / ".lock")
-    try:
-        lock.acquire()
-    except Held as held:
+    found = existing(result.path for result in computed(plan) if not result.path.endswith("final.safetensors"))
+    runs = [plan.run_file("scores", *run) for run in plan.runs()]
+    if set(runs).isdisjoint(found):
         print(
-            f"{plan.config.results} is in use by another snakemake: {held}. "
-            "Nothing was started; wait for it to end, or stop it.",
+            f"Nothing to show yet: of {len(runs)} runs none is there in {plan.paths.results}. "
+            "Make some first, without `partial` in config.",
             file=sys.stderr,
         )
         sys.exit(1)
-    atexit.register(lock.release)
-    record_blocks(plan.config, Path(plan.paths["blocks"]))
+    return found
+
+
+def code_of_results(plan: Plan) -> str:
+    """Return a digest of the spec and code of every result: with it changes what is stale."""
+    told = "\n".join(f"{result.code} {result.spec}" for result in computed(plan))
+    return hashlib.sha256(told.encode()).hexdigest()[:16]
 
 
 def prefix(plan: Plan, base: Path) -> str:
@@ -93,36 +96,6 @@ def prefix(plan: Plan, base: Path) -> str:
     exports = " ".join(f"{name}={quoted(value)}" for name, value in told.items())
     # `set -euo pipefail` is what Snakemake sets by itself where no prefix is given
     return f"set -euo pipefail; export {exports}; "
-
-
-def share_gpus(plan: Plan, asked: int | None, most: int) -> int | None:
-    """Return how many jobs may have a GPU at once where Snakemake runs them on this machine; None for any number.
-
-    `asked` is `--resources gpu=…` and `most` the most that any job to be run needs. Says on standard error what can't
-    be as it was asked for; ends the program with status 1 where `device: cuda` is asked for and there is no GPU.
-    """
-    if plan.config.device == "cpu" or not (most or asked == 0):
-        return None
-    found = len(devices.usable())
-    shares = plan.config.execution.runs_per_gpu
-    if found and asked == 0:
-        sys.exit("Mistake: --resources gpu=0 hides no GPU from the jobs; say --config device=cpu")
-    if not found and plan.config.device == "cuda":
-        sys.exit(f"Mistake in config: {devices.why_none()}")
-    if asked is not None and asked > found:
-        told = f"{found} can be used" if found else "there is none to use, so jobs run on the CPU"
-        print(f"Note: --resources gpu={asked}, but {told} here.", file=sys.stderr)
-    count = min(asked, found) if found and asked is not None else asked or found
-    return max(count * shares, most) if count else None
-
-
-def prepare_cluster(workflow: Any, plan: Plan) -> None:
-    """See to what Snakemake's executor for SLURM leaves open; what can't run ends the program with one message."""
-    try:
-        slurm.prepare(workflow, Path(plan.paths.results), plan.limits, getpass.getuser())
-    except slurm.ClusterError as error:
-        print(f"SLURM: {error}.", file=sys.stderr)
-        sys.exit(1)
 
 
 def quoted(value: object) -> str:

@@ -214,7 +214,8 @@ class Specs:
 
     def collect(self, wildcards: Any = None, *, claims: bool = False) -> str:
         """Spec of a collector: the config, without the words and figures that no table holds."""
-        config = self.config.model_dump(mode="json", exclude={"include", "keep_weights", "execution"})
+        left_out = {"include", "keep_weights", "execution"} | (set() if self.config.partial else {"partial"})
+        config = self.config.model_dump(mode="json", exclude=left_out)
         for study in config["studies"].values():
             study |= {"title": "", "question": "", "figures": []}
             if not claims:

@@ -13,6 +13,12 @@ Curve = Mapping[float, Values]  # by place: a number of layers, or an epoch
 REACHED = 0.9  # of the last value, at which a curve counts as having reached it
 
 
+def common(several: Sequence[Values]) -> list[Values]:
+    """Return values at the seeds alone that all have."""
+    seeds = set.intersection(*(set(values) for values in several)) if several else set()
+    return [{seed: value for seed, value in values.items() if seed in seeds} for values in several]
+
+
 def mean_of(arms: Sequence[Values]) -> Values:
     """Average values seed by seed; a seed that one lacks is left out."""
     seeds = set.intersection(*(set(values) for values in arms))

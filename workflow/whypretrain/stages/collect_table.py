@@ -15,6 +15,7 @@ from whypretrain import expected
 from whypretrain.command import Job, StageError, log, run_stage
 from whypretrain.coordinates import key_columns
 from whypretrain.expected import Expected, staleness
+from whypretrain.missing import left_out
 from whypretrain.origins import Origin, Unreadable, read_origin
 from whypretrain.plan import PAIR_TABLES, RUN_TABLES, Plan
 from whypretrain.planning import plan_of
@@ -57,7 +58,8 @@ def _pair_parts(plan: Plan, kind: str) -> Iterator[Part]:
         yield expected.measured_pair(plan, path, pair, architecture, seed), coordinates
 
 
-def _parts(plan: Plan, table: str) -> Iterator[Part]:
+def parts(plan: Plan, table: str) -> Iterator[Part]:
+    """Yield all that a table is put together from."""
     if table == "sources":
         return _source_parts(plan)
     if table == "starts":
@@ -88,8 +90,11 @@ def _read(path: str) -> tuple[pd.DataFrame, Origin]:
 def main(job: Job) -> None:
     """Read every part, check it, and write the table."""
     name = Path(job.file("table")).stem
-    frames, files = [], []
-    for part, coordinates in _parts(plan_of(job.spec), name):
+    frames, files, plan = [], [], plan_of(job.spec)
+    missing = left_out(plan.stock())
+    for part, coordinates in parts(plan, name):
+        if missing(part.path):
+            continue
         frame, origin = _read(part.path)
         if stale := staleness(part, origin, job.content):
             raise StageError(

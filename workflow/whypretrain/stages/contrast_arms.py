@@ -2,7 +2,7 @@
 
 from whypretrain.analysis import make_contrasts, select_learning_rates
 from whypretrain.command import Job, run_stage
-from whypretrain.planning import plan_of
+from whypretrain.planning import plan_of, shown
 from whypretrain.schemas import write_table
 from whypretrain.storage import read_columns
 
@@ -11,7 +11,8 @@ def main(job: Job) -> None:
     """Read `runs`; write `contrasts`."""
     plan = plan_of(job.spec)
     runs = read_columns(job.file("runs"))[0].to_pandas()
-    studies = {name: (plan.grid.arms_of(name), study.scratch_recipe) for name, study in plan.config.studies.items()}
+    grid = shown(plan, runs)
+    studies = {name: (grid.arms_of(name), study.scratch_recipe) for name, study in plan.config.studies.items()}
     contrasts = make_contrasts(runs, select_learning_rates(runs), studies)
     write_table(job.file("contrasts"), "contrasts", contrasts, job.origin(job.file("runs")))
 

@@ -15,11 +15,12 @@ def main(job: Job) -> None:
     """Read what the claims are decided on; write `verdicts`."""
     runs, *others = (read_columns(job.file(name))[0].to_pandas() for name in READ)
     tables = Tables(runs, select_learning_rates(runs), *others)
-    verdicts = judge_claims(plan_of(job.spec).grid, tables)
+    missing = next((read_columns(path)[0].to_pandas() for path in job.files("stock")), None)
+    verdicts = judge_claims(plan_of(job.spec).grid, tables, missing)
     for row in verdicts.itertuples():
         log.info("%s, %s: %s (%s)", row.claim, row.setting, row.verdict, row.reason)
     write_table(job.file("verdicts"), "verdicts", verdicts, job.origin(*(job.file(name) for name in READ)))
 
 
 if __name__ == "__main__":
-    run_stage(main, [*READ], ["verdicts"])
+    run_stage(main, [*READ, "stock"], ["verdicts"])

@@ -1,13 +1,35 @@
 """Draw one figure of a study from the tables, as SVG and as PNG."""
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from matplotlib.figure import Figure
+
 from whypretrain import drawing, registry
-from whypretrain.command import Job, run_stage
+from whypretrain.command import Job, log, run_stage
+from whypretrain.missing import left_out, sentence
 from whypretrain.origins import BLANK, canonical
 from whypretrain.storage import read_columns, read_tensors, write_sealed, write_whole
 from whypretrain.view import View
+
+
+def _labelled(job: Job) -> list[tuple[dict[str, str], str]]:
+    return list(zip(job.spec["weights"], job.files("weights"), strict=True))
+
+
+def _draw_partial(draw: Callable[[], Figure], view: View) -> Figure:
+    """Draw a figure from a part of its arms; where that can't be done, one that says so.
+
+    Each figure copes with arms that a study doesn't have, but not with every part of what it does have.
+    """
+    try:
+        return draw()
+    except Exception:
+        log.exception("it can't be drawn from what is there")
+    figure = drawing.new_figure(1.2, f"{view.title}: this figure can't be drawn from what is there yet")
+    drawing.say(figure.add_subplot(), "too much of it is missing")
+    return figure
 
 
 def main(job: Job) -> None:
@@ -16,10 +38,18 @@ def main(job: Job) -> None:
     tables = {
         name: read_columns(path)[0].to_pandas() for name, path in zip(module.TABLES, job.files("tables"), strict=True)
     }
-    weights = list(zip(job.spec["weights"], map(read_tensors, job.files("weights")), strict=True))
-    figure = module.draw(tables, View(**job.spec["view"]), weights)
+    missing, stock = left_out(job.files("stock")), job.files("stock")
+    there = [(label, path) for label, path in _labelled(job) if not missing(path)]
+    weights = [(label, read_tensors(path)) for label, path in there]
+    view = View(**job.spec["view"])
+    if stock:
+        figure = _draw_partial(partial(module.draw, tables, view, weights), view)
+    else:
+        figure = module.draw(tables, view, weights)
     drawing.settle(figure)
-    origin = job.origin(*job.files("tables"), *job.files("weights")).columns()
+    if stock:
+        drawing.mark_partial(figure, sentence(read_columns(stock[1])[0].to_pandas(), view.study))
+    origin = job.origin(*job.files("tables"), *job.files("weights"), *stock).columns()
     told = {"svg": canonical({**origin, "seal": BLANK.decode()}), "png": canonical(origin)}
 
     def save(part: Path, suffix: str, metadata: dict[str, str | None]) -> None:
@@ -31,4 +61,4 @@ def main(job: Job) -> None:
 
 
 if __name__ == "__main__":
-    run_stage(main, ["tables", "weights"], ["svg", "png"])
+    run_stage(main, ["tables", "weights", "stock"], ["svg", "png"])

@@ -4,7 +4,7 @@ from whypretrain.analysis import select_learning_rates
 from whypretrain.command import Job, log, run_stage
 from whypretrain.curves import maturity_tables, transfer_table
 from whypretrain.mode_map import mode_tables
-from whypretrain.planning import plan_of
+from whypretrain.planning import plan_of, shown
 from whypretrain.readings import Readings, Tables
 from whypretrain.schemas import write_table
 from whypretrain.storage import read_columns
@@ -12,8 +12,8 @@ from whypretrain.storage import read_columns
 
 def main(job: Job) -> None:
     """Read `runs` and `sources`; write the five tables."""
-    grid = plan_of(job.spec).grid
     runs, sources = (read_columns(job.file(name))[0].to_pandas() for name in ("runs", "sources"))
+    grid = shown(plan_of(job.spec), runs)
     readings = Readings(Tables(runs, select_learning_rates(runs), runs.head(0), sources))
     maturity, correlations = maturity_tables(grid, readings)
     modes, advice = mode_tables(grid, readings)

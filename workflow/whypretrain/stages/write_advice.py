@@ -8,11 +8,10 @@ import pandas as pd
 
 from whypretrain import advising
 from whypretrain.command import Job, run_stage
-from whypretrain.coordinates import KEYS
+from whypretrain.coordinates import ARM_KEYS
+from whypretrain.missing import sentence
 from whypretrain.restructured import write_page
 from whypretrain.storage import read_columns
-
-ARM = [key for key in KEYS if key not in ("learning_rate", "seed")]
 
 
 def time_of(row: Mapping[str, Any], provenance: pd.DataFrame) -> str:
@@ -33,7 +32,7 @@ def time_of(row: Mapping[str, Any], provenance: pd.DataFrame) -> str:
 
 def _arm(row: Mapping[str, Any]) -> dict[str, Any]:
     fixed = {"treatment": "intact", "span": "all"}
-    return {key: {**row, **fixed}[key] for key in ARM if key != "epoch"}
+    return {key: {**row, **fixed}[key] for key in ARM_KEYS if key != "epoch"}
 
 
 def paragraphs(spec: Mapping[str, Any], advice: pd.DataFrame, provenance: pd.DataFrame) -> Iterator[str]:
@@ -54,12 +53,20 @@ def paragraphs(spec: Mapping[str, Any], advice: pd.DataFrame, provenance: pd.Dat
     yield advising.NOTE
 
 
+def _partial(job: Job) -> Iterator[str]:
+    """Say on top of the advice that it isn't complete; nothing of one that is."""
+    for path in job.files("stock")[1:]:
+        told = sentence(read_columns(path)[0].to_pandas())
+        yield f"{told} Ways whose runs are missing are not compared here, and one of them may be the best."
+
+
 def main(job: Job) -> None:
     """Read `advice` and `provenance`; write the text."""
     advice, provenance = (read_columns(job.file(name))[0].to_pandas() for name in ("advice", "provenance"))
-    text = "\n\n".join(advising.wrapped(part) for part in paragraphs(job.spec, advice, provenance)) + "\n"
-    write_page(job.file("text"), text, job.origin(job.file("advice"), job.file("provenance")))
+    told = [*_partial(job), *paragraphs(job.spec, advice, provenance)]
+    text = "\n\n".join(map(advising.wrapped, told)) + "\n"
+    write_page(job.file("text"), text, job.origin(job.file("advice"), job.file("provenance"), *job.files("stock")))
 
 
 if __name__ == "__main__":
-    run_stage(main, ["advice", "provenance"], ["text"])
+    run_stage(main, ["advice", "provenance", "stock"], ["text"])

@@ -1,12 +1,14 @@
 """Write the main page of the report: what each study asked, and what came out."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from whypretrain import advising, drawing
 from whypretrain.command import Job, run_stage
+from whypretrain.coordinates import ARM_KEYS
+from whypretrain.missing import sentence
 from whypretrain.restructured import heading, list_table, plain, write_page
 from whypretrain.storage import read_columns
 from whypretrain.view import View
@@ -16,6 +18,15 @@ READ = ("verdicts", "arms", "sources", "advice")
 INTRODUCTION = """\
 What was asked, and what came out. The figures are under *Results* in the menu, a category for each study. Numbers here
 are read from the tables, and every interval is over seeds.
+"""
+
+LISTED = 30  # arms that aren't complete
+PARTIAL = """\
+This page, its figures and its tables are made from what is there. A run counts with all learning rates of its seed, and
+where it is what config and code would make now. Arms without any seed are left out as if the study hadn't asked for
+them; others may have fewer seeds than the study, and are compared on the seeds that both have. A claim is judged only
+where all that it rests on is there. The table ``missing`` names every run, source and read-out that doesn't count, and
+why; ``completeness`` counts them for each arm.
 """
 
 READING = """\
@@ -199,13 +210,46 @@ def study_section(
     )
 
 
-def page(
-    spec: dict[str, Any], verdicts: pd.DataFrame, arms: pd.DataFrame, sources: pd.DataFrame, advice: pd.DataFrame
-) -> str:
-    """Return the whole page."""
+def partial_section(studies: Sequence[str], missing: pd.DataFrame, completeness: pd.DataFrame) -> str:
+    """Return what stands on top of a page of studies that aren't complete: how much of each is there."""
+    told = [f"- {plain(study)}: {plain(sentence(completeness, study))}" for study in studies]
+    rows = [["study", "arm", "runs there", "seeds there"]]
+    gaps = completeness[completeness["runs_there"] < completeness["runs"]]
+    for row in gaps.head(LISTED).to_dict("records"):
+        arm = ", ".join(str(row[key]) for key in ARM_KEYS)
+        there = [f"{row[f'{what}_there']} of {row[what]}" for what in ("runs", "seeds")]
+        rows.append([plain(row["study"]), plain(arm), *there])
+    if len(gaps) > LISTED:
+        rows.append(["…", f"and {len(gaps) - LISTED} more, in the table completeness", "…", "…"])
+    others = missing.loc[missing["what"] != "runs", "what"].astype(str).value_counts().sort_index()
+    if len(others):
+        counts = ", ".join(f"{count} of {plain(what)}" for what, count in others.items())
+        told.append(f"- Read-outs and histories that are missing: {counts}.")
     return "\n".join(
         [
-            heading("Why does pre-training work?", "="),
+            heading("Partial results", "-"),
+            f"**{plain(sentence(completeness))}** {PARTIAL}",
+            *told,
+            "",
+            list_table(rows, [15, 60, 12, 12]) if len(rows) > 1 else "No run is missing.\n",
+        ]
+    )
+
+
+def page(
+    spec: dict[str, Any],
+    verdicts: pd.DataFrame,
+    arms: pd.DataFrame,
+    sources: pd.DataFrame,
+    advice: pd.DataFrame,
+    *stock: pd.DataFrame,
+) -> str:
+    """Return the whole page; `stock` are `missing` and `completeness`, of studies that may not be complete."""
+    names = [study["view"]["study"] for study in spec["studies"]]
+    return "\n".join(
+        [
+            heading(f"Why does pre-training work?{' (partial)' if stock else ''}", "="),
+            *([partial_section(names, *stock)] if stock else []),
             INTRODUCTION,
             *(study_section(study, verdicts, arms, sources, advice) for study in spec["studies"]),
             heading("How to read this", "-"),
@@ -218,10 +262,10 @@ def page(
 
 def main(job: Job) -> None:
     """Read `verdicts`, `arms`, `sources` and `advice`; write the page, its origin in comments on top."""
-    files = [job.file(name) for name in READ]
+    files = [*(job.file(name) for name in READ), *job.files("stock")]
     tables = (read_columns(file)[0].to_pandas() for file in files)
     write_page(job.file("summary"), page(job.spec, *tables), job.origin(*files))
 
 
 if __name__ == "__main__":
-    run_stage(main, [*READ], ["summary"])
+    run_stage(main, [*READ, "stock"], ["summary"])

@@ -1,0 +1,288 @@
+"""What is shown of studies that aren't complete: what counts, what is said of it, and that it is marked everywhere."""
+
+import json
+import math
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from conftest import Project, curves, fresh, plan_of, put, tiny
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from test_mode_map import Made, arm
+
+from whypretrain import drawing, expected
+from whypretrain.analysis import make_contrasts, select_learning_rates
+from whypretrain.claim_arms import ClaimArms
+from whypretrain.claims import gap_of
+from whypretrain.coordinates import ARM_KEYS, key_columns, key_of
+from whypretrain.missing import sentence
+from whypretrain.mode_map import mode_tables
+from whypretrain.planning import shown
+from whypretrain.readings import Readings, Tables
+from whypretrain.verdict import ClaimEvidence, Component, judge
+
+PARTIAL = ("--config", "partial=true")
+MAKING = ("take_stock", "collect_table", "summarise_", "contrast_arms", "judge_claims", "plot_", "write_", "all")
+
+
+# --- what the switch changes ---------------------------------------------------------------
+
+
+def test_the_switch_changes_no_result_and_makes_none_stale():
+    complete, partial = plan_of(curves()), plan_of(put(curves(), "partial", True))
+    assert list(expected.computed(complete)) == list(expected.computed(partial))
+    assert not [result for result in expected.every(complete) if "partial" in result.path + result.spec]
+    made = {result.path for result in expected.every(partial)} - {each.path for each in expected.computed(partial)}
+    assert made
+    assert all(path.startswith("results/partial/") for path in made)
+
+
+# --- what can be said of what is there -----------------------------------------------------
+
+DIFFERENCES = st.lists(st.floats(-0.02, 0.06), min_size=4, max_size=8)
+
+
+@given(
+    st.lists(st.tuples(DIFFERENCES, st.booleans()), min_size=2, max_size=6),
+    st.sampled_from(["superiority", "equivalence"]),
+)
+def test_what_is_decided_without_the_others_stays_decided_when_they_come_in(
+    family: list[tuple[list[float], bool]], kind: str
+):
+    def evidence(name: int, differences: list[float]) -> ClaimEvidence:
+        return ClaimEvidence(str(name), [Component("d", np.array(differences), kind, 0.02)], False, True)  # type: ignore[arg-type]
+
+    whole = judge([evidence(number, values) for number, (values, _) in enumerate(family)])
+    part = judge([evidence(number, values if there else []) for number, (values, there) in enumerate(family)])
+    for complete, partial, (_, there) in zip(whole, part, family, strict=True):
+        if not there:
+            assert partial.verdict == "inconclusive"
+        elif partial.verdict != "inconclusive":
+            assert partial.verdict == complete.verdict
+
+
+def without(made: Made, gone: dict[tuple[str, int], bool]) -> pd.DataFrame:
+    rows = []
+    for each, rate, seed in made.plan.runs():
+        if not gone.get((each.mode, seed)) or each.source == "none":
+            score = float(rate in (None, 0.1)) * made.test[each][seed]
+            keys = {**key_columns(each), "learning_rate": math.nan if rate is None else rate, "seed": seed}
+            rows.append(
+                {**keys, "top1_validation": score, "top1_test": score, "loss_validation": 1.0, "loss_test": 1.0}
+            )
+    return pd.DataFrame(rows)
+
+
+def test_ways_are_compared_on_the_seeds_that_all_have_and_arms_that_are_missing_on_none():
+    made = Made()
+    made.plan = plan_of(made.plan.config.model_dump(mode="json") | {"partial": True})
+    runs = without(made, {("lpft", 3): True, ("svm-1", 0): True} | {("probe", seed): True for seed in range(5)})
+    modes, advice = mode_tables(
+        shown(made.plan, runs), Readings(Tables(runs, select_learning_rates(runs), pd.DataFrame()))
+    )
+    assert set(modes["n"]) == set(advice["n"]) == {3}
+    assert "probe" not in set(modes["family"])
+    row = modes[(modes["setting"] == "letters-2") & (modes["family"] == "finetune")].iloc[0]
+    assert row["mean"] == pytest.approx(made.test[arm("finetune")][[1, 2, 4]].mean())
+    # where no seed is common nothing is compared
+    nothing = without(
+        made, {("lpft", seed): seed < 2 for seed in range(5)} | {("svm-1", seed): seed >= 2 for seed in range(5)}
+    )
+    readings = Readings(Tables(nothing, select_learning_rates(nothing), pd.DataFrame()))
+    assert all(table.empty for table in mode_tables(shown(made.plan, nothing), readings))
+
+
+def test_contrasts_are_paired_over_the_seeds_that_both_arms_have():
+    plan = plan_of(put(put(tiny(), "seed_blocks", [[0, 1, 2]]), "partial", True))
+    rows = [
+        {
+            **key_columns(each),
+            "learning_rate": rate,
+            "seed": seed,
+            "top1_test": seed / 10 + (each.treatment == "intact"),
+        }
+        | {"top1_validation": 0.5, "loss_validation": 1.0, "loss_test": 1.0}
+        for each, rate, seed in plan.runs()
+        if (each.treatment, seed) != ("shuffle-kernels", 1) and each.source != "none"
+    ]
+    runs = pd.DataFrame(rows)
+    arms = shown(plan, runs).arms_of("tiny")
+    assert len(arms) == 2
+    found = make_contrasts(runs, select_learning_rates(runs), {"tiny": (arms, "short")})
+    assert set(found["n"]) == {2}
+    assert found.loc[found["measure"] == "top1_test", "effect"].tolist() == pytest.approx([-1.0])
+
+
+def missing_of(what: str, keys: tuple[str, ...] = ("",) * len(ARM_KEYS), pair: str = "") -> pd.DataFrame:
+    return pd.DataFrame([{"what": what, **dict(zip(ARM_KEYS, keys, strict=True)), "pair": pair}])
+
+
+def test_a_claim_is_held_to_all_that_it_rests_on_and_to_nothing_else():
+    grid = plan_of(curves()).grid
+    kept, apart, residual = (
+        ClaimArms(grid, study, name) for study, name in (("tiny", "kept"), ("curves", "apart"), ("curves", "residual"))
+    )
+    for each in grid.arms:
+        gap = gap_of(kept, ["different"], missing_of("runs", key_of(each)))
+        # its two sides, and scratch, which says whether there was anything to lose
+        rests = "tiny" in grid.arms[each] and each.mode == "finetune"
+        assert gap == ("1 of the 12 runs that it rests on are missing" if rests else ""), each
+    assert gap_of(apart, ["different"], missing_of("pairs", ("tiny", *[""] * 8), "sources"))
+    assert not gap_of(apart, ["different"], missing_of("pairs", ("tiny", *[""] * 8), "trained"))
+    (asked,) = residual.needed(["different"])
+    assert gap_of(residual, ["different"], missing_of("parts", key_of(asked)))
+    assert not gap_of(residual, ["different"], missing_of("spectra", key_of(asked)))
+
+
+def test_the_mark_of_a_figure_hides_nothing_and_says_how_much_there_is():
+    figure = drawing.new_figure(1.2, f"Something: {drawing.ABSENT}")
+    axes = figure.add_subplot()
+    drawing.say(axes)
+    drawing.legend(figure, {"a": ("intact", "#000000", "-")}, "n = 2")
+    drawing.settle(figure)
+    drawing.mark_partial(figure, "PARTIAL: " + "3 of 12 runs count; " * 20)
+    mark = figure.texts[-1].get_window_extent()
+    others = [text.get_window_extent() for text in [figure._suptitle, *axes.texts]]  # type: ignore[attr-defined]
+    assert mark.y0 > figure.bbox.y1
+    assert mark.x1 < figure.bbox.x1
+    assert all(other.y1 <= figure.bbox.y1 for other in others)
+    assert figure.get_suptitle() == "Something: no such arm so far"
+    assert "".join(axes.texts[0].get_text().split()) == "nosucharmsofar"
+
+
+def test_the_sentence_counts_each_run_once_though_two_studies_have_it():
+    keys = dict.fromkeys(ARM_KEYS, "x")
+    rows = [
+        {"study": study, **keys, "mode": mode, "runs": 4, "runs_there": there, "seeds": 2, "seeds_there": there // 2}
+        for study, mode, there in (("a", "probe", 4), ("b", "probe", 4), ("b", "lpft", 2), ("b", "svm-1", 0))
+    ]
+    told = sentence(pd.DataFrame(rows))
+    assert told == "PARTIAL: 6 of 12 runs count (1 of 3 arms are left out; 1 have fewer seeds)."
+    assert sentence(pd.DataFrame(rows), "a") == "PARTIAL: 4 of 4 runs count."
+
+
+# --- real runs -----------------------------------------------------------------------------
+
+
+def table(project: Project, name: str, folder: str = "results/partial/tables") -> pd.DataFrame:
+    frame: pd.DataFrame = pq.read_table(project.path / folder / f"{name}.parquet").to_pandas()
+    return frame
+
+
+def marks(project: Project) -> list[str]:
+    """Return what stands in every page and figure, after holding each to its mark."""
+    folder = project.path / "results/partial"
+    figures = sorted(folder.rglob("*.svg"))
+    assert figures
+    for path in figures:
+        assert json.loads(Image.open(path.with_suffix(".png")).info["Description"])["spec"].count('"partial":true') == 1
+        assert "<!-- PARTIAL: " in path.read_text(), path
+    for path in (folder / "tables").glob("*.parquet"):
+        assert b'"partial":true' in pq.read_schema(path).metadata[b"spec"], path
+    text = (folder / "summary.rst").read_text()
+    assert "partial" in text.split("=====")[0].splitlines()[-2]
+    return [path.read_text() for path in figures]
+
+
+@pytest.fixture
+def shared(both: Project, tmp_path: Path) -> Iterator[Project]:
+    """A copy of both studies, complete."""
+    project = fresh(tmp_path / "shared")
+    for name in ("results", ".snakemake"):
+        shutil.copytree(both.path / name, project.path / name, symlinks=True)
+    project.write_config(curves())
+    yield project
+    shutil.rmtree(project.path)
+
+
+def test_partial_results_are_the_complete_ones_but_for_the_mark_and_say_what_is_missing(shared: Project):
+    assert all(rule.startswith(MAKING) for rule in shared.planned(*PARTIAL))
+    shared.snakemake("--cores", "2", *PARTIAL)
+    names = [path.stem for path in (shared.path / "results/tables").glob("*.parquet")]
+    for name in names:
+        pd.testing.assert_frame_equal(table(shared, name), table(shared, name, "results/tables"), obj=name)
+    assert table(shared, "missing").empty
+    assert all("PARTIAL: 64 of 64 runs count." in text or "PARTIAL: 12 of 12" in text for text in marks(shared))
+    assert shared.planned(*PARTIAL) == {}
+    assert shared.planned() == {}
+
+    # a learning rate of one seed, all of an arm, a damaged file, a source and what was made of it, a read-out
+    plan = plan_of(curves())
+    arms = {(each.source, each.treatment, each.mode, each.epoch): each for each in plan.arms}
+    shuffled, probe = (
+        arms["letters", "shuffle-kernels", "finetune", "1+anneal"],
+        arms["letters", "intact", "probe", "0"],
+    )
+    damaged = shared.path / plan.run_file("scores", arms["letters", "intact", "probe", "1+anneal"], None, 1)
+    shutil.rmtree((shared.path / plan.run_file("scores", shuffled, 0.1, 1)).parent)
+    for seed in (0, 1):
+        shutil.rmtree((shared.path / plan.run_file("scores", probe, None, seed)).parent)
+    content = bytearray(damaged.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    damaged.write_bytes(content)
+    (shared.path / "results/measures/pairs/sources/tiny/s0.parquet").unlink()
+    assert all(rule.startswith(MAKING) for rule in shared.planned(*PARTIAL))
+    shared.snakemake("--cores", "2", *PARTIAL)
+
+    missing = table(shared, "missing")
+    runs = missing[missing["what"] == "runs"].astype({"reason": str})
+    told = {
+        (row["treatment"], row["mode"], row["learning_rate"], row["seed"]): row["reason"] for _, row in runs.iterrows()
+    }
+    assert len(told) == len(runs) == 5
+    assert told["shuffle-kernels", "finetune", 0.1, 1] == "not there"
+    assert told["shuffle-kernels", "finetune", 0.01, 1].startswith("there, but another learning rate")
+    assert sorted(reason.split(":")[0] for key, reason in told.items() if key[1] == "probe") == [
+        "damaged",
+        "not there",
+        "not there",
+    ]
+    assert set(missing.loc[missing["what"] == "pairs", "pair"]) == {"sources"}
+    # the seed that counts is there with all its rates, the other with none
+    found = table(shared, "runs")
+    mine = found[(found["treatment"] == "shuffle-kernels") & (found["mode"] == "finetune")]
+    assert sorted(zip(mine["learning_rate"], mine["seed"], strict=True)) == [(0.01, 0), (0.1, 0)]
+    arms_there = table(shared, "arms").set_index(["treatment", "mode", "epoch"])
+    assert arms_there.loc[("shuffle-kernels", "finetune", "1+anneal"), "n"].tolist() == [1]
+    assert ("intact", "probe", "0") not in arms_there.index
+    verdicts = table(shared, "verdicts").set_index("claim").astype({"reason": str, "verdict": str})
+    assert verdicts.loc["kept", "reason"] == "2 of the 12 runs that it rests on are missing"
+    assert verdicts.loc["peak", "reason"] == "3 of the 6 runs that it rests on are missing"
+    assert verdicts.loc["apart", "reason"] == "1 of the read-outs that it rests on are missing"
+    complete = table(shared, "verdicts", "results/tables").set_index("claim")
+    assert verdicts.loc["specific", "effect"] == complete.loc["specific", "effect"]
+    assert any("PARTIAL: 10 of 12 runs count (1 have fewer seeds)." in text for text in marks(shared))
+    # the complete tables are as they were
+    assert len(table(shared, "runs", "results/tables")) == len(found) + 5
+
+
+def test_after_a_failed_source_what_rests_on_it_is_stale_and_the_rest_is_shown(again: Project):
+    dataset = again.path / "results/datasets/glyphs.safetensors"
+    again.write_config(put(tiny(), "pretraining.brief.learning_rate", 0.05))
+    content = bytearray(dataset.read_bytes())
+    content[-5] ^= 0xFF
+    dataset.write_bytes(content)
+    text = again.snakemake("--cores", "2", status=1)
+    (command,) = [line.partition("there: ")[2] for line in text.splitlines() if line.startswith("Tables and figures")]
+    assert command == "snakemake --cores 2 --configfile tests/config/tiny.yaml --config partial=true"
+    again.snakemake(*command.split()[1:])
+    assert set(table(again, "runs")["source"]) == {"none"}
+    missing = table(again, "missing")
+    reasons = missing.loc[missing["what"] == "runs", "reason"].astype(str)
+    assert len(reasons) == 8
+    assert reasons.str.contains("stale: it was made with other config values than there are now").all()
+    assert table(again, "verdicts")["verdict"].tolist() == ["inconclusive"]
+    marks(again)
+
+
+def test_where_nothing_is_trained_there_is_one_message(tmp_path: Path):
+    text = fresh(tmp_path / "empty").snakemake("--cores", "2", *PARTIAL, status=1)
+    assert text.count("Nothing to show yet: of 12 runs none is there in results.") == 1
+    assert "Traceback" not in text
+    assert "Mistake" not in text

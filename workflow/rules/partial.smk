@@ -1,0 +1,22 @@
+# What is there of the studies, and what isn't. Nothing makes what this reads: it is taken as it is.
+rule take_stock:
+    input:
+        setup.there(plan),
+    output:
+        missing=paths.file("table", table="missing"),
+        completeness=paths.file("table", table="completeness"),
+    log:
+        f"{paths.shown}/logs/take_stock.log",
+    benchmark:
+        f"{paths.shown}/benchmarks/take_stock.jsonl"
+    localrule: True
+    conda:
+        "../../envs/whypretrain.yaml"
+    params:
+        spec=plan.specs.collect(),
+        code=plan.stage_code("take_stock"),
+        # whether a result is stale depends on code that this job doesn't run
+        expected=setup.code_of_results(plan),
+    shell:
+        "python -m whypretrain.stages.take_stock --spec {params.spec:q} --code {params.code}"
+        " --missing {output.missing:q} --completeness {output.completeness:q} > {log:q} 2>&1"

@@ -1,0 +1,32 @@
+"""Say which results are there and count, and which don't and why: the tables `missing` and `completeness`."""
+
+from whypretrain.command import Job, StageError, log, run_stage
+from whypretrain.missing import sentence
+from whypretrain.plan import collected_tables
+from whypretrain.planning import plan_of
+from whypretrain.schemas import write_table
+from whypretrain.stages.collect_table import parts
+from whypretrain.stock import Stock, completeness_table, missing_table
+
+
+def main(job: Job) -> None:
+    """Look at every result; write both tables."""
+    plan = plan_of(job.spec)
+    stock = Stock(plan, job.content)
+    missing = missing_table(stock, {table: parts(plan, table) for table in collected_tables()})
+    completeness = completeness_table(plan, missing)
+    for row in missing.itertuples():
+        log.info("%s: %s", row.path, row.reason)
+    if not completeness["runs_there"].sum():
+        raise StageError(
+            f"nothing to show: of {len(list(plan.runs()))} runs none counts. The first is {missing.iloc[0]['path']}: "
+            f"{missing.iloc[0]['reason']}"
+        )
+    origin = job.origin()
+    write_table(job.file("missing"), "missing", missing, origin)
+    write_table(job.file("completeness"), "completeness", completeness, origin)
+    log.info("%s", sentence(completeness))
+
+
+if __name__ == "__main__":
+    run_stage(main, [], ["missing", "completeness"])
