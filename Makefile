@@ -10,20 +10,23 @@ READY := $(VENV)/.ready
 # the environment is active in every recipe
 export PATH := $(VENV)/bin:$(PATH)
 export VIRTUAL_ENV := $(VENV)
-configfile := $(if $(CONFIG),--configfile $(CONFIG))
+# what the user gives reaches the shell through the environment alone, so that no name in it is a command
+export CONFIG DATA RESULTS SEEDS
+configfile := $(if $(CONFIG),--configfile "$$CONFIG")
 # --config takes all that follows, so it stands last
-seeds := $(if $(SEEDS),--config "seed_blocks=$(SEEDS)")
+seeds := $(if $(SEEDS),--config "seed_blocks=$$SEEDS")
 
 .PHONY: run advise test check setup schema clean
 .DELETE_ON_ERROR:
 
 run: $(READY)
+	$(if $(CONFIG),@python workflow/check_config.py "$$CONFIG")
 	snakemake --cores $(CORES) $(configfile) $(seeds)
-	snakemake $(configfile) --report $(RESULTS)/report.html $(seeds)
+	snakemake $(configfile) --report "$$RESULTS/report.html" $(seeds)
 
 advise: $(READY)
-	@test -n "$(DATA)" || { echo "say where the images are: make advise DATA=folder" >&2; exit 2; }
-	python workflow/advise.py --cores $(CORES) "$(DATA)"
+	@test -n "$$DATA" || { echo "say where the images are: make advise DATA=folder" >&2; exit 2; }
+	python workflow/advise.py --cores $(CORES) -- "$$DATA"
 
 test: check
 	pytest

@@ -46,7 +46,7 @@ rule write_advice:
     conda:
         "../../envs/whypretrain.yaml"
     params:
-        spec=plan.figures.advice_spec(),
+        spec=plan.figures.advice_spec,
         code=plan.stage_code("write_advice"),
     shell:
         "python -m whypretrain.stages.write_advice --spec {params.spec:q} --code {params.code}"
@@ -70,7 +70,7 @@ rule write_summary:
     conda:
         "../../envs/whypretrain.yaml"
     params:
-        spec=plan.figures.summary_spec(),
+        spec=plan.figures.summary_spec,
         code=plan.stage_code("write_summary"),
     shell:
         "python -m whypretrain.stages.write_summary --spec {params.spec:q} --code {params.code}"

@@ -4,6 +4,7 @@ Read by the Snakefile and by the collectors alone.
 """
 
 import difflib
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -16,6 +17,8 @@ from whypretrain.reading import read_yaml, with_includes
 from whypretrain.strict import ConfigError, Name, Number, Positive, Strict, several
 
 __all__ = ["Claim", "Config", "ConfigError", "load", "read_yaml", "schema", "validate"]
+
+RESULTS = r"^[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*$"  # no part leads upwards
 
 
 class Dataset(Strict):
@@ -250,7 +253,11 @@ class Config(Strict):
     """All that a run of the pipeline is told."""
 
     include: tuple[str, ...] = Field((), description="Files with more of these keys, relative to the project's root.")
-    results: str = Field("results", pattern=r"^[A-Za-z0-9_][A-Za-z0-9_./-]*$", description="Folder of all results.")
+    results: str = Field(
+        "results",
+        json_schema_extra={"pattern": RESULTS},
+        description="Folder of all results, below the working folder; to keep them elsewhere, make it a link.",
+    )
     seed_blocks: tuple[Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)], ...] = Field(
         min_length=1, description="Seeds; a block is what one job trains. Append blocks, never edit one."
     )
@@ -275,6 +282,16 @@ class Config(Strict):
     claims: dict[str, Claim] = Field(default_factory=dict)
     pairs: dict[Name, Pair] = Field(default_factory=dict)
     studies: dict[Name, Study] = Field(min_length=1)
+
+    @field_validator("results")
+    @classmethod
+    def _below(cls, results: str) -> str:
+        if not re.fullmatch(RESULTS, results):
+            raise ValueError(
+                "allowed: a folder below the working folder, as results/laptop, of letters, digits, '_', '-' and '.', "
+                "each part beginning with a letter, a digit or '_'; to keep results elsewhere, make that folder a link"
+            )
+        return results
 
     @model_validator(mode="after")
     def _seeds_once(self) -> "Config":

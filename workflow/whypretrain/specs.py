@@ -1,4 +1,7 @@
-"""Specs: all config values that a job uses, as one canonical JSON string, from wildcards and config alone."""
+"""Specs: all config values that a job uses, as one canonical JSON string, from wildcards and config alone.
+
+Each stands as a function among a rule's parameters: a text would have what looks like a wildcard in it filled.
+"""
 
 from collections.abc import Mapping
 from functools import cached_property
@@ -219,6 +222,6 @@ class Specs:
             config["claims"] = {}
         return canonical({"config": config, "versions": dict(self.pins)})
 
-    def claims(self) -> str:
+    def claims(self, wildcards: Any = None) -> str:
         """Spec of what also reads the claims."""
         return self.collect(claims=True)
