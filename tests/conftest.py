@@ -21,6 +21,7 @@ import pytest
 import yaml
 
 from whypretrain import config
+from whypretrain.origins import Origin
 from whypretrain.plan import Plan, pinned_versions
 
 # a loaded machine makes no test fail
@@ -29,6 +30,7 @@ hypothesis.settings.load_profile("loaded")
 
 ROOT = Path(__file__).parents[1]
 TINY = "tests/config/tiny.yaml"
+NOWHERE = Origin("{}", "0", "")  # of a file that a test writes itself
 PROJECT = ("Snakefile", "workflow", "config", "envs", "profiles", "tests/config")
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import plan_of, put, tiny
+from conftest import NOWHERE, plan_of, put, tiny
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -222,7 +222,7 @@ def test_a_bank_is_pooled_for_each_seed_and_says_how_many_are_kept(
     for number, file in enumerate(files):
         weights = network(number)
         weights["layer2.weight"][0] = 0  # 8 dead kernels of each network
-        write_tensors(file, weights, "", "")
+        write_tensors(file, weights, NOWHERE)
     spec = {"sources": [["a", "1"], ["b", "1"]], "prune": 1e-6, "seeds": [4, 5], "versions": {}}
     banks = [tmp_path / f"bank.{seed}.safetensors" for seed in (4, 5)]
     with caplog.at_level("INFO"):
@@ -240,7 +240,7 @@ def test_a_bank_is_pooled_for_each_seed_and_says_how_many_are_kept(
 
     # and a start is treated with the bank of its own seed
     untrained, starts = tmp_path / "none.safetensors", [tmp_path / f"start.{seed}.safetensors" for seed in (4, 5)]
-    write_tensors(untrained, network(9), "", "")
+    write_tensors(untrained, network(9), NOWHERE)
     spec = {"treatment": "bank-layer", "layers": [3], "seeds": [4, 5]}
     treat_checkpoint.main(job(spec, checkpoints=[untrained] * 2, references=banks, starts=starts))
     for bank, start in zip(banks, starts, strict=True):

@@ -10,7 +10,7 @@ import pandas as pd
 import pandera.pandas as pa
 import pytest
 import torch
-from conftest import plan_of, tiny
+from conftest import NOWHERE, plan_of, tiny
 
 from whypretrain.activations import pooled_layers
 from whypretrain.architectures.convnet import Layer, Parameters, layers
@@ -74,11 +74,11 @@ def measured(
     target = target or task("brights", "bright")
     named = [target["dataset"], *([source["dataset"]] if source else [])]
     for dataset in named:
-        write_tensors(folder / f"{dataset}.safetensors", DATASETS[dataset], "{}", "0")
+        write_tensors(folder / f"{dataset}.safetensors", DATASETS[dataset], NOWHERE)
     for seed, weights in starts.items():
-        write_tensors(folder / f"start-{seed}.safetensors", weights, "{}", "0")
+        write_tensors(folder / f"start-{seed}.safetensors", weights, NOWHERE)
         untrained = weights_of(seed, classes=None, norm=norm, key="untrained")
-        write_tensors(folder / f"untrained-{seed}.safetensors", untrained, "{}", "0")
+        write_tensors(folder / f"untrained-{seed}.safetensors", untrained, NOWHERE)
     spec = {
         "architecture": {"name": "tiny", **ARCHITECTURE, "norm": norm},
         "target": target | {"target": f"{target['name']}.{shots}", "shots": shots, "validation_shots": 5},

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import fresh, plan_of, put, tiny
+from conftest import NOWHERE, fresh, plan_of, put, tiny
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -527,7 +527,7 @@ def run_stages(
 @pytest.fixture(scope="module")
 def dataset(tensors: WEIGHTS, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("data") / "digits.safetensors"
-    write_tensors(path, {"images": tensors["images"][:300], "labels": tensors["labels"][:300]}, "{}", "0")
+    write_tensors(path, {"images": tensors["images"][:300], "labels": tensors["labels"][:300]}, NOWHERE)
     return path
 
 

@@ -13,11 +13,10 @@ import pytest
 from conftest import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
-from safetensors import safe_open
 
+from whypretrain.origins import Origin, canonical, read_origin
 from whypretrain.storage import (
     DamagedFile,
-    canonical,
     checksum,
     read_columns,
     read_tensors,
@@ -33,14 +32,14 @@ TENSORS = {
     "images": np.arange(6, dtype=np.uint8).reshape(2, 3),
 }
 COLUMNS = {"seed": [0, 1], "top1": [0.25, float("nan")], "span": ["all", "top-1"]}
-SPEC, CODE = '{"a":"ü"}', "0123456789abcdef"
+ORIGIN = Origin('{"a":"ü"}', "0123456789abcdef", "fedcba")
 
 
 def write(path: Path) -> None:
     if path.suffix == ".safetensors":
-        write_tensors(path, TENSORS, SPEC, CODE)
+        write_tensors(path, TENSORS, ORIGIN)
     else:
-        write_columns(path, COLUMNS, SPEC, CODE, {"top1": "fraction of 1"})
+        write_columns(path, COLUMNS, ORIGIN, {"top1": "fraction of 1"})
 
 
 def read(path: Path) -> object:
@@ -58,16 +57,14 @@ def test_tensors_come_back_as_they_were_with_their_origin(tmp_path: Path):
     for name, array in TENSORS.items():
         assert found[name].dtype == array.dtype
         np.testing.assert_array_equal(found[name], array)
-    with safe_open(path, framework="numpy") as file:
-        origin = json.loads(file.metadata()["origin"])
-    assert (origin["spec"], origin["code"]) == (SPEC, CODE)
+    assert read_origin(path) == ORIGIN
 
 
 def test_columns_come_back_as_they_were_with_their_origin_and_descriptions(tmp_path: Path):
     path = tmp_path / "scores.parquet"
     write(path)
-    table, spec, code = read_columns(path)
-    assert (spec, code) == (SPEC, CODE)
+    table, origin = read_columns(path)
+    assert origin == read_origin(path) == ORIGIN
     assert table.column_names == list(COLUMNS)
     assert table["seed"].to_pylist() == [0, 1]
     assert table.schema.field("top1").metadata[b"description"] == b"fraction of 1"
@@ -86,7 +83,7 @@ def test_the_same_content_is_the_same_bytes(tmp_path: Path, name: str):
 
 def test_tensors_that_are_views_are_written_by_value(tmp_path: Path):
     array = np.arange(12, dtype=np.float32).reshape(3, 4)
-    write_tensors(tmp_path / "x.safetensors", {"turned": array.T, "part": array[::2]}, SPEC, CODE)
+    write_tensors(tmp_path / "x.safetensors", {"turned": array.T, "part": array[::2]}, ORIGIN)
     found = read_tensors(tmp_path / "x.safetensors")
     np.testing.assert_array_equal(found["turned"], array.T)
     np.testing.assert_array_equal(found["part"], array[::2])
@@ -122,7 +119,7 @@ def test_damage_is_told_with_the_file_and_the_command_that_rebuilds_it(tmp_path:
 @pytest.mark.parametrize("place", range(0, 100, 7))
 def test_no_flipped_byte_of_values_passes_as_whole(tmp_path: Path, place: int):
     path = tmp_path / "x.safetensors"
-    write_tensors(path, {"weight": np.arange(25, dtype=np.float32)}, SPEC, CODE)
+    write_tensors(path, {"weight": np.arange(25, dtype=np.float32)}, ORIGIN)
     content = bytearray(path.read_bytes())
     content[-1 - place] ^= 1
     path.write_bytes(bytes(content))
@@ -158,7 +155,7 @@ def test_a_full_disk_ends_in_one_message_and_no_file(tmp_path: Path):
         "from whypretrain.command import run_stage; from whypretrain.storage import write_whole\n"
         "def main(job):\n"
         "    write_whole(job.file('out'), lambda part: part.write_bytes(bytes(10**6)))\n"
-        "run_stage(main, ['out'])\n"
+        "run_stage(main, [], ['out'])\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", program, "--spec", "{}", "--code", "0", "--out", str(tmp_path / "final")],
@@ -193,7 +190,7 @@ def test_a_kill_in_the_middle_of_writing_leaves_no_file_of_that_name(tmp_path: P
     process.wait()
     process.stdout.close()
     assert not final.exists()
-    write_tensors(final, TENSORS, SPEC, CODE)  # what is left beside it disturbs nothing
+    write_tensors(final, TENSORS, ORIGIN)  # what is left beside it disturbs nothing
     assert read_tensors(final).keys() == TENSORS.keys()
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from conftest import NOWHERE
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -324,7 +325,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     generator = np.random.default_rng(0)
     labels = np.repeat(np.arange(10), 40)
     tensors = {"images": generator.integers(0, 256, (400, 1, 8, 8)).astype(np.uint8), "labels": labels}
-    write_tensors(path, tensors, "{}", "0")
+    write_tensors(path, tensors, NOWHERE)
     return path
 
 
@@ -335,7 +336,7 @@ def run_block(
     starts = []
     for seed in seeds:
         start = folder / f"start-{seed}.safetensors"
-        write_tensors(start, initialise_layers(described(), stream("scratch-init", seed, "tiny")), "{}", "0")
+        write_tensors(start, initialise_layers(described(), stream("scratch-init", seed, "tiny")), NOWHERE)
         starts.append(str(start))
     target: dict[str, Any] = {
         "name": "digits.2",
@@ -389,17 +390,18 @@ def test_the_stage_trains_every_mode_and_writes_the_files_it_has(
     for file in files:
         if file.stem != "provenance":
             assert file.read_bytes() == (tmp_path / "alone" / f"{rate}-1" / file.name).read_bytes(), file.name
-    table, spec, _ = read_columns(tmp_path / "alone" / f"{rate}-1" / "scores.parquet")
+    table, origin = read_columns(tmp_path / "alone" / f"{rate}-1" / "scores.parquet")
     (row,) = table.to_pylist()
-    assert json.loads(spec)["learning_rates"] == [rate]
+    assert json.loads(origin.spec)["learning_rates"] == [rate]
     assert math.isnan(row["strength"]) == (rate is not None)
     assert row["steps"] == (10 if rate else 0)
 
 
 def test_a_run_says_what_made_it_as_if_it_were_alone(tmp_path: Path, dataset: Path):
     run_block(tmp_path, dataset, (0.01, 0.1), (0, 1))
-    _, spec, code = read_columns(tmp_path / "0.1-1/scores.parquet")
-    assert (json.loads(spec)["learning_rates"], json.loads(spec)["seeds"], code) == ([0.1], [1], "code")
+    _, origin = read_columns(tmp_path / "0.1-1/scores.parquet")
+    told = json.loads(origin.spec)
+    assert (told["learning_rates"], told["seeds"], origin.code) == ([0.1], [1], "code")
 
 
 # --- sources -------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from conftest import NOWHERE
 from jinja2 import Environment
 from matplotlib.figure import Figure
 from test_measures import data_of, trained
@@ -283,14 +284,14 @@ def design_of(rows: pd.DataFrame) -> pd.DataFrame:
 
 def test_the_table_keeps_bytes_and_empty_places(tmp_path: Any) -> None:
     rows = unit_rows(1)
-    schemas.write_table(tmp_path / "units.parquet", "units", rows, "{}", "0")
+    schemas.write_table(tmp_path / "units.parquet", "units", rows, NOWHERE)
     table = read_columns(tmp_path / "units.parquet")[0]
     assert str(table.schema.field("pixels").type) == "binary"
     assert str(table.schema.field("image").type) == "int64"
     back = table.to_pandas()
     assert back["pixels"].tolist() == rows["pixels"].tolist()
     assert back["image"].isna().tolist() == rows["image"].isna().tolist()
-    schemas.write_table(tmp_path / "none.parquet", "units", pd.DataFrame(), "{}", "0")
+    schemas.write_table(tmp_path / "none.parquet", "units", pd.DataFrame(), NOWHERE)
     assert read_columns(tmp_path / "none.parquet")[0].num_rows == 0
 
 

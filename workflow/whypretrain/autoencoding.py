@@ -7,6 +7,8 @@ Extraction" (ICANN 2011); here the decoder's weights are its own, and the layers
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -28,6 +30,7 @@ from whypretrain.models import (
 )
 from whypretrain.pretraining import ReadOut, initial_weights, read_out, setting
 from whypretrain.randomness import stream
+from whypretrain.snapshots import UNKEPT, Progress, State
 
 log = logging.getLogger("whypretrain")
 
@@ -67,9 +70,17 @@ class Autoencoder(nn.Module):
         """Return the layer's weights and statistics, without the decoder."""
         return first_layers(weights_of(self.encoder), None)
 
-    def learning(self) -> list[nn.Parameter]:
-        """Return the parameters of layer, norm and decoder."""
-        return [parameter for name, parameter in self.named_parameters() if "head." not in name]
+    def learning(self) -> dict[str, nn.Parameter]:
+        """Return the parameters of layer, norm and decoder by name."""
+        return {name: parameter for name, parameter in self.named_parameters() if "head." not in name}
+
+    def state(self) -> Weights:
+        """Return all parameters and statistics, the decoder's too."""
+        return {f"model.{name}": tensor.cpu().numpy().copy() for name, tensor in self.state_dict().items()}
+
+    def restore(self, arrays: Weights) -> None:
+        """Put a state back."""
+        self.load_state_dict({name: torch.from_numpy(arrays[f"model.{name}"]) for name in self.state_dict()})
 
 
 def spread(inputs: Tensor) -> float:
@@ -94,30 +105,25 @@ def _learn(
     steps: int,
     settings: Mapping[str, Any],
     order: np.random.Generator,
-) -> Iterator[int]:
-    """Lower the reconstruction error by `steps` updates, as `training.train` does the cross-entropy; yield each.
+    done: int,
+    momentum: Weights,
+) -> Iterator[tuple[int, training.Descent]]:
+    """Lower the reconstruction error by updates `done` + 1 to `steps`, as `training.train` does the cross-entropy.
 
     The loss is in units of the variance, so that one learning rate is of a like strength in all layers. Gradients are
     clipped as they are in networks without norm, since no decoder has one.
     """
-    learning = model.learning()
-    groups = [
-        {"params": [p for p in learning if p.ndim > 1], "weight_decay": settings["weight_decay"]},
-        {"params": [p for p in learning if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    optimiser = torch.optim.SGD(groups, lr=0.0, momentum=training.MOMENTUM, nesterov=True)
-    batches = training.batches(len(inputs), settings["batch_size"], order)
-    for number, batch in zip(range(1, steps + 1), batches, strict=False):
+    descent = training.Descent(model.learning(), settings["weight_decay"], clip=True)
+    descent.restore(momentum)
+    batches = islice(training.batches(len(inputs), settings["batch_size"], order), done, None)
+    for number, batch in zip(range(done + 1, steps + 1), batches, strict=False):
         model.train()
         taken = inputs[torch.from_numpy(batch).to(inputs.device)]
         loss = functional.mse_loss(model(taken), taken) / variance
-        optimiser.zero_grad(set_to_none=True)
+        descent.forget_gradients()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(learning, training.GRADIENT_CLIP)
-        for group in optimiser.param_groups:
-            group["lr"] = rate(number)
-        optimiser.step()
-        yield number
+        descent.step(rate(number))
+        yield number, descent
 
 
 def _scores(model: Autoencoder, inputs: Parts, variance: float) -> dict[str, float]:
@@ -135,7 +141,9 @@ def _schedule(settings: Mapping[str, Any], a_pass: int, steps: int) -> Callable[
     return schedules.warmup_constant_linear(settings["learning_rate"], warmup, decay, steps)
 
 
-def pretrain(spec: Mapping[str, Any], seed: int, data: TargetData, parent: Weights | None) -> Iterator[ReadOut]:
+def pretrain(
+    spec: Mapping[str, Any], seed: int, data: TargetData, parent: Weights | None, progress: Progress = UNKEPT
+) -> Iterator[ReadOut]:
     """Yield the read-outs of a source that learns to reconstruct, layer after layer from the input.
 
     The epochs of the last checkpoint are shared evenly by the layers. A layer takes the outputs of the layers below,
@@ -151,18 +159,27 @@ def pretrain(spec: Mapping[str, Any], seed: int, data: TargetData, parent: Weigh
     a_pass = schedules.steps_per_pass(images, size)
     marks = schedules.checkpoint_steps(settings["checkpoints"], images, size)
     weights = first_layers(initial_weights(spec, seed, data.classes, parent), None)
+    stopped = progress.state()
+    if stopped:  # the layers that were done are as they ended
+        weights |= {key: stopped.arrays[f"source.{key}"] for key in weights}
     inputs, done = data.images, 0
     for layer, end in zip(described, schedules.layer_ends(max(marks), len(described)), strict=True):
         model = Autoencoder(layer, weights, inputs["train"].mean((0, 2, 3))).to(device)
+        if stopped and stopped.values["layer"] > layer.number:
+            inputs, done = _outputs(model.eval(), inputs), end
+            continue
         variance = spread(inputs["train"])
         if not variance > 0:
             raise ValueError(
                 f"layer {layer.number} takes the same values everywhere, there is nothing to reconstruct: the layers "
                 "below have died; give its pretraining a lower learning_rate"
             )
-        scores = _scores(model, inputs, variance)
-        yield read_out(marks.get(done, done / a_pass), done, scores, None if done else dict(weights))
-        for number in _learn(
+        if stopped:
+            model.restore(stopped.arrays)
+        else:
+            scores = _scores(model, inputs, variance)
+            yield read_out(marks.get(done, done / a_pass), done, scores, None if done else dict(weights))
+        for number, descent in _learn(
             model,
             inputs["train"],
             variance,
@@ -170,6 +187,8 @@ def pretrain(spec: Mapping[str, Any], seed: int, data: TargetData, parent: Weigh
             steps=end - done,
             settings=settings,
             order=stream("source-order", seed, name, spec["source"], f"layer-{layer.number}"),
+            done=stopped.values["step"] - done if stopped else 0,
+            momentum=stopped.arrays if stopped else {},
         ):
             step = done + number
             if step in marks or step % a_pass == 0 or step == end:
@@ -180,6 +199,17 @@ def pretrain(spec: Mapping[str, Any], seed: int, data: TargetData, parent: Weigh
                     *(scores["reconstruction_train"], scores["reconstruction_validation"]),
                 )
                 yield read_out(epoch, step, scores, weights | model.layer_weights() if step in marks else None)
-        weights, done = weights | model.layer_weights(), end
+            if step < end:
+                progress.offer(partial(_state, weights, model, descent, layer.number, step))
+        weights, done, stopped = weights | model.layer_weights(), end, None
         if layer is not described[-1]:
-            inputs = {part: in_batches(model.encoder.outputs, taken) for part, taken in inputs.items()}
+            inputs = _outputs(model, inputs)
+
+
+def _outputs(model: Autoencoder, inputs: Parts) -> dict[str, Tensor]:
+    return {part: in_batches(model.encoder.outputs, taken) for part, taken in inputs.items()}
+
+
+def _state(weights: Weights, model: Autoencoder, descent: training.Descent, layer: int, step: int) -> State:
+    done = {f"source.{name}": array for name, array in weights.items()}
+    return State({**done, **model.state(), **descent.state()}, {"layer": layer, "step": step})

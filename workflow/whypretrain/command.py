@@ -7,9 +7,13 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
-from whypretrain.storage import DamagedFile
+from whypretrain.locking import Held, taken_over
+from whypretrain.origins import Origin, Unreadable, canonical, content_digest, digest_of
+from whypretrain.snapshots import Snapshot, Stopped, listen
+from whypretrain.storage import DamagedFile, remove_parts
 
 log = logging.getLogger("whypretrain")
 
@@ -26,6 +30,7 @@ class Job:
         self.spec: dict[str, Any] = json.loads(spec_text)
         self.code = code
         self._files = files
+        self._contents: dict[str, str] = {}  # digests of inputs, by path
 
     def file(self, name: str) -> str:
         """Return the one path of an input or output."""
@@ -35,6 +40,28 @@ class Job:
     def files(self, name: str) -> list[str]:
         """Return all paths of an input or output; none where it was not given."""
         return self._files.get(name) or []
+
+    def origin(self, *inputs: str | Path, **values: Any) -> Origin:
+        """Return the origin of a result made from some of the inputs, with the values that its spec has of its own.
+
+        Raises DamagedFile where an input can't be read.
+        """
+        return Origin(canonical({**self.spec, **values}), self.code, digest_of(map(self.content, inputs)))
+
+    def snapshot(self, outputs: str, *inputs: str) -> Snapshot:
+        """Return what the job keeps beside the first of some outputs until it is done; `inputs` names all of its."""
+        origin = self.origin(*(path for name in inputs for path in self.files(name)))
+        return Snapshot(self.files(outputs)[0], origin)
+
+    def content(self, path: str | Path) -> str:
+        """Return the digest of what an input holds, found once."""
+        path = str(path)
+        if path not in self._contents:
+            try:
+                self._contents[path] = content_digest(path)
+            except Unreadable as error:
+                raise DamagedFile(path, error) from error
+        return self._contents[path]
 
 
 def check_versions(versions: Mapping[str, str]) -> None:
@@ -51,22 +78,35 @@ def check_versions(versions: Mapping[str, str]) -> None:
             )
 
 
-def run_stage(main: Callable[[Job], None], files: Sequence[str]) -> None:
+def run_stage(
+    main: Callable[[Job], None], inputs: Sequence[str], outputs: Sequence[str], *, keeps: bool = False
+) -> None:
     """Parse the command line, run a stage, and turn expected errors into one message and exit status 1.
 
-    `files` names the inputs and outputs; each is an option that takes one or more paths.
+    `inputs` and `outputs` are named; each is an option that takes one or more paths. While the stage runs it holds
+    the lock of its first output. One that `keeps` a snapshot stops, when told to, where it can go on.
     """
     parser = argparse.ArgumentParser(description=sys.modules[main.__module__].__doc__)
     parser.add_argument("--spec", required=True, help="all values that this job uses, as JSON")
     parser.add_argument("--code", required=True, help="fingerprint of the code that this job runs")
-    for name in files:
+    for name in (*inputs, *outputs):
         parser.add_argument(f"--{name}", nargs="*", default=[], metavar="PATH")
     arguments = vars(parser.parse_args())
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
     job = Job(arguments.pop("spec"), arguments.pop("code"), arguments)
     try:
         check_versions(job.spec.get("versions", {}))
-        main(job)
+        first = Path(next(path for name in outputs for path in job.files(name)))
+        if keeps:
+            listen()
+        with taken_over(first.with_name(f".{first.name}.lock")):
+            for path in (path for name in outputs for path in job.files(name)):
+                remove_parts(path)
+            main(job)
+    except Stopped as stopped:
+        sys.exit(f"error: {stopped}. What it had is kept; run snakemake again, it goes on from there.")
+    except Held as held:
+        sys.exit(f"error: {held.path.parent} is still being written by {held}. Wait for it or stop it, then run again.")
     except (StageError, DamagedFile) as error:
         sys.exit(f"error: {error}")
     except OSError as error:

@@ -9,7 +9,7 @@ from whypretrain.config import Config
 from whypretrain.coordinates import NO_RECIPE, UNTRAINED, Paths, write_rate
 from whypretrain.declared import constants
 from whypretrain.grid import Grid
-from whypretrain.storage import canonical
+from whypretrain.origins import canonical
 
 
 def family_named(choice: Choice) -> str:

@@ -18,6 +18,7 @@ from whypretrain.data import TargetData, device_of
 from whypretrain.initialisation import initialise_head, initialise_layers
 from whypretrain.models import Network, Weights, first_layers, load_weights, weights_of
 from whypretrain.randomness import stream
+from whypretrain.snapshots import UNKEPT, Progress, State
 
 log = logging.getLogger("whypretrain")
 
@@ -88,20 +89,42 @@ def _read_out(
 
 
 def _train(
-    network: Network, data: TargetData, marks: Mapping[int, float], a_pass: int, **options: Any
+    network: Network,
+    data: TargetData,
+    marks: Mapping[int, float],
+    a_pass: int,
+    progress: Progress,
+    stopped: State | None,
+    **options: Any,
 ) -> Iterator[ReadOut]:
-    """Train to the last mark; yield a read-out with weights at each mark, and one without at every whole pass."""
-    loss, correct, since, seen = torch.zeros(()), torch.zeros(()), 0, 0
-    for step in training.train(network, data.images["train"], data.labels["train"], steps=max(marks), **options):
+    """Train to the last mark, from where it was stopped if it was.
+
+    Yield a read-out with weights at each mark, and one without at every whole pass.
+    """
+    nothing: dict[str, Any] = {"loss": 0.0, "correct": 0.0, "since": 0, "seen": 0, "step": 0}
+    values = stopped.values if stopped else nothing
+    loss, correct = torch.tensor(values["loss"]), torch.tensor(values["correct"])
+    since, seen, end = values["since"], values["seen"], max(marks)
+
+    def state() -> State:
+        sums = {"loss": float(loss), "correct": float(correct), "since": since, "seen": seen}
+        return State(step.state(), {**sums, "step": step.number})
+
+    options |= {"done": values["step"], "state": stopped.arrays if stopped else None}
+    for step in training.train(network, data.images["train"], data.labels["train"], steps=end, **options):
         loss, correct, since, seen = loss + step.loss, correct + step.correct, since + 1, seen + step.images
         if step.number in marks or step.number % a_pass == 0:
             epoch = marks.get(step.number, step.number / a_pass)
             batches = float(loss) / since, float(correct) / seen
             yield _read_out(network, data, epoch, step.number, batches, step.number in marks)
             loss, correct, since, seen = torch.zeros(()), torch.zeros(()), 0, 0
+        if step.number < end:
+            progress.offer(state)
 
 
-def learn(spec: Mapping[str, Any], seed: int, data: TargetData, parent: Weights | None) -> Iterator[ReadOut]:
+def learn(
+    spec: Mapping[str, Any], seed: int, data: TargetData, parent: Weights | None, progress: Progress = UNKEPT
+) -> Iterator[ReadOut]:
     """Yield the read-outs of a source that learns the labels of `data`'s training images, as `pretrain` does."""
     device, described, name = setting(spec)
     settings = spec["pretraining"]
@@ -110,12 +133,16 @@ def learn(spec: Mapping[str, Any], seed: int, data: TargetData, parent: Weights 
     network.to(device)
     images, size = len(data.images["train"]), settings["batch_size"]
     a_pass = schedules.steps_per_pass(images, size)
-    yield _read_out(network, data, 0.0, 0, (NOTHING, NOTHING), kept=True)
+    stopped = progress.state()
+    if not stopped:
+        yield _read_out(network, data, 0.0, 0, (NOTHING, NOTHING), kept=True)
     yield from _train(
         network,
         data,
         schedules.checkpoint_steps(settings["checkpoints"], images, size),
         a_pass,
+        progress,
+        stopped,
         rate=schedules.constant_after_warmup(settings["learning_rate"], round(settings["warmup_epochs"] * a_pass)),
         batch_size=size,
         weight_decay=settings["weight_decay"],
@@ -123,7 +150,9 @@ def learn(spec: Mapping[str, Any], seed: int, data: TargetData, parent: Weights 
     )
 
 
-def branch(spec: Mapping[str, Any], seed: int, data: TargetData, checkpoint: Weights) -> ReadOut:
+def branch(
+    spec: Mapping[str, Any], seed: int, data: TargetData, checkpoint: Weights, progress: Progress = UNKEPT
+) -> ReadOut:
     """Return the end of the branch of a source that learns the labels of `data`'s training images, as `anneal` does."""
     device, described, name = setting(spec)
     settings, epoch = spec["pretraining"], spec["epoch"]
@@ -138,6 +167,8 @@ def branch(spec: Mapping[str, Any], seed: int, data: TargetData, checkpoint: Wei
         data,
         {steps: epoch},
         a_pass,
+        progress,
+        progress.state(),
         rate=schedules.linear_to_zero(raw(max(1, round(epoch * a_pass))), steps),
         batch_size=settings["batch_size"],
         weight_decay=settings["weight_decay"],
@@ -146,21 +177,32 @@ def branch(spec: Mapping[str, Any], seed: int, data: TargetData, checkpoint: Wei
     return end
 
 
-def pretrain(spec: Mapping[str, Any], seed: int, data: TargetData, parent: Weights | None = None) -> Iterator[ReadOut]:
+def pretrain(
+    spec: Mapping[str, Any],
+    seed: int,
+    data: TargetData,
+    parent: Weights | None = None,
+    progress: Progress = UNKEPT,
+) -> Iterator[ReadOut]:
     """Yield a source's read-outs in order: at every epoch, and with weights at its checkpoints.
 
-    The first is its initialisation, or the layers of `parent`, the end of the source that it starts from.
+    The first is its initialisation, or the layers of `parent`, the end of the source that it starts from; of one that
+    was stopped, the first after that.
     Raises ValueError for a source that diverges, for a parent of another architecture, and as
     `schedules.checkpoint_steps` does.
     """
-    yield from registry.load("objectives", spec["pretraining"]["objective"]).pretrain(spec, seed, data, parent)
+    objective = registry.load("objectives", spec["pretraining"]["objective"])
+    yield from objective.pretrain(spec, seed, data, parent, progress)
 
 
-def anneal(spec: Mapping[str, Any], seed: int, data: TargetData, checkpoint: Weights) -> ReadOut:
+def anneal(
+    spec: Mapping[str, Any], seed: int, data: TargetData, checkpoint: Weights, progress: Progress = UNKEPT
+) -> ReadOut:
     """Return the end of a raw checkpoint's annealed branch: `anneal_share` of its epochs, linearly to zero.
 
     The branch starts from the checkpoint's weights and the rate it was reached with, with no
     momentum and an order of its own. Raises ValueError where it diverges.
     """
-    found: ReadOut = registry.load("objectives", spec["pretraining"]["objective"]).anneal(spec, seed, data, checkpoint)
+    objective = registry.load("objectives", spec["pretraining"]["objective"])
+    found: ReadOut = objective.anneal(spec, seed, data, checkpoint, progress)
     return found

@@ -1,7 +1,7 @@
 """What a regulariser does to a training step: the hooks that the training loop takes, and who fills them."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -28,12 +28,14 @@ class Regulariser:
     (n, d) before the head. `smoothing` is the share of each label that is spread over all classes in the loss
     whose gradient is taken. `gradients` changes `.grad` in place, told the network and the number of the step,
     from 1; gradients are clipped, and weight decay is added, after it. Evaluation knows none of these.
+    `generator` is what it draws from, whose state is part of a training's.
     """
 
     images: Callable[[Tensor], Tensor] = _as_they_are
     features: Callable[[Tensor], Tensor] = _as_they_are
     smoothing: float = 0.0
     gradients: Callable[[Network, int], None] = _unchanged
+    generator: torch.Generator | None = None
 
 
 NONE = Regulariser()
@@ -63,4 +65,5 @@ def build(chosen: Mapping[str, Any] | None, network: Network, stream: np.random.
     parameters = network.named_parameters()
     start = {name: values.detach().clone() for name, values in parameters if not name.startswith("head.")}
     generator = torch.Generator().manual_seed(int(stream.integers(2**63)))
-    return registry.load("regularisers", chosen["name"]).regularise(chosen["strength"], start, generator)
+    found: Regulariser = registry.load("regularisers", chosen["name"]).regularise(chosen["strength"], start, generator)
+    return replace(found, generator=generator)

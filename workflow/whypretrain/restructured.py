@@ -1,6 +1,10 @@
 """Pieces of reStructuredText, as the report shows it."""
 
 import re
+from pathlib import Path
+
+from whypretrain.origins import BLANK, Origin
+from whypretrain.storage import write_sealed
 
 
 def plain(text: object) -> str:
@@ -12,6 +16,17 @@ def plain(text: object) -> str:
 def comment(name: str, text: str) -> str:
     """Return a comment that carries JSON, or a word; Jinja finds nothing to replace in it."""
     return f".. {name}: {re.sub(r'{(?=[{%#])', lambda _: chr(92) + 'u007b', text)}\n"
+
+
+def write_page(path: str, text: str, origin: Origin) -> None:
+    """Write a page with its origin and its seal in comments on top."""
+    told = {**origin.columns(), "seal": BLANK.decode()}
+    content = "".join(comment(name, value) for name, value in told.items()) + "\n" + text
+
+    def write(part: Path) -> None:
+        part.write_text(content, encoding="utf-8")
+
+    write_sealed(path, write)
 
 
 def heading(text: str, line: str) -> str:

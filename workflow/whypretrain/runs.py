@@ -14,6 +14,7 @@ from whypretrain.initialisation import initialise_head
 from whypretrain.models import Network, first_layers, load_weights, reestimate_statistics
 from whypretrain.moding import Mode
 from whypretrain.randomness import stream
+from whypretrain.snapshots import UNKEPT, Progress
 
 Weights = dict[str, np.ndarray]
 
@@ -26,7 +27,7 @@ class Request:
     """One run: the start's weights, the network's layers, the data, the recipe, a learning rate, a seed and the mode.
 
     Modes that don't learn by gradient steps have neither recipe nor learning rate. In `shared` a mode keeps what is the
-    same at every learning rate of a seed.
+    same at every learning rate of a seed; `progress` keeps where the training is.
     """
 
     start: Weights
@@ -39,6 +40,7 @@ class Request:
     device: torch.device
     mode: Mode = FINETUNE
     shared: dict[str, Any] = field(default_factory=dict)
+    progress: Progress = UNKEPT
 
 
 @dataclass(frozen=True)

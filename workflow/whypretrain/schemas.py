@@ -11,6 +11,7 @@ import pandas as pd
 import pandera.pandas as pa
 from pandera import Check, Column
 
+from whypretrain.origins import Origin
 from whypretrain.storage import write_columns
 
 KEY_COLUMNS = {
@@ -418,7 +419,7 @@ def check_table(name: str, frame: pd.DataFrame) -> pd.DataFrame:
     return schema.validate(frame[list(columns)])
 
 
-def write_table(path: str | Path, name: str, frame: pd.DataFrame, spec: str, code: str) -> None:
+def write_table(path: str | Path, name: str, frame: pd.DataFrame, origin: Origin) -> None:
     """Check a table and write it; texts are dictionary-encoded, and each column carries its description."""
     import pyarrow
 
@@ -433,4 +434,4 @@ def write_table(path: str | Path, name: str, frame: pd.DataFrame, spec: str, cod
         for column, array in arrays.items()
     }
     descriptions = {column: str(settings.description) for column, settings in TABLES[name].items()}
-    write_columns(path, encoded, spec, code, descriptions)
+    write_columns(path, encoded, origin, descriptions)

@@ -12,7 +12,7 @@ from whypretrain.config import Config, Study
 from whypretrain.coordinates import NO_RECIPE, UNTRAINED, span_layers, split_epoch
 from whypretrain.declared import constants
 from whypretrain.grid import Grid, Side
-from whypretrain.storage import canonical
+from whypretrain.origins import canonical
 
 Rates = tuple[float | None, ...]
 
@@ -83,6 +83,10 @@ class Specs:
         return (None,) if arm.recipe == NO_RECIPE else self.config.recipes[arm.recipe].learning_rates
 
     # --- datasets, sources, starts -------------------------------------------------------
+
+    def datasets(self) -> list[str]:
+        """Return the datasets that any study uses."""
+        return sorted(name for kind, name in self._study_of if kind == "dataset")
 
     def dataset(self, wildcards: Any) -> str:
         """Spec of a dataset: its module, parameters and size, and the digest of its files where it has any."""

@@ -1,6 +1,7 @@
 """Files of results: written whole or not at all, each with the spec and the code that made it."""
 
 import errno
+import glob
 import hashlib
 import json
 import os
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from whypretrain.origins import BLANK, Origin, Unreadable, canonical, check_seal, sealed
 
 Weights = dict[str, np.ndarray]
 
@@ -23,11 +26,6 @@ class DamagedFile(Exception):
             f"{path} is damaged ({reason}). Rebuild it: snakemake --cores 1 --force {path} "
             "(with the --configfile that you use, if any); then snakemake --cores all goes on."
         )
-
-
-def canonical(spec: Any) -> str:
-    """Return the one JSON text of a spec: sorted keys, plain types, numbers as Python writes them."""
-    return json.dumps(spec, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
 def write_whole(path: str | Path, write: Callable[[Path], None]) -> None:
@@ -53,7 +51,24 @@ def write_whole(path: str | Path, write: Callable[[Path], None]) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def write_json(path: str | Path, content: Any) -> None:
+def remove_parts(path: str | Path) -> None:
+    """Remove what a killed job left of a file that it hadn't finished."""
+    path = Path(path)
+    for part in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+        part.unlink(missing_ok=True)
+
+
+def write_sealed(path: str | Path, write: Callable[[Path], None]) -> None:
+    """Write as `write_whole` does what `write` fills with one blank seal, and seal it."""
+
+    def write_and_seal(temporary: Path) -> None:
+        write(temporary)
+        temporary.write_bytes(sealed(temporary.read_bytes()))
+
+    write_whole(path, write_and_seal)
+
+
+def write_json(path: str | Path, content: Mapping[str, Any]) -> None:
     """Write indented JSON."""
     text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
@@ -61,6 +76,17 @@ def write_json(path: str | Path, content: Any) -> None:
         temporary.write_text(text, encoding="utf-8")
 
     write_whole(path, write)
+
+
+def write_card(path: str | Path, content: Mapping[str, Any], origin: Origin) -> None:
+    """Write indented JSON with its origin, the spec as JSON too, sealed."""
+    told = {**content, **origin.columns(), "spec": json.loads(origin.spec), "seal": BLANK.decode()}
+    text = json.dumps(told, indent=2, ensure_ascii=False) + "\n"
+
+    def write(temporary: Path) -> None:
+        temporary.write_text(text, encoding="utf-8")
+
+    write_sealed(path, write)
 
 
 def checksum(tensors: Mapping[str, np.ndarray]) -> str:
@@ -73,17 +99,17 @@ def checksum(tensors: Mapping[str, np.ndarray]) -> str:
     return digest.hexdigest()
 
 
-def write_tensors(path: str | Path, tensors: Mapping[str, np.ndarray], spec: str, code: str) -> None:
-    """Write a safetensors file that holds its spec, its code and its checksum."""
+def write_tensors(path: str | Path, tensors: Mapping[str, np.ndarray], origin: Origin) -> None:
+    """Write a safetensors file that holds its origin and its checksum."""
     from safetensors.numpy import save_file
 
     plain = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
     # one entry: safetensors writes several in an order that differs from call to call
-    origin = canonical({"spec": spec, "code": code, "sha256": checksum(plain)})
-    write_whole(path, lambda temporary: save_file(plain, temporary, {"origin": origin}))
+    told = canonical({**origin.columns(), "sha256": checksum(plain)})
+    write_whole(path, lambda temporary: save_file(plain, temporary, {"origin": told}))
 
 
-def _origin(metadata: Mapping[str, str] | None) -> dict[str, str]:
+def _told(metadata: Mapping[str, str] | None) -> dict[str, str]:
     return json.loads((metadata or {}).get("origin", "{}"))
 
 
@@ -97,7 +123,7 @@ def read_tensors(path: str | Path) -> Weights:
     try:
         with safe_open(path, framework="numpy") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            expected = _origin(file.metadata()).get("sha256")
+            expected = _told(file.metadata()).get("sha256")
     except (SafetensorError, OSError, ValueError) as error:
         raise DamagedFile(path, error) from error
     if expected != checksum(tensors):
@@ -108,11 +134,10 @@ def read_tensors(path: str | Path) -> Weights:
 def write_columns(
     path: str | Path,
     columns: Mapping[str, Any],
-    spec: str,
-    code: str,
+    origin: Origin,
     descriptions: Mapping[str, str] | None = None,
 ) -> None:
-    """Write a Parquet file from named columns, with its spec and code as metadata.
+    """Write a Parquet file from named columns, with its origin as metadata, sealed.
 
     `descriptions` become metadata of their columns.
     """
@@ -121,22 +146,20 @@ def write_columns(
 
     table = pa.table(dict(columns))
     fields = [field.with_metadata({"description": (descriptions or {}).get(field.name, "")}) for field in table.schema]
-    table = table.cast(pa.schema(fields, metadata={"spec": spec, "code": code}))
-
-    def write(temporary: Path) -> None:
-        pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
-
-    write_whole(path, write)
+    table = table.cast(pa.schema(fields, metadata={**origin.columns(), "seal": BLANK}))
+    write_sealed(path, lambda temporary: pq.write_table(table, temporary, compression="zstd"))
 
 
-def read_columns(path: str | Path) -> tuple[Any, str, str]:
-    """Read a Parquet file: its pyarrow table, its spec and its code. Raises DamagedFile."""
+def read_columns(path: str | Path) -> tuple[Any, Origin]:
+    """Read a Parquet file: its pyarrow table and its origin. Raises DamagedFile."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        table = pq.ParquetFile(path, page_checksum_verification=True).read()
-    except (pa.ArrowException, OSError) as error:
+        content = Path(path).read_bytes()
+        check_seal(content)
+        table = pq.ParquetFile(pa.BufferReader(content)).read()
+        metadata = table.schema.metadata or {}
+        return table, Origin.of({name.decode(): value.decode() for name, value in metadata.items()})
+    except (Unreadable, pa.ArrowException, OSError) as error:
         raise DamagedFile(path, error) from error
-    metadata = table.schema.metadata or {}
-    return table, metadata.get(b"spec", b"").decode(), metadata.get(b"code", b"").decode()

@@ -15,6 +15,7 @@ from whypretrain.models import Network, Weights, in_batches, load_weights, weigh
 from whypretrain.randomness import stream
 from whypretrain.runs import Outcome, Request
 from whypretrain.similarity import as_kernels, kernel_cosine
+from whypretrain.snapshots import State
 
 log = logging.getLogger("whypretrain")
 
@@ -46,7 +47,8 @@ def train_above(request: Request, frozen: int, head: Weights | None = None) -> O
     Frozen layers are a fixed function, in evaluation mode: their outputs for training and validation
     images are computed once, and kept in memory. A run whose loss is not finite ends early with
     `diverged` and the chance score; one that ends near chance on its own training images is
-    `collapsed`. Both are results. It starts from a new head, or from the one given.
+    `collapsed`. Both are results. It starts from a new head, or from the one given, and goes on where
+    it was stopped.
     Raises ValueError without a recipe or learning rate.
     """
     data, recipe, peak = request.data, request.recipe, request.learning_rate
@@ -58,8 +60,11 @@ def train_above(request: Request, frozen: int, head: Weights | None = None) -> O
     images, held_out = (_inputs(network, data.images[part], frozen) for part in ("train", "validation"))
     labels = data.labels["train"]
     steps, epoch_steps = run_steps(recipe, len(images))
-    history: Columns = {}
-    kernels: Columns = {}
+    stopped = request.progress.state()
+    nothing: dict[str, Any] = {"history": {}, "kernels": {}, "loss": 0.0, "correct": 0.0, "seen": 0, "step": 0}
+    values = stopped.values if stopped else nothing
+    history: Columns = values["history"]
+    kernels: Columns = values["kernels"]
 
     def record(epoch: int, step: int, loss: float, top1: float) -> None:
         validation = training.evaluate(network, held_out, data.labels["validation"], first=first)
@@ -79,9 +84,16 @@ def train_above(request: Request, frozen: int, head: Weights | None = None) -> O
             *(loss, top1, validation.loss, validation.top1),
         )
 
-    start = training.evaluate(network, images, labels, first=first)
-    record(0, 0, start.loss, start.top1)
-    losses, correct, seen, diverged, step = torch.zeros(()), torch.zeros(()), 0, False, None
+    if not stopped:
+        start = training.evaluate(network, images, labels, first=first)
+        record(0, 0, start.loss, start.top1)
+    losses, correct = torch.tensor(values["loss"]), torch.tensor(values["correct"])
+    seen, diverged, done = values["seen"], False, values["step"]
+
+    def state() -> State:
+        sums = {"loss": float(losses), "correct": float(correct), "seen": seen}
+        return State(step.state(), {"history": history, "kernels": kernels, **sums, "step": step.number})
+
     for step in training.train(
         network,
         images,
@@ -95,7 +107,10 @@ def train_above(request: Request, frozen: int, head: Weights | None = None) -> O
         regulariser=regularising.build(
             recipe["regulariser"], network, stream("regulariser", request.seed, request.task)
         ),
+        done=done,
+        state=stopped.arrays if stopped else None,
     ):
+        done = step.number
         losses, correct, seen = losses + step.loss * step.images, correct + step.correct, seen + step.images
         if step.number % epoch_steps == 0 or step.number == steps:
             loss = float(losses) / seen
@@ -104,7 +119,8 @@ def train_above(request: Request, frozen: int, head: Weights | None = None) -> O
                 break
             record(math.ceil(step.number / epoch_steps), step.number, loss, float(correct) / seen)
             losses, correct, seen = torch.zeros(()), torch.zeros(()), 0
-    done = step.number if step else 0
+        if step.number < steps:
+            request.progress.offer(state)
     return _outcome(request, network, history, kernels, done, diverged)
 
 

@@ -15,6 +15,7 @@ from whypretrain.data import TargetData
 from whypretrain.models import Weights
 from whypretrain.pretraining import ReadOut, branch, learn
 from whypretrain.randomness import stream
+from whypretrain.snapshots import UNKEPT, Progress
 
 ANNEALED = True  # its checkpoints have annealed branches
 
@@ -29,11 +30,15 @@ def relabelled(data: TargetData, seed: int, source: str) -> TargetData:
     return replace(data, labels={**data.labels, "train": torch.from_numpy(drawn).to(true)})
 
 
-def pretrain(spec: Mapping[str, Any], seed: int, data: TargetData, parent: Weights | None) -> Iterator[ReadOut]:
+def pretrain(
+    spec: Mapping[str, Any], seed: int, data: TargetData, parent: Weights | None, progress: Progress = UNKEPT
+) -> Iterator[ReadOut]:
     """Yield the read-outs of a source that learns random labels."""
-    yield from learn(spec, seed, relabelled(data, seed, spec["source"]), parent)
+    yield from learn(spec, seed, relabelled(data, seed, spec["source"]), parent, progress)
 
 
-def anneal(spec: Mapping[str, Any], seed: int, data: TargetData, checkpoint: Weights) -> ReadOut:
+def anneal(
+    spec: Mapping[str, Any], seed: int, data: TargetData, checkpoint: Weights, progress: Progress = UNKEPT
+) -> ReadOut:
     """Return the end of its annealed branch, on the same random labels."""
-    return branch(spec, seed, relabelled(data, seed, spec["source"]), checkpoint)
+    return branch(spec, seed, relabelled(data, seed, spec["source"]), checkpoint, progress)

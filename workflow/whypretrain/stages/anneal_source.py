@@ -4,26 +4,33 @@ from whypretrain.command import Job, StageError, run_stage
 from whypretrain.data import Columns, append
 from whypretrain.pretraining import anneal
 from whypretrain.sources import set_up_torch, source_data
-from whypretrain.storage import canonical, read_tensors, write_columns, write_tensors
+from whypretrain.storage import read_tensors, write_columns, write_tensors
 
 
 def main(job: Job) -> None:
     """Train each seed's branch and write its end with the one row of its history."""
     device = set_up_torch(job.spec)
     tensors = read_tensors(job.file("dataset"))
+    snapshot = job.snapshot("annealed", "dataset", "checkpoints")
     files = zip(job.files("checkpoints"), job.files("annealed"), job.files("histories"), strict=True)
     for seed, (checkpoint, annealed, history_path) in zip(job.spec["seeds"], files, strict=True):
-        own = canonical({**job.spec, "seeds": [seed]})
+        if snapshot.restore(f"s{seed}", [annealed, history_path]):
+            continue
+        own = job.origin(job.file("dataset"), checkpoint, seeds=[seed])
+        progress = snapshot.begin(f"s{seed}")
         try:
-            end = anneal(job.spec, seed, source_data(job.spec, seed, tensors, device), read_tensors(checkpoint))
+            data = source_data(job.spec, seed, tensors, device)
+            end = anneal(job.spec, seed, data, read_tensors(checkpoint), progress)
         except ValueError as error:
             raise StageError(f"seed {seed}: {error}") from error
         history: Columns = {}
         append(history, end.row)
         assert end.weights is not None  # the end is the branch's one mark
-        write_tensors(annealed, end.weights, own, job.code)
-        write_columns(history_path, history, own, job.code)
+        write_tensors(annealed, end.weights, own)
+        write_columns(history_path, history, own)
+        snapshot.keep(f"s{seed}", [annealed, history_path])
+    snapshot.remove()
 
 
 if __name__ == "__main__":
-    run_stage(main, ["dataset", "checkpoints", "annealed", "histories"])
+    run_stage(main, ["dataset", "checkpoints"], ["annealed", "histories"], keeps=True)

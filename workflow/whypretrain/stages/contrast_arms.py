@@ -13,8 +13,8 @@ def main(job: Job) -> None:
     runs = read_columns(job.file("runs"))[0].to_pandas()
     studies = {name: (plan.grid.arms_of(name), study.scratch_recipe) for name, study in plan.config.studies.items()}
     contrasts = make_contrasts(runs, select_learning_rates(runs), studies)
-    write_table(job.file("contrasts"), "contrasts", contrasts, job.spec_text, job.code)
+    write_table(job.file("contrasts"), "contrasts", contrasts, job.origin(job.file("runs")))
 
 
 if __name__ == "__main__":
-    run_stage(main, ["runs", "contrasts"])
+    run_stage(main, ["runs"], ["contrasts"])

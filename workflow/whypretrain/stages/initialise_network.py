@@ -12,8 +12,8 @@ def main(job: Job) -> None:
     architecture = dict(job.spec["architecture"])
     name = architecture.pop("name")
     weights = initialise_layers(layers(Parameters(**architecture)), stream("scratch-init", job.spec["seed"], name))
-    write_tensors(job.file("checkpoint"), weights, job.spec_text, job.code)
+    write_tensors(job.file("checkpoint"), weights, job.origin())
 
 
 if __name__ == "__main__":
-    run_stage(main, ["checkpoint"])
+    run_stage(main, [], ["checkpoint"])

@@ -18,8 +18,8 @@ def main(job: Job) -> None:
     verdicts = judge_claims(plan_of(job.spec).grid, tables)
     for row in verdicts.itertuples():
         log.info("%s, %s: %s (%s)", row.claim, row.setting, row.verdict, row.reason)
-    write_table(job.file("verdicts"), "verdicts", verdicts, job.spec_text, job.code)
+    write_table(job.file("verdicts"), "verdicts", verdicts, job.origin(*(job.file(name) for name in READ)))
 
 
 if __name__ == "__main__":
-    run_stage(main, [*READ, "verdicts"])
+    run_stage(main, [*READ], ["verdicts"])

@@ -16,7 +16,7 @@ from whypretrain.measuring import selected_rate
 from whypretrain.models import Network, Weights, load_weights, reestimate_statistics
 from whypretrain.randomness import stream
 from whypretrain.sources import set_up_torch
-from whypretrain.storage import canonical, read_tensors, write_columns
+from whypretrain.storage import read_tensors, write_columns
 from whypretrain.tasks import target_images
 
 
@@ -29,6 +29,15 @@ def _paths(job: Job, place: str) -> list[str]:
     rate = selected_rate(job.files(f"{place}_scores"), side["learning_rates"], job.spec["all_seeds"], place)
     at = side["learning_rates"].index(rate) * len(seeds)
     return files[at : at + len(seeds)]
+
+
+def _made_from(job: Job, number: int) -> list[str]:
+    """Return what tells of the networks of a seed: scores of those that are trained (made with them), or weights."""
+    files: list[str] = []
+    for place in ("first", "second"):
+        trained = job.spec[place]["trained"]
+        files += job.files(f"{place}_scores") if trained else [job.files(place)[number]]
+    return files
 
 
 def _network(described: tuple[Layer, ...], weights: Weights, data: TargetData, seed: int, trained: bool) -> Network:
@@ -85,14 +94,14 @@ def main(job: Job) -> None:
             _network(described, found, data, seed, ready).to(device)
             for found, ready in zip((a, b), trained, strict=True)
         )
-        own = canonical({**spec, "seeds": [seed]})
+        own = job.origin(job.file("dataset"), *_made_from(job, number), seeds=[seed])
         columns = compare_layers(first, second, data.images["test"][_some(data, "test", seed)], seed)
-        write_columns(job.files("layers")[number], columns, own, job.code)
+        write_columns(job.files("layers")[number], columns, own)
         if all(trained):
             found = _barriers(first, a, b, data, (seed, spec["pair"]))
-            write_columns(job.files("barriers")[number], found, own, job.code)
+            write_columns(job.files("barriers")[number], found, own)
         log.info("seed %d: compared", seed)
 
 
 if __name__ == "__main__":
-    run_stage(main, ["dataset", "first", "first_scores", "second", "second_scores", "layers", "barriers"])
+    run_stage(main, ["dataset", "first", "first_scores", "second", "second_scores"], ["layers", "barriers"])

@@ -7,7 +7,7 @@ from whypretrain.data import TargetData
 from whypretrain.measuring import Measured, selected_rate
 from whypretrain.models import first_layers
 from whypretrain.sources import set_up_torch
-from whypretrain.storage import canonical, read_tensors, write_columns
+from whypretrain.storage import read_tensors, write_columns
 from whypretrain.tasks import source_images, target_images
 
 
@@ -44,9 +44,11 @@ def main(job: Job) -> None:
         columns = module.read_out(measured)
         count = len(next(iter(columns.values())))
         columns["learning_rate"] = [float("nan") if rate is None else rate] * count
-        write_columns(output, columns, canonical({**spec, "seeds": [seed]}), job.code)
+        # a final is made with its scores, and can be gone by now
+        own = job.origin(*job.files("datasets"), start, initial, *job.files("scores"), seeds=[seed])
+        write_columns(output, columns, own)
         log.info("seed %d: %d rows at rate %s", seed, count, rate)
 
 
 if __name__ == "__main__":
-    run_stage(main, ["datasets", "starts", "initials", "finals", "scores", "measured"])
+    run_stage(main, ["datasets", "starts", "initials", "finals", "scores"], ["measured"])

@@ -23,7 +23,7 @@ from whypretrain.models import Network, in_batches, load_weights, reestimate_sta
 from whypretrain.probes import fit_probe
 from whypretrain.randomness import stream
 from whypretrain.sources import set_up_torch
-from whypretrain.storage import Weights, canonical, read_tensors, write_columns
+from whypretrain.storage import Weights, read_tensors, write_columns
 from whypretrain.tasks import Images, source_images, target_images
 from whypretrain.transferability import draw_apart, leep, log_me, proxy_a_distance
 
@@ -108,8 +108,8 @@ def main(job: Job) -> None:
         reestimate_statistics(network, data.images["train"])
         features = {part: in_batches(network.features, each).cpu().numpy() for part, each in data.images.items()}
         row |= _suitability(features, {part: each.labels for part, each in parts.items()}, weights)
-        own = canonical({**spec, "seeds": [seed]})
-        write_columns(output, {name: [value] for name, value in row.items()}, own, job.code)
+        own = job.origin(*job.files("datasets"), start, *([extractor] if source else []), seeds=[seed])
+        write_columns(output, {name: [value] for name, value in row.items()}, own)
         log.info(
             "seed %d: source top-1 %.3f, probe top-1 %.3f, LogME %.3f, LEEP %.3f, proxy A-distance %.2f",
             *(seed, row["source_top1_stored"], row["probe_top1_test"]),
@@ -118,4 +118,4 @@ def main(job: Job) -> None:
 
 
 if __name__ == "__main__":
-    run_stage(main, ["datasets", "starts", "untrained", "measured"])
+    run_stage(main, ["datasets", "starts", "untrained"], ["measured"])

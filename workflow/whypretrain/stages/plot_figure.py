@@ -5,7 +5,8 @@ from pathlib import Path
 
 from whypretrain import drawing, registry
 from whypretrain.command import Job, run_stage
-from whypretrain.storage import canonical, read_columns, read_tensors, write_whole
+from whypretrain.origins import BLANK, canonical
+from whypretrain.storage import read_columns, read_tensors, write_sealed, write_whole
 from whypretrain.view import View
 
 
@@ -18,15 +19,16 @@ def main(job: Job) -> None:
     weights = list(zip(job.spec["weights"], map(read_tensors, job.files("weights")), strict=True))
     figure = module.draw(tables, View(**job.spec["view"]), weights)
     drawing.settle(figure)
-    origin = canonical({"spec": job.spec, "code": job.code})
+    origin = job.origin(*job.files("tables"), *job.files("weights")).columns()
+    told = {"svg": canonical({**origin, "seal": BLANK.decode()}), "png": canonical(origin)}
 
     def save(part: Path, suffix: str, metadata: dict[str, str | None]) -> None:
         # no date and no version, so that the same figure is the same bytes
-        figure.savefig(part, format=suffix, bbox_inches="tight", metadata={"Description": origin} | metadata)
+        figure.savefig(part, format=suffix, bbox_inches="tight", metadata={"Description": told[suffix]} | metadata)
 
-    write_whole(job.file("svg"), partial(save, suffix="svg", metadata={"Date": None, "Creator": None}))
+    write_sealed(job.file("svg"), partial(save, suffix="svg", metadata={"Date": None, "Creator": None}))
     write_whole(job.file("png"), partial(save, suffix="png", metadata={"Software": None}))
 
 
 if __name__ == "__main__":
-    run_stage(main, ["tables", "weights", "svg", "png"])
+    run_stage(main, ["tables", "weights"], ["svg", "png"])

@@ -2,7 +2,7 @@
 
 from whypretrain.banks import layer_kernels, pool_kernels
 from whypretrain.command import Job, log, run_stage
-from whypretrain.storage import canonical, read_tensors, write_tensors
+from whypretrain.storage import read_tensors, write_tensors
 
 
 def main(job: Job) -> None:
@@ -10,13 +10,14 @@ def main(job: Job) -> None:
     spec = job.spec
     checkpoints, count = job.files("checkpoints"), len(spec["sources"])
     for place, (seed, path) in enumerate(zip(spec["seeds"], job.files("banks"), strict=True)):
-        networks = [read_tensors(file) for file in checkpoints[place * count : (place + 1) * count]]
+        mine = checkpoints[place * count : (place + 1) * count]
+        networks = [read_tensors(file) for file in mine]
         bank = pool_kernels(networks, spec["prune"])
         for layer, kernels in bank.items():
             there = sum(len(layer_kernels(weights)[layer]) for weights in networks)
             log.info("seed %d, %s: %d of %d kernels kept", seed, layer, len(kernels), there)
-        write_tensors(path, bank, canonical({**spec, "seeds": [seed]}), job.code)
+        write_tensors(path, bank, job.origin(*mine, seeds=[seed]))
 
 
 if __name__ == "__main__":
-    run_stage(main, ["checkpoints", "banks"])
+    run_stage(main, ["checkpoints"], ["banks"])

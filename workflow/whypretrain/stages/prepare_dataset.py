@@ -4,7 +4,7 @@ import numpy as np
 
 from whypretrain import registry
 from whypretrain.command import Job, StageError, log, run_stage
-from whypretrain.storage import checksum, write_json, write_tensors
+from whypretrain.storage import checksum, write_card, write_tensors
 from whypretrain.unusable import UnusableFiles
 
 
@@ -37,13 +37,12 @@ def main(job: Job) -> None:
         "channel_mean": scaled.mean((0, 2, 3)).tolist(),
         "channel_standard_deviation": scaled.std((0, 2, 3)).tolist(),
         "sha256": checksum(tensors),
-        "spec": spec,
-        "code": job.code,
     }
-    write_tensors(job.file("dataset"), tensors, job.spec_text, job.code)
-    write_json(job.file("card"), card)
+    own = job.origin(*(module.files(parameters) if hasattr(module, "files") else ()))
+    write_tensors(job.file("dataset"), tensors, own)
+    write_card(job.file("card"), card, own)
     log.info("%s: %d images of %s, %d classes", spec["dataset"], len(images), images.shape[1:], len(counts))
 
 
 if __name__ == "__main__":
-    run_stage(main, ["dataset", "card"])
+    run_stage(main, [], ["dataset", "card"])

@@ -4,7 +4,7 @@ from whypretrain.command import Job, StageError, run_stage
 from whypretrain.data import Columns, append
 from whypretrain.pretraining import pretrain
 from whypretrain.sources import set_up_torch, source_data
-from whypretrain.storage import canonical, read_tensors, write_columns, write_tensors
+from whypretrain.storage import read_tensors, write_columns, write_tensors
 
 
 def main(job: Job) -> None:
@@ -14,21 +14,39 @@ def main(job: Job) -> None:
     """
     device = set_up_torch(job.spec)
     tensors = read_tensors(job.file("dataset"))
-    paths = iter(job.files("checkpoints"))
     parents: list[str] | list[None] = job.files("parents") or [None] * len(job.spec["seeds"])
-    for seed, parent, history_path in zip(job.spec["seeds"], parents, job.files("histories"), strict=True):
-        own = canonical({**job.spec, "seeds": [seed]})
+    each = len(job.files("checkpoints")) // len(job.spec["seeds"])
+    snapshot = job.snapshot("checkpoints", "dataset", "parents")
+    for place, (seed, parent) in enumerate(zip(job.spec["seeds"], parents, strict=True)):
+        checkpoints, history_path = job.files("checkpoints")[place * each :][:each], job.files("histories")[place]
+        if snapshot.restore(f"s{seed}", [*checkpoints, history_path]):
+            continue
+        own = job.origin(job.file("dataset"), *([parent] if parent else []), seeds=[seed])
         history: Columns = {}
+        written: list[str] = []
+        progress = snapshot.begin(f"s{seed}", lambda: {"history": history, "written": len(written)})  # noqa: B023
+        if before := progress.resumed():
+            written = checkpoints[: before["written"]]
+            if all(snapshot.restore(f"s{seed}-{number}", [path]) for number, path in enumerate(written)):
+                history = before["history"]
+            else:
+                written = []
+                progress.forget()
         try:
             data, start = source_data(job.spec, seed, tensors, device), read_tensors(parent) if parent else None
-            for found in pretrain(job.spec, seed, data, start):
+            for found in pretrain(job.spec, seed, data, start, progress):
                 append(history, found.row)
                 if found.weights is not None:
-                    write_tensors(next(paths), found.weights, own, job.code)
+                    path = checkpoints[len(written)]
+                    write_tensors(path, found.weights, own)
+                    snapshot.keep(f"s{seed}-{len(written)}", [path])
+                    written.append(path)
         except ValueError as error:
             raise StageError(f"seed {seed}: {error}") from error
-        write_columns(history_path, history, own, job.code)
+        write_columns(history_path, history, own)
+        snapshot.keep(f"s{seed}", [*checkpoints, history_path])
+    snapshot.remove()
 
 
 if __name__ == "__main__":
-    run_stage(main, ["dataset", "parents", "checkpoints", "histories"])
+    run_stage(main, ["dataset", "parents"], ["checkpoints", "histories"], keeps=True)

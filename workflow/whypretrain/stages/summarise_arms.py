@@ -15,10 +15,10 @@ def main(job: Job) -> None:
     relations = {arm: plan.grid.relation(arm.source, arm.task) for arm in plan.arms}
     design = make_design(runs, selected, plan.grid.arms, relations)
     arms = summarise_arms(runs, design, selected)
-    write_table(job.file("design"), "design", design, job.spec_text, job.code)
-    write_table(job.file("arms"), "arms", arms, job.spec_text, job.code)
+    write_table(job.file("design"), "design", design, job.origin(job.file("runs")))
+    write_table(job.file("arms"), "arms", arms, job.origin(job.file("runs")))
     log.info("%d arms, %d with the learning rate at the edge of its grid", len(arms), int(arms["grid_edge"].sum()))
 
 
 if __name__ == "__main__":
-    run_stage(main, ["runs", "design", "arms"])
+    run_stage(main, ["runs"], ["design", "arms"])

@@ -20,9 +20,9 @@ def main(job: Job) -> None:
     made = {"transfer": transfer_table(grid, readings), "maturity": maturity, "correlations": correlations}
     made |= {"modes": modes, "advice": advice}
     for name, table in made.items():
-        write_table(job.file(name), name, table, job.spec_text, job.code)
+        write_table(job.file(name), name, table, job.origin(job.file("runs"), job.file("sources")))
         log.info("%s: %d rows", name, len(table))
 
 
 if __name__ == "__main__":
-    run_stage(main, ["runs", "sources", "transfer", "maturity", "correlations", "modes", "advice"])
+    run_stage(main, ["runs", "sources"], ["transfer", "maturity", "correlations", "modes", "advice"])

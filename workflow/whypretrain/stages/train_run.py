@@ -1,6 +1,5 @@
 """Train the runs of one arm: some learning rates of its recipe (a probe has none), and all seeds of a block."""
 
-import json
 import logging
 import os
 import platform
@@ -16,17 +15,16 @@ import torch
 from whypretrain import moding, registry
 from whypretrain.architectures.convnet import Parameters, layers
 from whypretrain.command import Job, log, run_stage
+from whypretrain.coordinates import write_rate
 from whypretrain.data import TargetData
 from whypretrain.runs import Request
 from whypretrain.sources import set_up_torch
-from whypretrain.storage import canonical, read_tensors, write_columns, write_json, write_tensors
+from whypretrain.storage import read_tensors, write_card, write_columns, write_tensors
 from whypretrain.tasks import target_images
 
 
-def _provenance(job: Job, spec: str, device: torch.device, started: datetime, seconds: float) -> dict[str, object]:
+def _provenance(device: torch.device, started: datetime, seconds: float) -> dict[str, object]:
     return {
-        "spec": json.loads(spec),
-        "code": job.code,
         "torch": torch.__version__,
         "numpy": np.__version__,
         "python": platform.python_version(),
@@ -49,21 +47,27 @@ def main(job: Job) -> None:
     architecture = {key: value for key, value in spec["architecture"].items() if key != "name"}
     described = layers(Parameters(**architecture))
     tensors = read_tensors(job.file("dataset"))
-    runs = [(rate, seed) for rate in spec["learning_rates"] for seed in spec["seeds"]]
-    starts = dict(zip(spec["seeds"], job.files("starts"), strict=True))
+    rates, seeds = spec["learning_rates"], spec["seeds"]
     kinds = [kind for kind in FILES if kind not in BY_STEPS or moding.by_steps(spec["mode"])]
-    outputs = {kind: dict(zip(runs, job.files(kind), strict=True)) for kind in kinds}
-    for seed in spec["seeds"]:
+    runs = [(rate, seed) for rate in rates for seed in seeds]
+    outputs = {run: {kind: job.files(kind)[place] for kind in kinds} for place, run in enumerate(runs)}
+    snapshot = job.snapshot("scores", "dataset", "starts")
+    for seed, start_path in zip(seeds, job.files("starts"), strict=True):
+        left = [rate for rate in rates if not snapshot.restore(_name(rate, seed), outputs[rate, seed].values())]
+        if not left:
+            continue
         parts = target_images(tensors, spec["target"], seed)
         data = TargetData.on(device, parts, spec["target"]["class_count"], spec["normalisation"])
-        start = read_tensors(starts[seed])
+        start = read_tensors(start_path)
         shared: dict[str, Any] = {}
-        for rate in spec["learning_rates"]:
+        for rate in left:
             started, clock = datetime.now(UTC), time.perf_counter()
-            task, recipe = spec["target"]["name"], spec["recipe"]
-            outcome = module.run(Request(start, described, data, task, recipe, rate, seed, device, mode, shared))
-            own = canonical({**spec, "learning_rates": [rate], "seeds": [seed]})
-            path = {kind: files[rate, seed] for kind, files in outputs.items()}
+            task, recipe, path = spec["target"]["name"], spec["recipe"], outputs[rate, seed]
+            progress = snapshot.begin(_name(rate, seed))
+            outcome = module.run(
+                Request(start, described, data, task, recipe, rate, seed, device, mode, shared, progress)
+            )
+            own = job.origin(job.file("dataset"), start_path, learning_rates=[rate], seeds=[seed])
             test = parts["test"]
             predictions = {
                 "image": test.indices.astype(np.int32),
@@ -75,11 +79,17 @@ def main(job: Job) -> None:
             columns |= {"scores": scores, "predictions": predictions}
             for kind, content in columns.items():
                 if kind in path:
-                    write_columns(path[kind], content, own, job.code)
-            write_tensors(path["final"], outcome.final, own, job.code)
+                    write_columns(path[kind], content, own)
+            write_tensors(path["final"], outcome.final, own)
             seconds = time.perf_counter() - clock
-            write_json(path["provenance"], _provenance(job, own, device, started, seconds))
+            write_card(path["provenance"], _provenance(device, started, seconds), own)
+            snapshot.keep(_name(rate, seed), path.values())
             log.info("%s: test top-1 %.3f in %.1f s", Path(path["scores"]).parent, scores["top1_test"][0], seconds)
+    snapshot.remove()
+
+
+def _name(rate: float | None, seed: int) -> str:
+    return f"lr-{write_rate(rate)}-s{seed}"
 
 
 FILES = ("history", "scores", "kernels", "predictions", "final", "provenance")
@@ -87,4 +97,4 @@ BY_STEPS = ("history", "kernels")  # read out along the way, where there is one
 
 if __name__ == "__main__":
     logging.captureWarnings(True)
-    run_stage(main, ["dataset", "starts", *FILES])
+    run_stage(main, ["dataset", "starts"], [*FILES], keeps=True)

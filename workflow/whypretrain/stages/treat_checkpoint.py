@@ -1,7 +1,7 @@
 """Treat one checkpoint, with every seed of a block: the starts that target training begins from."""
 
 from whypretrain.command import Job, run_stage
-from whypretrain.storage import canonical, read_tensors, write_tensors
+from whypretrain.storage import read_tensors, write_tensors
 from whypretrain.treating import apply_treatment
 
 
@@ -14,8 +14,9 @@ def main(job: Job) -> None:
         taken = read_tensors(reference) if reference else None
         layers = tuple(spec["layers"])
         weights = apply_treatment(read_tensors(checkpoint), spec["treatment"], layers, seed, taken)
-        write_tensors(start, weights, canonical({**spec, "seeds": [seed]}), job.code)
+        inputs = [checkpoint, reference] if reference else [checkpoint]
+        write_tensors(start, weights, job.origin(*inputs, seeds=[seed]))
 
 
 if __name__ == "__main__":
-    run_stage(main, ["checkpoints", "references", "starts"])
+    run_stage(main, ["checkpoints", "references"], ["starts"])

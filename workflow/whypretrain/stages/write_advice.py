@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -10,8 +9,8 @@ import pandas as pd
 from whypretrain import advising
 from whypretrain.command import Job, run_stage
 from whypretrain.coordinates import KEYS
-from whypretrain.restructured import comment
-from whypretrain.storage import read_columns, write_whole
+from whypretrain.restructured import write_page
+from whypretrain.storage import read_columns
 
 ARM = [key for key in KEYS if key not in ("learning_rate", "seed")]
 
@@ -58,14 +57,9 @@ def paragraphs(spec: Mapping[str, Any], advice: pd.DataFrame, provenance: pd.Dat
 def main(job: Job) -> None:
     """Read `advice` and `provenance`; write the text."""
     advice, provenance = (read_columns(job.file(name))[0].to_pandas() for name in ("advice", "provenance"))
-    origin = comment("spec", job.spec_text) + comment("code", job.code) + "\n"
-    text = origin + "\n\n".join(advising.wrapped(part) for part in paragraphs(job.spec, advice, provenance)) + "\n"
-
-    def write(part: Path) -> None:
-        part.write_text(text, encoding="utf-8")
-
-    write_whole(job.file("text"), write)
+    text = "\n\n".join(advising.wrapped(part) for part in paragraphs(job.spec, advice, provenance)) + "\n"
+    write_page(job.file("text"), text, job.origin(job.file("advice"), job.file("provenance")))
 
 
 if __name__ == "__main__":
-    run_stage(main, ["advice", "provenance", "text"])
+    run_stage(main, ["advice", "provenance"], ["text"])

@@ -1,16 +1,17 @@
 """Write the main page of the report: what each study asked, and what came out."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from whypretrain import advising, drawing
 from whypretrain.command import Job, run_stage
-from whypretrain.restructured import comment, heading, list_table, plain
-from whypretrain.storage import read_columns, write_whole
+from whypretrain.restructured import heading, list_table, plain, write_page
+from whypretrain.storage import read_columns
 from whypretrain.view import View
+
+READ = ("verdicts", "arms", "sources", "advice")
 
 INTRODUCTION = """\
 What was asked, and what came out. The figures are under *Results* in the menu, a category for each study. Numbers here
@@ -216,15 +217,11 @@ def page(
 
 
 def main(job: Job) -> None:
-    """Read `verdicts`, `arms`, `sources` and `advice`; write the page, its spec and code in comments on top."""
-    tables = (read_columns(job.file(name))[0].to_pandas() for name in ("verdicts", "arms", "sources", "advice"))
-    text = comment("spec", job.spec_text) + comment("code", job.code) + "\n" + page(job.spec, *tables)
-
-    def write(part: Path) -> None:
-        part.write_text(text, encoding="utf-8")
-
-    write_whole(job.file("summary"), write)
+    """Read `verdicts`, `arms`, `sources` and `advice`; write the page, its origin in comments on top."""
+    files = [job.file(name) for name in READ]
+    tables = (read_columns(file)[0].to_pandas() for file in files)
+    write_page(job.file("summary"), page(job.spec, *tables), job.origin(*files))
 
 
 if __name__ == "__main__":
-    run_stage(main, ["verdicts", "arms", "sources", "advice", "summary"])
+    run_stage(main, [*READ], ["summary"])
