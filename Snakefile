@@ -1,5 +1,6 @@
 # Why does pre-training work in convolutional networks?
 # Reads config, includes the rules of each stage, names the targets. The logic is in workflow/whypretrain.
+import os
 import sys
 from pathlib import Path
 
@@ -22,6 +23,10 @@ paths = plan.paths
 
 # `set -euo pipefail` is what Snakemake sets by itself where no prefix is given.
 shell.prefix(f"set -euo pipefail; export PYTHONPATH={setup.quoted(BASE / 'workflow')}; ")
+
+
+# with --cache: whether sources are taken from, and put into, a store that others use too
+shared = setup.is_shared(workflow.workflow_settings.cache, os.environ)
 
 
 report: Path.cwd() / paths["summary"]
@@ -60,6 +65,11 @@ include: "workflow/rules/treat.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/measure.smk"
 include: "workflow/rules/report.smk"
+
+
+for each in workflow.rules:
+    if each.cache.output:  # Snakemake refuses a benchmark of what may come from a store
+        each._benchmark = None
 
 
 onstart:

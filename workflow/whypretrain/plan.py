@@ -4,6 +4,7 @@ The Snakefile asks it, and the collectors ask it again to hold results against w
 should be. Every method that takes `wildcards` can stand as an input or params function.
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -321,10 +322,20 @@ class SeedBlock:
         """Return one kind of file for each seed, its other wildcards open."""
         return [self.plan.paths.open(kind, seed=seed) for seed in self.seeds]
 
-    def checkpoints(self, pretraining: str) -> list[str]:
-        """Return each seed's checkpoints, seed after seed."""
-        epochs = self.plan.checkpoints(pretraining)
-        return [self.plan.paths.open("checkpoint", seed=seed, epoch=epoch) for seed in self.seeds for epoch in epochs]
+    def pretrained(self, pretraining: str) -> dict[str, str]:
+        """Return each seed's checkpoints and then its history, each under a name of its own, as sharing asks for."""
+        found = {}
+        for seed in self.seeds:
+            for epoch in self.plan.checkpoints(pretraining):
+                name = f"s{seed}_epoch_{re.sub(r'[^0-9]', '_', epoch)}"
+                found[name] = self.plan.paths.open("checkpoint", seed=seed, epoch=epoch)
+            found[f"s{seed}_history"] = self.plan.paths.open("source_history", seed=seed)
+        return found
+
+    def annealed(self) -> dict[str, str]:
+        """Return the end of each seed's branch and then its history, each under a name of its own."""
+        kinds = {"weights": "annealed", "history": "anneal_history"}
+        return {f"s{s}_{name}": self.plan.paths.open(kind, seed=s) for s in self.seeds for name, kind in kinds.items()}
 
     def pretrain_spec(self, wildcards: Any) -> str:
         """Spec of the job that pre-trains the source of the wildcards."""

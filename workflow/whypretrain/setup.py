@@ -1,15 +1,18 @@
 """What the Snakefile asks for while it is parsed: the plan, or one message and the end."""
 
+import os
 import re
 import shlex
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from whypretrain.blocks import check_blocks, record_blocks
 from whypretrain.config import ConfigError, load, read_yaml
 from whypretrain.plan import Plan, pinned_versions
+
+STORE = "SNAKEMAKE_OUTPUT_CACHE"  # the environment's variable that says where what is shared is kept
 
 
 def make_plan(raw: Mapping[str, Any], files: Iterable[str | Path], base: Path) -> Plan:
@@ -35,6 +38,21 @@ def _check_images(plan: Plan) -> None:
             continue
         if message := module.check(dataset.parameters["path"]).message:
             raise ConfigError(f"datasets.{name}.parameters.path: {message}")
+
+
+def is_shared(cache: Sequence[str] | None, environment: Mapping[str, str]) -> bool:
+    """Whether Snakemake was called with --cache; without a folder to keep things in, end with one message."""
+    if cache is None:
+        return False
+    store = environment.get(STORE, "")
+    if not (Path(store).is_absolute() and os.access(store, os.R_OK | os.W_OK | os.X_OK)):
+        print(
+            f"--cache: {STORE} is '{store}'; allowed: the absolute path of a folder that is there and that you may "
+            f"write to, as in: mkdir -p /group/whypretrain && export {STORE}=/group/whypretrain",
+            file=sys.stderr,
+        )
+        sys.exit(1)
+    return True
 
 
 def record(plan: Plan) -> None:
