@@ -1,6 +1,6 @@
 # make run    set up if needed, make all results of the default study, and the report
 # make test   set up if needed, check style and types, run all tests
-# make advise DATA=folder    which source, and which way of using it, is best for your own images
+# make advise DATA=folder    which source, and which way of using it, is best for your own images (or DATA=photos.zip)
 # Other studies: make run CONFIG=config/laptop.yaml RESULTS=results/laptop; fewer seeds: make run SEEDS=[[0,1,2]]
 PYTHON ?= python3
 CORES ?= all
@@ -25,7 +25,7 @@ run: $(READY)
 	snakemake $(configfile) --report "$$RESULTS/report.html" $(seeds)
 
 advise: $(READY)
-	@test -n "$$DATA" || { echo "say where the images are: make advise DATA=folder" >&2; exit 2; }
+	@test -n "$$DATA" || { echo "say where the images are: make advise DATA=folder (or an archive of it)" >&2; exit 2; }
 	python workflow/advise.py --cores $(CORES) -- "$$DATA"
 
 test: check
