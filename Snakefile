@@ -42,6 +42,7 @@ wildcard_constraints:
     mode="[a-z0-9+-]+",
     measure="|".join(registry.names("measures")),
     pair="[a-z0-9-]+",
+    pretraining="[a-z0-9-]+",
     recipe="[a-z0-9-]+",
     seed="[0-9]+",
     dataset="[a-z0-9-]+",

@@ -486,7 +486,9 @@ def test_fewer_steps_than_layers_are_refused_before_anything_runs():
 
 
 def test_an_unknown_objective_is_named_with_what_is_allowed():
-    with pytest.raises(config.ConfigError, match=r"pretraining\.brief\.objective.*'labels', 'random-labels' or"):
+    with pytest.raises(
+        config.ConfigError, match=r"pretraining\.brief\.objective.*'labels', 'random-labels', 'reconstruction' or"
+    ):
         plan_of(put(tiny(), "pretraining.brief.objective", "jigsaw"))
 
 

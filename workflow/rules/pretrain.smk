@@ -16,6 +16,27 @@ rule initialise_network:
         " --checkpoint {output.checkpoint:q} > {log:q} 2>&1"
 
 
+# Weights that somebody else trained.
+rule read_weights:
+    input:
+        file=plan.file_of_pretraining,
+    output:
+        weights=paths["foreign"],
+    log:
+        f"{paths.results}/logs/read_weights/{{pretraining}}.log",
+    benchmark:
+        f"{paths.results}/benchmarks/read_weights/{{pretraining}}.jsonl"
+    localrule: True
+    conda:
+        "../../envs/whypretrain.yaml"
+    params:
+        spec=plan.specs.foreign,
+        code=plan.stage_code("read_weights"),
+    shell:
+        "python -m whypretrain.stages.read_weights --spec {params.spec:q} --code {params.code}"
+        " --file {input.file:q} --weights {output.weights:q} > {log:q} 2>&1"
+
+
 # One rule for each list of checkpoints, since a rule names its outputs.
 for block, pretraining in plan.pretraining_blocks():
 

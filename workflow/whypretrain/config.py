@@ -71,11 +71,17 @@ class Normalisation(Strict):
 class Pretraining(Strict):
     """Hyper-parameters of source training: warm-up, constant rate, annealed branches."""
 
-    objective: Literal["labels", "random-labels", "reconstruction"] = Field(
+    objective: Literal["labels", "random-labels", "reconstruction", "from-file"] = Field(
         "labels",
         description="What is learnt: the task's labels; a fixed random label for each training image; or, layer after "
         "layer and without labels, to reconstruct what the layer takes, each layer annealed in itself in its even "
-        "share of the epochs (such a source has no branches).",
+        "share of the epochs (such a source has no branches). With `from-file` nothing: the weights are a file's.",
+    )
+    file: str | None = Field(
+        None,
+        description="With `from-file`: .safetensors, .pth or .pt with weights by the names of a checkpoint "
+        "(`layer1.weight`), with its head or without; relative to the working folder. They are the last of two "
+        "checkpoints, with every seed.",
     )
     checkpoints: tuple[Number, ...] = Field(min_length=2, description="Epochs kept, from 0 up; the last ends training.")
     learning_rate: Positive = Field(0.1, description="Peak learning rate.")
@@ -88,6 +94,12 @@ class Pretraining(Strict):
     def _ordered(self) -> "Pretraining":
         if self.checkpoints[0] != 0 or list(self.checkpoints) != sorted(set(self.checkpoints)):
             raise ValueError(f"checkpoints are {list(self.checkpoints)}; allowed: increasing epochs that begin with 0")
+        if (self.objective == "from-file") != (self.file is not None):
+            raise ValueError("the objective from-file needs a `file`, and no other has one")
+        if self.file and not re.fullmatch(r"[^{}\n\0]+\.(safetensors|pth|pt)", self.file):
+            raise ValueError(f"file is {self.file!r}; allowed: .safetensors, .pth or .pt, no braces or line breaks")
+        if self.file and len(self.checkpoints) != 2:
+            raise ValueError(f"checkpoints are {list(self.checkpoints)}; allowed with from-file: 0 and one more")
         return self
 
 

@@ -264,6 +264,10 @@ class Plan:
             return []
         return [str(file) for file in module.files(self.grid.dataset_parameters(wildcards.dataset))]
 
+    def file_of_pretraining(self, wildcards: Any) -> str:
+        """Return the user's own file that a pretraining takes its weights from."""
+        return str(self.config.pretraining[wildcards.pretraining].file)
+
     def dataset_of_source(self, wildcards: Any) -> str:
         """Return the dataset file that a source trains on."""
         task = self.config.sources[wildcards.source].task
@@ -342,8 +346,11 @@ class SeedBlock:
         return self.plan.specs.pretrain(wildcards, self.seeds)
 
     def parents(self, wildcards: Any) -> list[str]:
-        """Return the checkpoints of another source that a source starts from, one for each seed; none for most."""
-        start = self.plan.config.sources[wildcards.source].start
+        """Return the checkpoints of another source, or the file, that a source starts from, for each seed; or none."""
+        settings = self.plan.config.sources[wildcards.source]
+        if self.plan.config.pretraining[settings.pretraining].file:
+            return [self.plan.paths.file("foreign", pretraining=settings.pretraining)] * len(self.seeds)
+        start = settings.start
         if start is None:
             return []
         key = {"architecture": wildcards.architecture, "source": start, "epoch": self.plan.grid.end(start)}

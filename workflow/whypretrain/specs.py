@@ -106,6 +106,10 @@ class Specs:
         spec = {"architecture": self._architecture(wildcards.architecture), "seed": int(wildcards.seed)}
         return canonical({**spec, "versions": self._versions("numpy")})
 
+    def foreign(self, wildcards: Any) -> str:
+        """Spec of weights that are read from a file; the path isn't part of it, what stands there is an input."""
+        return canonical({"pretraining": wildcards.pretraining, "versions": self._versions("torch", "numpy")})
+
     def _source(self, architecture: str, source: str) -> dict[str, Any]:
         settings = self.config.sources[source]
         return {
@@ -113,7 +117,7 @@ class Specs:
             "architecture": self._architecture(architecture),
             "source": source,
             "task": self.task(settings.task),
-            "pretraining": self.config.pretraining[settings.pretraining].model_dump(),
+            "pretraining": self.config.pretraining[settings.pretraining].model_dump(exclude={"file"}),
             "normalisation": self._normalisation("source", source),
         }
 
