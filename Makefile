@@ -2,7 +2,7 @@
 # make audit  which results are stale, damaged or foreign; REMOVE=1 removes the first two
 # make partial  tables, figures and report of what is there of it, in results/partial; trains nothing
 # make test   set up if needed, check style and types, run all tests
-# make advise DATA=folder    which source, and which way of using it, is best for your own images
+# make advise DATA=folder    which source, and which way of using it, is best for your own images (or DATA=photos.zip)
 # Other studies: make run CONFIG=config/laptop.yaml RESULTS=results/laptop; fewer seeds: make run SEEDS=[[0,1,2]]
 PYTHON ?= python3
 CORES ?= all
@@ -12,16 +12,19 @@ READY := $(VENV)/.ready
 # the environment is active in every recipe
 export PATH := $(VENV)/bin:$(PATH)
 export VIRTUAL_ENV := $(VENV)
-configfile := $(if $(CONFIG),--configfile $(CONFIG))
+# what the user gives reaches the shell through the environment alone, so that no name in it is a command
+export CONFIG DATA RESULTS SEEDS
+configfile := $(if $(CONFIG),--configfile "$$CONFIG")
 # --config takes all that follows, so it stands last
-seeds := $(if $(SEEDS),--config "seed_blocks=$(SEEDS)")
+seeds := $(if $(SEEDS),--config "seed_blocks=$$SEEDS")
 
 .PHONY: run partial advise audit test check setup schema clean
 .DELETE_ON_ERROR:
 
 run: $(READY)
+	$(if $(CONFIG),@python workflow/check_config.py "$$CONFIG")
 	snakemake --cores $(CORES) $(configfile) $(seeds)
-	snakemake $(configfile) --report $(RESULTS)/report.html $(seeds)
+	snakemake $(configfile) --report "$$RESULTS/report.html" $(seeds)
 
 # it writes nothing that a run in progress does, so it needn't wait for its lock
 partial: $(READY)
@@ -30,8 +33,8 @@ partial: $(READY)
 	  $(if $(SEEDS),"seed_blocks=$(SEEDS)")
 
 advise: $(READY)
-	@test -n "$(DATA)" || { echo "say where the images are: make advise DATA=folder" >&2; exit 2; }
-	python workflow/advise.py --cores $(CORES) "$(DATA)"
+	@test -n "$$DATA" || { echo "say where the images are: make advise DATA=folder (or an archive of it)" >&2; exit 2; }
+	python workflow/advise.py --cores $(CORES) -- "$$DATA"
 
 audit: $(READY)
 	python workflow/audit.py $(configfile) $(seeds) $(if $(REMOVE),--remove)

@@ -1,5 +1,6 @@
 # Why does pre-training work in convolutional networks?
 # Reads config, includes the rules of each stage, names the targets. The logic is in workflow/whypretrain.
+import os
 import sys
 from pathlib import Path
 
@@ -26,6 +27,10 @@ if workflow.is_main_process and not plan.config.partial:
     setup.refuse_stale(plan, workflow.configfiles)
 
 
+# with --cache: whether sources are taken from, and put into, a store that others use too
+shared = setup.is_shared(workflow.workflow_settings.cache, os.environ)
+
+
 report: Path.cwd() / paths["summary"]
 
 
@@ -39,6 +44,7 @@ wildcard_constraints:
     mode="[a-z0-9+-]+",
     measure="|".join(registry.names("measures")),
     pair="[a-z0-9-]+",
+    pretraining="[a-z0-9-]+",
     recipe="[a-z0-9-]+",
     seed="[0-9]+",
     dataset="[a-z0-9-]+",
@@ -71,6 +77,11 @@ else:
 
 include: "workflow/rules/measure.smk"
 include: "workflow/rules/report.smk"
+
+
+for each in workflow.rules:
+    if each.cache.output:  # Snakemake refuses a benchmark of what may come from a store
+        each._benchmark = None
 
 
 onstart:

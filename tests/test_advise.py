@@ -92,7 +92,7 @@ def test_two_folders_of_one_name_have_results_of_their_own(tmp_path: Path):
 def test_the_config_it_writes_has_five_splits_of_30_percent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     folder = folder_of(tmp_path / "it's a {test}".replace("{", "(").replace("}", ")"), {"cat": 20, "dog": 30})
-    path = advise.write_config(folder, "config/advise.yaml")
+    path = advise.write_config(folder, advise.results_of(folder), "config/advise.yaml")
     loaded = config.load(yaml.safe_load(path.read_text()), ROOT)
     plan = Plan(loaded, pinned_versions(ROOT / "envs/requirements.txt"))
     assert len(loaded.seeds) == 5

@@ -486,7 +486,9 @@ def test_fewer_steps_than_layers_are_refused_before_anything_runs():
 
 
 def test_an_unknown_objective_is_named_with_what_is_allowed():
-    with pytest.raises(config.ConfigError, match=r"pretraining\.brief\.objective.*'labels', 'random-labels' or"):
+    with pytest.raises(
+        config.ConfigError, match=r"pretraining\.brief\.objective.*'labels', 'random-labels', 'reconstruction' or"
+    ):
         plan_of(put(tiny(), "pretraining.brief.objective", "jigsaw"))
 
 
@@ -507,18 +509,17 @@ def run_stages(
 ):
     """Run the real stages of a source on a block of seeds; its files lie in `s{seed}`."""
     epochs = spec["pretraining"]["checkpoints"]
+    checkpoints = [f"epoch-{epoch:g}.safetensors" for epoch in epochs]
     files = {
         "dataset": [str(dataset)],
         "parents": list(parents),
-        "checkpoints": [str(folder / f"s{seed}/epoch-{epoch:g}.safetensors") for seed in seeds for epoch in epochs],
-        "histories": [str(folder / f"s{seed}/history.parquet") for seed in seeds],
+        "outputs": [str(folder / f"s{seed}" / name) for seed in seeds for name in (*checkpoints, "history.parquet")],
     }
     pretrain_source.main(Job(canonical({**spec, "seeds": seeds}), "code", files))
     if spec["pretraining"]["objective"] != "reconstruction":
         ends = {
-            "checkpoints": [str(folder / f"s{seed}/epoch-{epochs[-1]:g}.safetensors") for seed in seeds],
-            "annealed": [str(folder / f"s{seed}/annealed.safetensors") for seed in seeds],
-            "histories": [str(folder / f"s{seed}/annealed.parquet") for seed in seeds],
+            "checkpoints": [str(folder / f"s{seed}" / checkpoints[-1]) for seed in seeds],
+            "outputs": [str(folder / f"s{s}/annealed.{kind}") for s in seeds for kind in ("safetensors", "parquet")],
         }
         told = canonical({**spec, "epoch": epochs[-1], "seeds": seeds})
         anneal_source.main(Job(told, "code", {"dataset": [str(dataset)], **ends}))

@@ -32,7 +32,16 @@ COLLECTORS = {
     "all",
 }
 STAGES = Path(__file__).parents[1] / "workflow/whypretrain/stages"
-TORCH = {"pretrain_source", "anneal_source", "measure_start", "measure_run", "measure_pair", "train_run", "__init__"}
+TORCH = {
+    "pretrain_source",
+    "read_weights",
+    "anneal_source",
+    "measure_start",
+    "measure_run",
+    "measure_pair",
+    "train_run",
+    "__init__",
+}
 LIGHT = sorted({path.stem for path in STAGES.glob("*.py")} - TORCH)
 
 

@@ -1,7 +1,7 @@
 """Say which way of using a pre-trained network is best for a folder of images: python workflow/advise.py FOLDER.
 
-The folder holds one folder of images for each class. Every image is looked at first; then the study of
-config/advise.yaml runs with the folder as its target, and what comes out is printed.
+The folder holds one folder of images for each class; an archive of it (.zip, .tar, .tar.gz, …) will do. Every image is
+looked at first; then the study of config/advise.yaml runs with the folder as its target, and what comes out is printed.
 """
 
 import argparse
@@ -16,7 +16,7 @@ import yaml
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "workflow"))
 
-from whypretrain import advising, partition  # noqa: E402
+from whypretrain import advising, archives, partition  # noqa: E402
 from whypretrain.datasets import folder  # noqa: E402
 from whypretrain.unusable import UnusableFiles  # noqa: E402
 
@@ -46,10 +46,9 @@ def look_at(data: Path) -> str:
     return "\n\n".join(map(advising.wrapped, told))
 
 
-def write_config(data: Path, template: str) -> Path:
+def write_config(images: Path, results: str, template: str) -> Path:
     """Write the config of the study on a folder of images, and return its path below the working folder."""
-    results = results_of(data)
-    dataset = {"module": "folder", "parameters": {"path": str(data)}, "test_share": TEST_SHARE}
+    dataset = {"module": "folder", "parameters": {"path": str(images)}, "test_share": TEST_SHARE}
     config = {"include": [template], "results": results, "datasets": {"yours": dataset}}
     path = Path(results) / "config.yaml"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -58,19 +57,21 @@ def write_config(data: Path, template: str) -> Path:
 
 
 def main() -> int:
-    """Check the folder, run the study, print the advice; return the exit status."""
+    """Check the folder, unpacked if it is an archive, run the study, print the advice; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, help="one folder of images for each class")
+    parser.add_argument("folder", type=Path, help="one folder of images for each class, or an archive of it")
     parser.add_argument("--cores", default="all", help="how many cores to use")
     parser.add_argument("--config", default="config/advise.yaml", help="the study that is run")
     asked = parser.parse_args()
     data = asked.folder.expanduser().resolve()
+    results = results_of(data)
     try:
-        print(look_at(data), "\n", flush=True)
+        images = archives.unpacked(data, Path(results) / "images") if archives.is_archive(data) else data
+        print(look_at(images), "\n", flush=True)
     except UnusableFiles as error:
-        print(f"Can't use this folder: {error}", file=sys.stderr)
+        print(f"Can't use these images: {error}", file=sys.stderr)
         return 1
-    config = write_config(data, asked.config)
+    config = write_config(images, results, asked.config)
     snakemake = ["snakemake", "--snakefile", str(ROOT / "Snakefile"), "--configfile", str(config)]
     for more in (["--cores", asked.cores], ["--report", str(config.parent / "report.html")]):
         if status := subprocess.run([*snakemake, *more], check=False).returncode:

@@ -133,7 +133,7 @@ rule summarise_arms:
     conda:
         "../../envs/whypretrain.yaml"
     params:
-        spec=plan.specs.collect(),
+        spec=plan.specs.collect,
         code=plan.stage_code("summarise_arms"),
     shell:
         "python -m whypretrain.stages.summarise_arms --spec {params.spec:q} --code {params.code}"
@@ -153,7 +153,7 @@ rule contrast_arms:
     conda:
         "../../envs/whypretrain.yaml"
     params:
-        spec=plan.specs.collect(),
+        spec=plan.specs.collect,
         code=plan.stage_code("contrast_arms"),
     shell:
         "python -m whypretrain.stages.contrast_arms --spec {params.spec:q} --code {params.code}"
@@ -178,7 +178,7 @@ rule summarise_curves:
     conda:
         "../../envs/whypretrain.yaml"
     params:
-        spec=plan.specs.collect(),
+        spec=plan.specs.collect,
         code=plan.stage_code("summarise_curves"),
     shell:
         "python -m whypretrain.stages.summarise_curves --spec {params.spec:q} --code {params.code}"
@@ -206,7 +206,7 @@ rule judge_claims:
     conda:
         "../../envs/whypretrain.yaml"
     params:
-        spec=plan.specs.claims(),
+        spec=plan.specs.claims,
         code=plan.stage_code("judge_claims"),
     shell:
         "python -m whypretrain.stages.judge_claims --spec {params.spec:q} --code {params.code}"

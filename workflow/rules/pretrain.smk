@@ -16,6 +16,27 @@ rule initialise_network:
         " --checkpoint {output.checkpoint:q} > {log:q} 2>&1"
 
 
+# Weights that somebody else trained.
+rule read_weights:
+    input:
+        file=plan.file_of_pretraining,
+    output:
+        weights=paths["foreign"],
+    log:
+        f"{paths.results}/logs/read_weights/{{pretraining}}.log",
+    benchmark:
+        f"{paths.results}/benchmarks/read_weights/{{pretraining}}.jsonl"
+    localrule: True
+    conda:
+        "../../envs/whypretrain.yaml"
+    params:
+        spec=plan.specs.foreign,
+        code=plan.stage_code("read_weights"),
+    shell:
+        "python -m whypretrain.stages.read_weights --spec {params.spec:q} --code {params.code}"
+        " --file {input.file:q} --weights {output.weights:q} > {log:q} 2>&1"
+
+
 # One rule for each list of checkpoints, since a rule names its outputs.
 for block, pretraining in plan.pretraining_blocks():
 
@@ -27,14 +48,14 @@ for block, pretraining in plan.pretraining_blocks():
             # where it starts from another source, that one's end
             parents=block.parents,
         output:
-            checkpoints=block.checkpoints(pretraining),
-            histories=block.files("source_history"),
+            **block.pretrained(pretraining),
         log:
             f"{paths.results}/logs/pretrain_source/{{architecture}}.{{source}}.{block.name}.log",
         benchmark:
             f"{paths.results}/benchmarks/pretrain_source/{{architecture}}.{{source}}.{block.name}.jsonl"
         wildcard_constraints:
             source="|".join(plan.sources_of(pretraining)),
+        cache: shared
         conda:
             "../../envs/whypretrain.yaml"
         threads: plan.config.threads
@@ -45,8 +66,7 @@ for block, pretraining in plan.pretraining_blocks():
             code=plan.source_code("pretrain_source"),
         shell:
             "python -m whypretrain.stages.pretrain_source --spec {params.spec:q} --code {params.code}"
-            " --dataset {input.dataset:q} --parents {input.parents:q} --checkpoints {output.checkpoints:q}"
-            " --histories {output.histories:q} > {log:q} 2>&1"
+            " --dataset {input.dataset:q} --parents {input.parents:q} --outputs {output:q} > {log:q} 2>&1"
 
 
 for block in plan.seed_blocks():
@@ -58,14 +78,14 @@ for block in plan.seed_blocks():
             dataset=plan.dataset_of_source,
             checkpoints=block.files("checkpoint"),
         output:
-            annealed=block.files("annealed"),
-            histories=block.files("anneal_history"),
+            **block.annealed(),
         log:
             f"{paths.results}/logs/anneal_source/{{architecture}}.{{source}}.epoch-{{epoch}}.{block.name}.log",
         benchmark:
             f"{paths.results}/benchmarks/anneal_source/{{architecture}}.{{source}}.epoch-{{epoch}}.{block.name}.jsonl"
         wildcard_constraints:
             epoch="[0-9.]+",
+        cache: shared
         conda:
             "../../envs/whypretrain.yaml"
         threads: plan.config.threads
@@ -76,5 +96,4 @@ for block in plan.seed_blocks():
             code=plan.source_code("anneal_source"),
         shell:
             "python -m whypretrain.stages.anneal_source --spec {params.spec:q} --code {params.code}"
-            " --dataset {input.dataset:q} --checkpoints {input.checkpoints:q} --annealed {output.annealed:q}"
-            " --histories {output.histories:q} > {log:q} 2>&1"
+            " --dataset {input.dataset:q} --checkpoints {input.checkpoints:q} --outputs {output:q} > {log:q} 2>&1"

@@ -48,7 +48,7 @@ rule write_advice:
     conda:
         "../../envs/whypretrain.yaml"
     params:
-        spec=plan.figures.advice_spec(),
+        spec=plan.figures.advice_spec,
         code=plan.stage_code("write_advice"),
     shell:
         "python -m whypretrain.stages.write_advice --spec {params.spec:q} --code {params.code}"
@@ -74,7 +74,7 @@ rule write_summary:
     conda:
         "../../envs/whypretrain.yaml"
     params:
-        spec=plan.figures.summary_spec(),
+        spec=plan.figures.summary_spec,
         code=plan.stage_code("write_summary"),
     shell:
         "python -m whypretrain.stages.write_summary --spec {params.spec:q} --code {params.code}"

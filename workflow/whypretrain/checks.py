@@ -40,6 +40,8 @@ def check_parts(grid: Grid) -> None:
         known(f"sources.{name}.pretraining", source.pretraining, config.pretraining)
         _check_chain(grid, name)
         settings = config.pretraining[source.pretraining]
+        if settings.file and source.start:
+            raise ConfigError(f"sources.{name}.start: its weights come from {settings.file}; leave the start out")
         for images in grid.training_images(source.task):
             try:
                 checkpoint_steps(settings.checkpoints, images, settings.batch_size)

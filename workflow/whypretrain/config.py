@@ -4,6 +4,7 @@ Read by the Snakefile and by the collectors alone.
 """
 
 import difflib
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -16,6 +17,8 @@ from whypretrain.reading import read_yaml, with_includes
 from whypretrain.strict import ConfigError, Name, Number, Positive, Strict, several
 
 __all__ = ["Claim", "Config", "ConfigError", "load", "read_yaml", "schema", "validate"]
+
+RESULTS = r"^[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*$"  # no part leads upwards
 
 
 class Dataset(Strict):
@@ -68,11 +71,17 @@ class Normalisation(Strict):
 class Pretraining(Strict):
     """Hyper-parameters of source training: warm-up, constant rate, annealed branches."""
 
-    objective: Literal["labels", "random-labels", "reconstruction"] = Field(
+    objective: Literal["labels", "random-labels", "reconstruction", "from-file"] = Field(
         "labels",
         description="What is learnt: the task's labels; a fixed random label for each training image; or, layer after "
         "layer and without labels, to reconstruct what the layer takes, each layer annealed in itself in its even "
-        "share of the epochs (such a source has no branches).",
+        "share of the epochs (such a source has no branches). With `from-file` nothing: the weights are a file's.",
+    )
+    file: str | None = Field(
+        None,
+        description="With `from-file`: .safetensors, .pth or .pt with weights by the names of a checkpoint "
+        "(`layer1.weight`), with its head or without; relative to the working folder. They are the last of two "
+        "checkpoints, with every seed.",
     )
     checkpoints: tuple[Number, ...] = Field(min_length=2, description="Epochs kept, from 0 up; the last ends training.")
     learning_rate: Positive = Field(0.1, description="Peak learning rate.")
@@ -85,6 +94,12 @@ class Pretraining(Strict):
     def _ordered(self) -> "Pretraining":
         if self.checkpoints[0] != 0 or list(self.checkpoints) != sorted(set(self.checkpoints)):
             raise ValueError(f"checkpoints are {list(self.checkpoints)}; allowed: increasing epochs that begin with 0")
+        if (self.objective == "from-file") != (self.file is not None):
+            raise ValueError("the objective from-file needs a `file`, and no other has one")
+        if self.file and not re.fullmatch(r"[^{}\n\0]+\.(safetensors|pth|pt)", self.file):
+            raise ValueError(f"file is {self.file!r}; allowed: .safetensors, .pth or .pt, no braces or line breaks")
+        if self.file and len(self.checkpoints) != 2:
+            raise ValueError(f"checkpoints are {list(self.checkpoints)}; allowed with from-file: 0 and one more")
         return self
 
 
@@ -250,7 +265,11 @@ class Config(Strict):
     """All that a run of the pipeline is told."""
 
     include: tuple[str, ...] = Field((), description="Files with more of these keys, relative to the project's root.")
-    results: str = Field("results", pattern=r"^[A-Za-z0-9_][A-Za-z0-9_./-]*$", description="Folder of all results.")
+    results: str = Field(
+        "results",
+        json_schema_extra={"pattern": RESULTS},
+        description="Folder of all results, below the working folder; to keep them elsewhere, make it a link.",
+    )
     seed_blocks: tuple[Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)], ...] = Field(
         min_length=1, description="Seeds; a block is what one job trains. Append blocks, never edit one."
     )
@@ -280,6 +299,16 @@ class Config(Strict):
     claims: dict[str, Claim] = Field(default_factory=dict)
     pairs: dict[Name, Pair] = Field(default_factory=dict)
     studies: dict[Name, Study] = Field(min_length=1)
+
+    @field_validator("results")
+    @classmethod
+    def _below(cls, results: str) -> str:
+        if not re.fullmatch(RESULTS, results):
+            raise ValueError(
+                "allowed: a folder below the working folder, as results/laptop, of letters, digits, '_', '-' and '.', "
+                "each part beginning with a letter, a digit or '_'; to keep results elsewhere, make that folder a link"
+            )
+        return results
 
     @model_validator(mode="after")
     def _seeds_once(self) -> "Config":

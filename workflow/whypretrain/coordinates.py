@@ -140,6 +140,7 @@ class Paths:
             "annealed": f"{source}/epoch-{{epoch}}{ANNEAL}.safetensors",
             "source_history": f"{source}/history.parquet",
             "anneal_history": f"{source}/history-{{epoch}}{ANNEAL}.parquet",
+            "foreign": f"{results}/foreign/{{pretraining}}.safetensors",
             "bank": f"{results}/banks/{{architecture}}/s{{seed}}.safetensors",
             "start": f"{starts}/epoch-{{epoch}}/{{treatment}}.{{span}}.safetensors",
             "measured_start": f"{results}/measures/start/{start}/{{target}}/s{{seed}}.parquet",

@@ -142,6 +142,11 @@ def _sources(plan: Plan) -> Iterator[Expected]:
             key = {"architecture": architecture, "seed": seed}
             spec = plan.specs.initialise(SimpleNamespace(**key))
             yield Expected(plan.paths.file("untrained", **key), spec, plan.stage_code("initialise_network"))
+    for pretraining in plan.pretrainings():
+        wildcards = SimpleNamespace(pretraining=pretraining)
+        if plan.config.pretraining[pretraining].file:
+            path, spec = plan.paths.file("foreign", **vars(wildcards)), plan.specs.foreign(wildcards)
+            yield Expected(path, spec, plan.stage_code("read_weights"), (plan.file_of_pretraining(wildcards),))
     for path, wildcards, annealed in plan.histories():
         yield source(plan, path, wildcards, annealed)
         if annealed:

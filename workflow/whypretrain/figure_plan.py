@@ -156,7 +156,7 @@ class FigurePlan:
                     found.append(({**label, "what": "final", "learning_rate": text}, path))
         return [(label, path) for label, path in found if not self.config.partial or Path(path).exists()]
 
-    def summary_spec(self) -> str:
+    def summary_spec(self, wildcards: Any = None) -> str:
         """Spec of the report's main page: what each study asks."""
         studies = [
             {
@@ -176,7 +176,7 @@ class FigurePlan:
         """Return the path of the advice in plain text, where any study gives some."""
         return [self.paths["advice"]] if self.advised() else []
 
-    def advice_spec(self) -> str:
+    def advice_spec(self, wildcards: Any = None) -> str:
         """Spec of the advice in plain text: each study's sources and targets, with their images by part and class."""
         studies = []
         for name in self.advised():

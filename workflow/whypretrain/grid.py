@@ -183,10 +183,12 @@ class Grid:
             start = self.config.sources[start].start
         return tuple(found)
 
+    def _objective(self, source: str) -> dict[str, Any]:
+        return constants("objectives", self.config.pretraining[self.config.sources[source].pretraining].objective)
+
     def has_branches(self, source: str) -> bool:
         """Whether a source's checkpoints have annealed branches."""
-        objective = self.config.pretraining[self.config.sources[source].pretraining].objective
-        return bool(constants("objectives", objective)["ANNEALED"])
+        return bool(self._objective(source)["ANNEALED"])
 
     def end(self, source: str) -> str:
         """Return the checkpoint that other sources start from: the last, annealed where it has branches."""
@@ -249,8 +251,8 @@ class Grid:
         raw = text.removesuffix(ANNEAL)
         if text.endswith(ANNEAL) and not self.has_branches(source):
             raise ConfigError(
-                f"{key}: '{epoch}' is a branch, and source '{source}' has none: its layers learn one after another, "
-                f"each annealed in itself; allowed: {', '.join(allowed)}, last"
+                f"{key}: '{epoch}' is a branch, and source '{source}' has none: "
+                f"{self._objective(source)['UNBRANCHED']}; allowed: {', '.join(allowed)}, last"
             )
         with contextlib.suppress(ValueError):
             raw = write_number(float(raw))

@@ -4,6 +4,7 @@ The Snakefile asks it, and the collectors ask it again to hold results against w
 should be. Every method that takes `wildcards` can stand as an input or params function.
 """
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -283,6 +284,10 @@ class Plan:
             return []
         return [str(file) for file in module.files(self.grid.dataset_parameters(wildcards.dataset))]
 
+    def file_of_pretraining(self, wildcards: Any) -> str:
+        """Return the user's own file that a pretraining takes its weights from."""
+        return str(self.config.pretraining[wildcards.pretraining].file)
+
     def dataset_of_source(self, wildcards: Any) -> str:
         """Return the dataset file that a source trains on."""
         task = self.config.sources[wildcards.source].task
@@ -341,18 +346,31 @@ class SeedBlock:
         """Return one kind of file for each seed, its other wildcards open."""
         return [self.plan.paths.open(kind, seed=seed) for seed in self.seeds]
 
-    def checkpoints(self, pretraining: str) -> list[str]:
-        """Return each seed's checkpoints, seed after seed."""
-        epochs = self.plan.checkpoints(pretraining)
-        return [self.plan.paths.open("checkpoint", seed=seed, epoch=epoch) for seed in self.seeds for epoch in epochs]
+    def pretrained(self, pretraining: str) -> dict[str, str]:
+        """Return each seed's checkpoints and then its history, each under a name of its own, as sharing asks for."""
+        found = {}
+        for seed in self.seeds:
+            for epoch in self.plan.checkpoints(pretraining):
+                name = f"s{seed}_epoch_{re.sub(r'[^0-9]', '_', epoch)}"
+                found[name] = self.plan.paths.open("checkpoint", seed=seed, epoch=epoch)
+            found[f"s{seed}_history"] = self.plan.paths.open("source_history", seed=seed)
+        return found
+
+    def annealed(self) -> dict[str, str]:
+        """Return the end of each seed's branch and then its history, each under a name of its own."""
+        kinds = {"weights": "annealed", "history": "anneal_history"}
+        return {f"s{s}_{name}": self.plan.paths.open(kind, seed=s) for s in self.seeds for name, kind in kinds.items()}
 
     def pretrain_spec(self, wildcards: Any) -> str:
         """Spec of the job that pre-trains the source of the wildcards."""
         return self.plan.specs.pretrain(wildcards, self.seeds)
 
     def parents(self, wildcards: Any) -> list[str]:
-        """Return the checkpoints of another source that a source starts from, one for each seed; none for most."""
-        start = self.plan.config.sources[wildcards.source].start
+        """Return the checkpoints of another source, or the file, that a source starts from, for each seed; or none."""
+        settings = self.plan.config.sources[wildcards.source]
+        if self.plan.config.pretraining[settings.pretraining].file:
+            return [self.plan.paths.file("foreign", pretraining=settings.pretraining)] * len(self.seeds)
+        start = settings.start
         if start is None:
             return []
         key = {"architecture": wildcards.architecture, "source": start, "epoch": self.plan.grid.end(start)}

@@ -1,11 +1,14 @@
-"""Reading YAML safely: no key twice, files that include others."""
+"""Reading YAML safely: no key twice, no code, files that include others."""
 
+from collections.abc import Hashable
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from whypretrain.strict import ConfigError
+
+TEMPLATE = "__use_yte__"  # Snakemake reads config through yte, which evaluates texts in a file that has this key
 
 
 class _UniqueLoader(yaml.SafeLoader):
@@ -18,6 +21,8 @@ def _mapping(loader: _UniqueLoader, node: yaml.MappingNode) -> dict[Any, Any]:
         if key_node.tag == "tag:yaml.org,2002:merge":  # what is merged may be overridden
             continue
         key = loader.construct_object(key_node, deep=True)
+        if not isinstance(key, Hashable):
+            raise ConfigError(f"{node.start_mark.name}: {key!r} stands as a key; allowed: names and numbers")
         if key in seen:
             raise ConfigError(f"{node.start_mark.name}: the key '{key}' stands twice; names must differ")
         seen.add(key)
@@ -34,10 +39,21 @@ def read_yaml(path: Path) -> dict[str, Any]:
             content = yaml.load(file, Loader=_UniqueLoader)
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is no YAML: {error}") from error
+    except (
+        yaml.YAMLError,
+        ValueError,
+        AttributeError,
+    ) as error:  # the last two of a value that isn't what its tag says
+        raise ConfigError(f"{path} is no YAML of plain values: {error}") from error
+    except RecursionError:
+        raise ConfigError(f"{path}: nested too deeply, or holds itself") from None
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: expected keys and values, found {type(content).__name__}")
+    if TEMPLATE in content:
+        raise ConfigError(
+            f"{path}: has the key {TEMPLATE}, with which Snakemake runs what stands in the file as Python (if it was "
+            "called with this file it has done so); take it out, and read the file before you trust it"
+        )
     return content
 
 

@@ -104,7 +104,9 @@ TABLES: dict[str, dict[str, Column]] = {
     "sources": {
         **{name: KEY_COLUMNS[name] for name in ("architecture", "source")},
         "objective": Column(
-            str, Check.isin(["labels", "random-labels", "reconstruction"]), description="what the source learns"
+            str,
+            Check.isin(["labels", "random-labels", "reconstruction", "from-file"]),
+            description="what the source learns",
         ),
         "seed": RUN_COLUMNS["seed"],
         "epoch": Column(float, Check.ge(0), description="passes over the source's training images"),

@@ -1,10 +1,11 @@
 """What the Snakefile asks for while it is parsed: the plan, or one message and the end."""
 
 import hashlib
+import os
 import re
 import shlex
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from whypretrain.plan import Plan, existing, pinned_versions
 from whypretrain.snapshots import MINUTES
 
 TOLD = 10  # so many files stand in a message; of more it says how many
+
+STORE = "SNAKEMAKE_OUTPUT_CACHE"  # the environment's variable that says where what is shared is kept
 
 
 def make_plan(raw: Mapping[str, Any], files: Iterable[str | Path], base: Path) -> Plan:
@@ -57,6 +60,21 @@ def refuse_stale(plan: Plan, files: Iterable[str | Path]) -> None:
     named = "".join(f" --configfile {shlex.quote(str(file))}" for file in list(files)[:1])
     print(f"Remove them: python workflow/audit.py{named} --remove. Then run again.", file=sys.stderr)
     sys.exit(1)
+
+
+def is_shared(cache: Sequence[str] | None, environment: Mapping[str, str]) -> bool:
+    """Whether Snakemake was called with --cache; without a folder to keep things in, end with one message."""
+    if cache is None:
+        return False
+    store = environment.get(STORE, "")
+    if not (Path(store).is_absolute() and os.access(store, os.R_OK | os.W_OK | os.X_OK)):
+        print(
+            f"--cache: {STORE} is '{store}'; allowed: the absolute path of a folder that is there and that you may "
+            f"write to, as in: mkdir -p /group/whypretrain && export {STORE}=/group/whypretrain",
+            file=sys.stderr,
+        )
+        sys.exit(1)
+    return True
 
 
 def there(plan: Plan) -> list[str]:

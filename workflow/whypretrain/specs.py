@@ -1,4 +1,7 @@
-"""Specs: all config values that a job uses, as one canonical JSON string, from wildcards and config alone."""
+"""Specs: all config values that a job uses, as one canonical JSON string, from wildcards and config alone.
+
+Each stands as a function among a rule's parameters: a text would have what looks like a wildcard in it filled.
+"""
 
 from collections.abc import Mapping
 from functools import cached_property
@@ -103,6 +106,10 @@ class Specs:
         spec = {"architecture": self._architecture(wildcards.architecture), "seed": int(wildcards.seed)}
         return canonical({**spec, "versions": self._versions("numpy")})
 
+    def foreign(self, wildcards: Any) -> str:
+        """Spec of weights that are read from a file; the path isn't part of it, what stands there is an input."""
+        return canonical({"pretraining": wildcards.pretraining, "versions": self._versions("torch", "numpy")})
+
     def _source(self, architecture: str, source: str) -> dict[str, Any]:
         settings = self.config.sources[source]
         return {
@@ -110,7 +117,7 @@ class Specs:
             "architecture": self._architecture(architecture),
             "source": source,
             "task": self.task(settings.task),
-            "pretraining": self.config.pretraining[settings.pretraining].model_dump(),
+            "pretraining": self.config.pretraining[settings.pretraining].model_dump(exclude={"file"}),
             "normalisation": self._normalisation("source", source),
         }
 
@@ -224,6 +231,6 @@ class Specs:
             config["claims"] = {}
         return canonical({"config": config, "versions": dict(self.pins)})
 
-    def claims(self) -> str:
+    def claims(self, wildcards: Any = None) -> str:
         """Spec of what also reads the claims."""
         return self.collect(claims=True)

@@ -136,6 +136,8 @@ def listing(path: str) -> Listing:
     """
     if "{" in path:
         raise UnusableFiles(f"'{path}' has a brace in it, which Snakemake takes for a wildcard; rename the folder")
+    if not _is_line(path):
+        raise UnusableFiles(f"{path!a} isn't UTF-8 text of one line; rename the folder")
     folder = Path(path)
     with contextlib.suppress(RuntimeError):  # the home of an unknown user: no such folder
         folder = folder.expanduser()
@@ -218,9 +220,11 @@ def _refusal(entry: os.DirEntry[str], name: str) -> str | None:
         return "a link that leads nowhere" if entry.is_symlink() else "not a file"
     if "{" in name:
         return "its name has a brace, which Snakemake takes for a wildcard"
-    if any("\ud800" <= letter <= "\udfff" or letter == "\n" for letter in name):
-        return "its name isn't UTF-8 text of one line"
-    return None
+    return None if _is_line(name) else "its name isn't UTF-8 text of one line"
+
+
+def _is_line(name: str) -> bool:
+    return not any("\ud800" <= letter <= "\udfff" or letter in "\n\0" for letter in name)
 
 
 def _refuse_classes(counts: dict[str, int], path: str) -> None:

@@ -3,5 +3,6 @@
 from whypretrain.autoencoding import pretrain
 
 ANNEALED = False  # each layer ends at rate zero, so there are no branches
+UNBRANCHED = "its layers learn one after another, each annealed in itself"
 
-__all__ = ["ANNEALED", "pretrain"]
+__all__ = ["ANNEALED", "UNBRANCHED", "pretrain"]

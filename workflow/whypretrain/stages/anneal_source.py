@@ -8,11 +8,12 @@ from whypretrain.storage import read_tensors, write_columns, write_tensors
 
 
 def main(job: Job) -> None:
-    """Train each seed's branch and write its end with the one row of its history."""
+    """Train each seed's branch and write its end and the one row of its history: the outputs, seed after seed."""
     device = set_up_torch(job.spec)
     tensors = read_tensors(job.file("dataset"))
-    snapshot = job.snapshot("annealed", "dataset", "checkpoints")
-    files = zip(job.files("checkpoints"), job.files("annealed"), job.files("histories"), strict=True)
+    snapshot = job.snapshot("outputs", "dataset", "checkpoints")
+    outputs = job.files("outputs")
+    files = zip(job.files("checkpoints"), outputs[::2], outputs[1::2], strict=True)
     for seed, (checkpoint, annealed, history_path) in zip(job.spec["seeds"], files, strict=True):
         if snapshot.restore(f"s{seed}", [annealed, history_path]):
             continue
@@ -33,4 +34,4 @@ def main(job: Job) -> None:
 
 
 if __name__ == "__main__":
-    run_stage(main, ["dataset", "checkpoints"], ["annealed", "histories"], keeps=True)
+    run_stage(main, ["dataset", "checkpoints"], ["outputs"], keeps=True)

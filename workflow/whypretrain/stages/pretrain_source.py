@@ -10,15 +10,16 @@ from whypretrain.storage import read_tensors, write_columns, write_tensors
 def main(job: Job) -> None:
     """Train once for each seed and write each checkpoint as it is reached; the history goes last.
 
-    A source that starts from another is given that one's last checkpoint of each seed as `parents`.
+    The outputs are each seed's checkpoints and then its history, seed after seed. A source that starts from another is
+    given that one's last checkpoint of each seed as `parents`.
     """
     device = set_up_torch(job.spec)
     tensors = read_tensors(job.file("dataset"))
     parents: list[str] | list[None] = job.files("parents") or [None] * len(job.spec["seeds"])
-    each = len(job.files("checkpoints")) // len(job.spec["seeds"])
-    snapshot = job.snapshot("checkpoints", "dataset", "parents")
+    each = len(job.files("outputs")) // len(job.spec["seeds"])
+    snapshot = job.snapshot("outputs", "dataset", "parents")
     for place, (seed, parent) in enumerate(zip(job.spec["seeds"], parents, strict=True)):
-        checkpoints, history_path = job.files("checkpoints")[place * each :][:each], job.files("histories")[place]
+        *checkpoints, history_path = job.files("outputs")[place * each :][:each]
         if snapshot.restore(f"s{seed}", [*checkpoints, history_path]):
             continue
         own = job.origin(job.file("dataset"), *([parent] if parent else []), seeds=[seed])
@@ -49,4 +50,4 @@ def main(job: Job) -> None:
 
 
 if __name__ == "__main__":
-    run_stage(main, ["dataset", "parents"], ["checkpoints", "histories"], keeps=True)
+    run_stage(main, ["dataset", "parents"], ["outputs"], keeps=True)

@@ -143,7 +143,7 @@ def source_lines(sources: pd.DataFrame, arms: pd.DataFrame, view: View) -> list[
             ends = rows[rows["annealed"]] if rows["annealed"].any() else rows
             by_chance = bool((rows["objective"] == "random-labels").any())
             column, what = ("top1_train", "top-1 on its random labels") if by_chance else ("top1_test", "test top-1")
-            ends = ends.loc[ends["epoch"] == ends["epoch"].max(), column]
+            ends = ends.loc[ends["epoch"] == ends["epoch"].max(), column].dropna()  # without a head there is none
             if len(ends):
                 lines.append(
                     f"- {words} with {100 * ends.mean():.1f} % "

@@ -1,0 +1,261 @@
+"""A network that somebody else trained: its tensors are taken, and nothing that stands beside them is ever run."""
+
+import os
+import re
+import subprocess
+import sys
+from collections import UserDict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+import torch
+from conftest import Project, fresh, plan_of, put, tiny
+from safetensors.torch import save_file
+
+from whypretrain import config, foreign
+from whypretrain.architectures.convnet import Parameters, layers
+from whypretrain.models import Network, load_weights, weights_of
+from whypretrain.stages.write_summary import source_lines
+from whypretrain.storage import read_tensors
+from whypretrain.view import View
+
+LETTERS = 26
+TINY = Parameters(widths=(4, 6), kernels=(3, 3), pool_after=(1,))
+
+
+def network(classes: int = LETTERS, seed: int = 3) -> Network:
+    torch.manual_seed(seed)
+    return Network(layers(TINY), classes)
+
+
+def state(seed: int = 3) -> dict[str, torch.Tensor]:
+    return {name: tensor.contiguous() for name, tensor in network(seed=seed).state_dict().items()}
+
+
+class Payload:
+    """What a malicious file holds: to unpickle it runs a command."""
+
+    def __init__(self, trace: Path) -> None:
+        self.trace = trace
+
+    def __reduce__(self) -> Any:
+        return os.mkdir, (str(self.trace),)
+
+
+def refusal(path: Path) -> str:
+    with pytest.raises(ValueError, match=r".") as caught:
+        foreign.read_weights(path)
+    return str(caught.value)
+
+
+# --- the file ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("suffix", ["pth", "pt", "safetensors"])
+def test_named_tensors_are_read_from_either_kind_of_file(suffix: str, tmp_path: Path):
+    path = tmp_path / f"theirs.{suffix}"
+    (save_file if suffix == "safetensors" else torch.save)(state(), path)
+    found, expected = foreign.read_weights(path), weights_of(network())
+    assert found.keys() == expected.keys()
+    for name, array in expected.items():
+        np.testing.assert_array_equal(found[name], array)
+        assert found[name].dtype == np.float32
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float64])
+def test_other_precisions_become_float32(kind: torch.dtype, tmp_path: Path):
+    torch.save({"layer1.weight": torch.full((2, 2), 0.5, dtype=kind)}, tmp_path / "a.pth")
+    assert foreign.read_weights(tmp_path / "a.pth")["layer1.weight"].tolist() == [[0.5, 0.5], [0.5, 0.5]]
+
+
+@pytest.mark.parametrize("place", ["beside", "alone", "as a key", "nested"])
+def test_a_file_that_would_run_something_is_refused_and_runs_nothing(place: str, tmp_path: Path):
+    payload = Payload(tmp_path / "PWNED")
+    contents = {
+        "beside": state() | {"x": payload},
+        "alone": payload,
+        "as a key": {payload: 1},
+        "nested": [{"a": [payload]}],
+    }
+    torch.save(contents[place], tmp_path / "theirs.pth")
+    message = refusal(tmp_path / "theirs.pth")
+    assert f"{tmp_path}/theirs.pth isn't loaded" in message
+    assert "would run code that stands in it" in message
+    assert "give pretraining the file theirs.safetensors" in message
+    assert not (tmp_path / "PWNED").exists()
+    program = "import torch; torch.load('theirs.pth', weights_only=False)"
+    subprocess.run([sys.executable, "-c", program], cwd=tmp_path)  # it would have
+    assert (tmp_path / "PWNED").exists()
+
+
+def test_the_recipe_makes_a_file_that_is_read(tmp_path: Path):
+    torch.save(UserDict(state()), tmp_path / "their weights.pth")
+    message = refusal(tmp_path / "their weights.pth")
+    program = message.split('python -c "')[1].split('"\n')[0]
+    subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=True)
+    assert foreign.read_weights(tmp_path / "their weights.safetensors").keys() == weights_of(network()).keys()
+
+
+@pytest.mark.parametrize("content", [torch.zeros(3), [torch.zeros(3)], {"epoch": 3}, {"state_dict": state()}, 1])
+def test_tensors_without_names_are_refused_with_what_to_do(content: Any, tmp_path: Path):
+    torch.save(content, tmp_path / "theirs.pth")
+    assert "it holds something else" in refusal(tmp_path / "theirs.pth")
+
+
+@pytest.mark.parametrize("suffix", ["pth", "safetensors"])
+def test_a_file_that_is_damaged_or_another_is_told(suffix: str, tmp_path: Path):
+    path = tmp_path / f"theirs.{suffix}"
+    (save_file if suffix == "safetensors" else torch.save)(state(), path)
+    whole = path.read_bytes()
+    for content in (b"", whole[:100], whole[: len(whole) // 2], b"no weights at all", b"\0" * 1000):
+        path.write_bytes(content)
+        message = refusal(path)
+        assert str(path) in message
+        assert "is damaged, or no" in message or "isn't loaded" in message
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_numbers_that_are_none_are_told(value: float, tmp_path: Path):
+    torch.save(state() | {"layer2.weight": torch.full((6, 4, 3, 3), value)}, tmp_path / "theirs.pth")
+    assert "the tensor layer2.weight holds what isn't a finite number" in refusal(tmp_path / "theirs.pth")
+
+
+# --- the network ---------------------------------------------------------------------------
+
+
+def test_with_a_head_or_without_they_fit_and_nothing_else_does():
+    own, given = network(), weights_of(network(seed=5))
+    foreign.check_fit(own, given)
+    np.testing.assert_array_equal(weights_of(own)["head.weight"], given["head.weight"])
+    body = {name: array for name, array in given.items() if not name.startswith("head.")}
+    foreign.check_fit(network(), body)
+    wrong = {
+        "head.weight is (10, 6), not (26, 6); head.bias is (10,), not (26,)": weights_of(network(10)),
+        "layer2.weight is none, not (6, 4, 3, 3)": {n: a for n, a in body.items() if n != "layer2.weight"},
+        "conv1.weight is (1,), not none": body | {"conv1.weight": np.zeros(1, np.float32)},
+        "head.bias is none, not (26,)": body | {"head.weight": given["head.weight"]},
+        "; and 17 more": {f"module.{name}": array for name, array in body.items()},
+    }
+    for told, weights in wrong.items():
+        with pytest.raises(ValueError, match=re.escape(told)):
+            foreign.check_fit(network(), weights)
+
+
+# --- config --------------------------------------------------------------------------------
+
+
+def study(file: str, **more: Any) -> dict[str, Any]:
+    raw = put(put(tiny(), "seed_blocks", [[0, 1]]), "recipes.short.learning_rate_blocks", [[0.1]])
+    return put(raw, "pretraining.brief", {"objective": "from-file", "file": file, "checkpoints": [0, 1]} | more)
+
+
+MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
+    "no file": (put(study("a.pth"), "pretraining.brief.file", None), "the objective from-file needs a `file`"),
+    "a file of no use": (put(study("a.pth"), "pretraining.brief.objective", "labels"), "and no other has one"),
+    "a pickle": (study("a.pkl"), "allowed: .safetensors, .pth or .pt"),
+    "a wildcard": (study("{dataset}.pth"), "no braces"),
+    "two lines": (study("a\n.pth"), "no braces or line breaks"),
+    "checkpoints": (study("a.pth", checkpoints=[0, 0.5, 1]), "allowed with from-file: 0 and one more"),
+    "a branch": (put(study("a.pth"), "studies.tiny.grid.0.epochs", ["1+anneal"]), "its weights come from a file"),
+    "a start": (
+        put(
+            put(study("a.pth"), "sources.other", {"task": "letters", "pretraining": "brief"}),
+            "sources.letters.start",
+            "other",
+        ),
+        "sources.letters.start: its weights come from a.pth; leave the start out",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", MISTAKES)
+def test_a_mistake_in_config_is_told(what: str):
+    raw, told = MISTAKES[what]
+    with pytest.raises(config.ConfigError) as caught:
+        plan_of(raw)
+    assert told in str(caught.value)
+
+
+def test_where_the_file_lies_is_no_part_of_what_a_source_is_and_no_other_source_knows_of_it():
+    here, there = (plan_of(study(file)) for file in ("a.pth", "b/c.safetensors"))
+    wildcards = next(w for _, w, _ in here.histories())
+    assert here.specs.pretrain(wildcards, (0,)) == there.specs.pretrain(wildcards, (0,))
+    assert "file" not in plan_of(tiny()).specs.pretrain(wildcards, (0,)).replace("from-file", "")
+
+
+def test_a_source_without_a_head_has_no_score_to_tell():
+    key = {"architecture": "tiny", "source": "letters"}
+    arms = pd.DataFrame([key])
+    view = View("tiny", "Tiny", [], [], {"tiny": 2}, "short", "short", seed=0)
+    rows = pd.DataFrame(
+        [key | {"objective": "from-file", "annealed": False, "epoch": e, "top1_test": 0.5} for e in (0, 1)]
+    )
+    (line,) = source_lines(rows, arms, view)
+    assert "50.0 % test top-1" in line
+    assert source_lines(rows.assign(top1_test=float("nan")), arms, view) == []
+
+
+# --- a real run ----------------------------------------------------------------------------
+
+SOURCE = "results/sources/tiny/letters"
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    made = fresh(tmp_path_factory.mktemp("foreign") / "project")
+    made.write_config(study("their $(weights).pth"))
+    torch.save(state(), made.path / "their $(weights).pth")
+    made.snakemake("--cores", "2", "results/tables/sources.parquet", "results/tables/starts.parquet")
+    return made
+
+
+def test_the_last_checkpoint_is_the_file_with_every_seed_and_the_first_the_initialisation(project: Project):
+    for seed in (0, 1):
+        last = read_tensors(project.path / f"{SOURCE}/s{seed}/epoch-1.safetensors")
+        assert {name: array.tolist() for name, array in last.items()} == {
+            name: array.tolist() for name, array in weights_of(network()).items()
+        }
+    first = [read_tensors(project.path / f"{SOURCE}/s{seed}/epoch-0.safetensors") for seed in (0, 1)]
+    assert not np.array_equal(first[0]["layer1.weight"], first[1]["layer1.weight"])
+
+
+def test_its_history_is_what_it_scores_on_the_task(project: Project):
+    rows = pq.read_table(project.path / "results/tables/sources.parquet").to_pylist()
+    assert [(row["epoch"], row["step"], row["annealed"]) for row in rows] == [(0, 0, False), (1, 0, False)] * 2
+    assert {row["objective"] for row in rows} == {"from-file"}
+    assert all(0 <= row["top1_test"] <= 1 and row["loss_test"] > 0 for row in rows)
+    # a network of its own, loaded with the weights, scores the same
+    from whypretrain.data import TargetData
+    from whypretrain.tasks import source_images
+    from whypretrain.training import evaluate
+
+    wildcards = next(w for _, w, _ in plan_of(study("a.pth")).histories())
+    spec = plan_of(study("a.pth")).specs._source("tiny", wildcards.source)
+    parts = source_images(read_tensors(project.path / "results/datasets/glyphs.safetensors"), spec["task"], 0)
+    data = TargetData.on(torch.device("cpu"), parts, LETTERS, spec["normalisation"])
+    own = network()
+    load_weights(own, weights_of(network()))
+    assert evaluate(own, data.images["test"], data.labels["test"]).top1 == pytest.approx(rows[1]["top1_test"])
+
+
+def test_another_file_under_the_name_is_noticed_and_one_that_is_malicious_stops_in_one_message(project: Project):
+    wanted = ("results/tables/sources.parquet",)
+    assert project.planned(*wanted) == {}
+    path = project.path / "their $(weights).pth"
+    path.touch()
+    assert project.planned(*wanted) == {}
+    torch.save(state(seed=4), path)
+    assert {"read_weights", "pretrain_source_brief_s0"} <= project.planned(*wanted).keys()
+    torch.save(state() | {"x": Payload(project.path / "PWNED")}, path)
+    text = project.snakemake("--cores", "1", *wanted, status=1)
+    assert "error: pretraining.brief.file: their $(weights).pth isn't loaded" in text
+    assert "Traceback" not in text
+    assert not (project.path / "PWNED").exists()
+    torch.save({name: tensor for name, tensor in state().items() if "layer2" not in name}, path)
+    text = project.snakemake("--cores", "1", *wanted, status=1)
+    assert "seed 0: the file doesn't hold the weights of this architecture: layer2.weight is none, not (6, 4" in text
+    assert "Traceback" not in text

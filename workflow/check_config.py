@@ -1,0 +1,29 @@
+"""Look at a config before Snakemake does: python workflow/check_config.py FILE.
+
+Snakemake evaluates a file that says `__use_yte__` as Python while it reads it, before any check of a workflow.
+This reads plain values alone, so it may be asked about a file that somebody else wrote.
+"""
+
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "workflow"))
+
+from whypretrain.reading import read_yaml, with_includes  # noqa: E402
+from whypretrain.strict import ConfigError  # noqa: E402
+
+
+def main() -> int:
+    """Read each file named on the command line, and what it includes; return the exit status."""
+    try:
+        for name in sys.argv[1:]:
+            with_includes(read_yaml(Path(name)), ROOT)
+    except ConfigError as error:
+        print(f"Mistake in config: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
