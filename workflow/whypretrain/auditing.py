@@ -19,7 +19,7 @@ from whypretrain.storage import DamagedFile, read_tensors
 METADATA = Path(".snakemake/metadata")  # what Snakemake recorded of each file that it made, by its path
 UNKNOWN = ".whypretrain-{}.json"  # there: the results that it has no record of
 OURS = ("README.md", "blocks.json", "config.yaml", "report.html", "failures.txt", ".lock")  # in the results folder
-FOLDERS = ("logs", "benchmarks", "partial")
+FOLDERS = ("logs", "benchmarks", "partial", "images")
 LEFT_OVER = re.compile(r"^\..*\.(part|lock|snapshot)$")
 
 
