@@ -39,8 +39,9 @@ advise: $(READY)
 audit: $(READY)
 	python workflow/audit.py $(configfile) $(seeds) $(if $(REMOVE),--remove)
 
+# two at a time; a file's tests stay together, and share what they run
 test: check
-	pytest
+	pytest --numprocesses 2 --dist loadfile
 
 check: $(READY)
 	ruff check .

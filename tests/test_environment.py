@@ -18,6 +18,7 @@ OUTSIDE_JOBS = {
     "snakemake-executor-plugin-slurm",
     "snakemake-executor-plugin-slurm-jobstep",
     "pytest",
+    "pytest-xdist",
     "hypothesis",
     "ruff",
     "snakefmt",
