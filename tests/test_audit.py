@@ -105,7 +105,8 @@ def test_foreign_unused_and_left_over_files_are_told_apart_and_only_the_last_rem
 
 
 def test_a_study_that_shrinks_leaves_unused_files_not_stale_ones(again: Project):
-    again.write_config(put(tiny(), "studies.tiny.grid.0.treatments", ["intact"]))
+    raw = put(tiny(), "studies.tiny.grid.0.treatments", ["intact"])
+    again.write_config(put(raw, "studies.tiny.claims", []))
     lines = again.run(*AUDIT).splitlines()
     assert {line.split()[0] for line in lines if "shuffle-kernels" in line} == {"unused"}
     assert not [line for line in lines if line.startswith("stale") and "/runs/" in line]

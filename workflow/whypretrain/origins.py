@@ -118,6 +118,10 @@ def read_origin(path: str | Path) -> Origin:
         raise
     except (ValueError, AttributeError, SyntaxError) as error:
         raise Unreadable(str(error)) from None
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        raise Unreadable(str(error)) from None  # Pillow's own, of a damaged image
 
 
 def _of_parquet(content: bytes) -> Origin:
