@@ -369,7 +369,7 @@ class Weekend:
         return lambda: None
 
     def preempt(self, job: Job) -> Relief:
-        urgent = ("sbatch", "--parsable", "-p", "urgent", "-w", self.node(job), "--gpus=2", "--mem=100")
+        urgent = ("sbatch", "--parsable", "-p", "urgent", "-N1", "-w", self.node(job), "--gpus=2", "--mem=100")
         number = self.cluster.run(*urgent, "--wrap", "true").strip()
         return lambda: self.cluster.run("scancel", number)
 
