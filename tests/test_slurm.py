@@ -178,7 +178,7 @@ class OnCluster(Project):
             "--latency-wait",
             "10",
         )
-        return super().command(*options, "--nolock", *arguments)
+        return super().command(*options, *arguments)
 
     def environment(self) -> dict[str, str]:
         """Return the caller's environment: here SLURM's programs are those that are installed."""
@@ -369,7 +369,7 @@ class Weekend:
         return lambda: None
 
     def preempt(self, job: Job) -> Relief:
-        urgent = ("sbatch", "--parsable", "-p", "urgent", "-w", self.node(job), "--gpus=2", "--mem=100")
+        urgent = ("sbatch", "--parsable", "-p", "urgent", "-N1", "-w", self.node(job), "--gpus=2", "--mem=100")
         number = self.cluster.run(*urgent, "--wrap", "true").strip()
         return lambda: self.cluster.run("scancel", number)
 
@@ -546,7 +546,7 @@ def test_one_allocation_that_runs_out_of_time_goes_on_in_the_next(cluster: Loopb
     project = OnCluster(fresh(tmp_path / "allocated").path)
     options = ("--parsable", "--gpus=2", "--cpus-per-task=2", "--mem=4000", "--time=30")
     number = subprocess.run(
-        ["sbatch", *options, "profiles/slurm/allocation.sbatch", "--nolock", "--configfile", TINY],
+        ["sbatch", *options, "profiles/slurm/allocation.sbatch", "--configfile", TINY],
         cwd=project.path,
         env=project.environment(),
         capture_output=True,

@@ -20,7 +20,9 @@ class Needs(Strict):
         1, ge=0, description="GPUs; none is asked for with `device: cpu`. A job uses one of those it gets."
     )
     gpu_model: str | None = Field(
-        None, pattern=r"^[A-Za-z0-9_.-]+$", description="As the cluster calls it, `h100`; any where left out."
+        None,
+        pattern=r"^[A-Za-z0-9_.]+$",  # those that Snakemake's executor takes
+        description="As the cluster calls it, `h100`; any where left out.",
     )
     mem_mb: int = Field(4000, ge=1, description="Memory in MB.")
     runtime: int = Field(60, ge=1, description="Minutes.")

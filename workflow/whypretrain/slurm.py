@@ -222,7 +222,7 @@ def status_command(settings: Mapping[str, str], chosen: str | None, first_poll: 
 
     Raises `ClusterError` where there is no accounting, and finished jobs are forgotten sooner than Snakemake asks.
     """
-    if settings.get("AccountingStorageType", "").endswith("slurmdbd"):
+    if settings.get("AccountingStorageType", "").endswith(("slurmdbd", "ctld_relay")):
         return chosen
     age = int(re.sub(r"\D.*", "", settings.get("MinJobAge", "")) or 0)
     needed = max(SLOWEST_POLL + 60, 3 * first_poll)
