@@ -12,12 +12,10 @@ from typing import Any
 import pytest
 import yaml
 from conftest import Project, curves, fresh, plan_of, put, tiny
-from test_workflow import both, heavy
+from test_workflow import heavy
 
 from whypretrain import expected
 from whypretrain.fingerprints import _known, fingerprint
-
-__all__ = ["both"]
 
 
 def specs(raw: dict[str, Any]) -> list[tuple[str, str, str]]:
