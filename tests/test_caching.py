@@ -92,8 +92,6 @@ def test_a_value_of_one_study_trains_the_runs_of_that_study_alone(both: Project,
     project = fresh(tmp_path / "project")
     for name in ("results", ".snakemake"):
         shutil.copytree(both.path / name, project.path / name, symlinks=True)
-    recipes = {arm.recipe: study for study in ("tiny", "curves") for arm in plan_of(curves()).grid.arms_of(study)}
-    assert recipes["short"] != recipes["same"]
     project.write_config(put(curves(), "recipes.same.weight_decay", 0.25))
     found = heavy(project.planned())
     assert found
