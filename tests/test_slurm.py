@@ -25,6 +25,7 @@ from whypretrain.execution import Needs, resources
 from whypretrain.slurm import ClusterError, Node, Request
 
 RUN = "results/runs/tiny/none/epoch-0/intact.all/digits.2/finetune/short"
+MISSING = f"{RUN}/lr-0.01/s0/scores.parquet"
 SUBMITTED = {  # SLURM jobs of the tiny study, by rule
     "pretrain_source_brief_s0": 1,
     "anneal_source_s0": 1,
@@ -504,8 +505,8 @@ def lacking_a_run(again: Project, **needs: Any) -> OnCluster:
 def test_a_job_that_always_fails_runs_once_and_once_for_each_retry(cluster: Loopback, again: Project):
     project = lacking_a_run(again)
     failing = "import os\n\nprint(os.environ['SLURM_JOB_ID'], file=open('tries', 'a'))\nraise SystemExit('no luck')\n"
-    project.edit("workflow/whypretrain/stages/train_run.py", "import json\n", failing)
-    text = project.snakemake(f"{RUN}/lr-0.01/s0/scores.parquet", status=1)
+    project.edit("workflow/whypretrain/stages/train_run.py", "import logging\n", failing)
+    text = project.snakemake(MISSING, status=1)
     jobs = project.jobs(cluster)
     assert [job.number for job in jobs] == (project.path / "tries").read_text().split()
     shown = [cluster.shown(job.number) for job in jobs]
@@ -532,11 +533,11 @@ def test_more_than_any_node_has_is_refused_at_once(
     cluster: Loopback, again: Project, needs: dict[str, Any], message: str
 ):
     project = lacking_a_run(again, train=needs)
-    text = project.snakemake(status=1)
+    text = project.snakemake(MISSING, status=1)
     assert message in text
     assert "Traceback" not in text
     assert project.jobs(cluster) == []
-    assert project.planned()["train_run_short_r0_s0"] == 1, "a dry run asks no cluster"
+    assert project.planned(MISSING)["train_run_short_r0_s0"] == 1, "a dry run asks no cluster"
 
 
 # --- one allocation for many short jobs ----------------------------------------------------------
