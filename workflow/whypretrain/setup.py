@@ -8,13 +8,17 @@ import shlex
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+from whypretrain import registry
 from whypretrain.blocks import check_blocks, record_blocks
 from whypretrain.config import ConfigError, load, read_yaml
-from whypretrain.expected import computed
 from whypretrain.failures import Ended, Failure, report
-from whypretrain.plan import Plan, existing, pinned_versions
+from whypretrain.fingerprints import fingerprint
+from whypretrain.plan import Plan, pinned_versions
+
+REGISTRIES = ("datasets", "objectives", "treatments", "modes", "regularisers", "measures")
 
 
 def make_plan(raw: Mapping[str, Any], files: Iterable[str | Path], base: Path) -> Plan:
@@ -42,27 +46,30 @@ def _check_images(plan: Plan) -> None:
             raise ConfigError(f"datasets.{name}.parameters.path: {message}")
 
 
-def there(plan: Plan) -> list[str]:
-    """Return the results that exist, but for final weights, from which a partial plan shows what it can.
+def there(plan: Plan) -> str:
+    """Return a digest of which results are there, by name, size and time: what a partial plan is made from.
 
     Where no run is among them this ends the program with one message and status 1.
     """
-    found = existing(result.path for result in computed(plan) if not result.path.endswith("final.safetensors"))
-    runs = [plan.run_file("scores", *run) for run in plan.runs()]
-    if set(runs).isdisjoint(found):
+    found = [file for file in map(Path, plan.files_read()) if file.exists()]
+    if not any(file.name == "scores.parquet" for file in found):
         print(
-            f"Nothing to show yet: of {len(runs)} runs none is there in {plan.paths.results}. "
+            f"Nothing to show yet: of {len(list(plan.runs()))} runs none is there in {plan.paths.results}. "
             "Make some first, without `partial` in config.",
             file=sys.stderr,
         )
         sys.exit(1)
-    return found
+    told = (f"{file} {(status := file.stat()).st_size} {status.st_mtime_ns}" for file in found)
+    return hashlib.sha256("\n".join(told).encode()).hexdigest()[:16]
 
 
 def code_of_results(plan: Plan) -> str:
-    """Return a digest of the spec and code of every result: with it changes what is stale."""
-    told = "\n".join(f"{result.code} {result.spec}" for result in computed(plan))
-    return hashlib.sha256(told.encode()).hexdigest()[:16]
+    """Return a digest of all code that results are made by, and of the user's own images: of what may be stale."""
+    stages = (f"whypretrain.stages.{path.stem}" for path in (registry.PACKAGE / "stages").glob("[a-z]*.py"))
+    entries = (registry.module_name(kind, name) for kind in REGISTRIES for name in registry.names(kind))
+    images = (plan.specs.dataset(SimpleNamespace(dataset=name)) for name in plan.specs.datasets())
+    told = [fingerprint(tuple(sorted({*stages, *entries}))), *images]
+    return hashlib.sha256("\n".join(told).encode()).hexdigest()[:16]
 
 
 def record(plan: Plan) -> None:
