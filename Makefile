@@ -17,6 +17,7 @@ export CONFIG DATA RESULTS SEEDS
 configfile := $(if $(CONFIG),--configfile "$$CONFIG")
 # --config takes all that follows, so it stands last
 seeds := $(if $(SEEDS),--config "seed_blocks=$$SEEDS")
+shown := --config partial=true $(if $(SEEDS),"seed_blocks=$$SEEDS")
 
 .PHONY: run partial advise audit test check setup schema clean
 .DELETE_ON_ERROR:
@@ -28,9 +29,8 @@ run: $(READY)
 
 # it writes nothing that a run in progress does, so it needn't wait for its lock
 partial: $(READY)
-	snakemake --cores $(CORES) --nolock $(configfile) --config partial=true $(if $(SEEDS),"seed_blocks=$(SEEDS)")
-	snakemake --nolock $(configfile) --report $(RESULTS)/partial/report.html --config partial=true \
-	  $(if $(SEEDS),"seed_blocks=$(SEEDS)")
+	snakemake --cores $(CORES) --nolock $(configfile) $(shown)
+	snakemake --nolock $(configfile) --report "$$RESULTS/partial/report.html" $(shown)
 
 advise: $(READY)
 	@test -n "$$DATA" || { echo "say where the images are: make advise DATA=folder (or an archive of it)" >&2; exit 2; }

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from conftest import Project, curves, fresh, plan_of, put, tiny
+from conftest import NOWHERE, Project, curves, fresh, plan_of, put, tiny
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -20,11 +20,16 @@ from whypretrain import drawing, expected
 from whypretrain.analysis import make_contrasts, select_learning_rates
 from whypretrain.claim_arms import ClaimArms
 from whypretrain.claims import gap_of
+from whypretrain.command import Job
 from whypretrain.coordinates import ARM_KEYS, key_columns, key_of
 from whypretrain.missing import sentence
 from whypretrain.mode_map import mode_tables
+from whypretrain.plan import collected_tables
 from whypretrain.planning import shown
 from whypretrain.readings import Readings, Tables
+from whypretrain.schemas import write_table
+from whypretrain.stages import collect_table, write_advice
+from whypretrain.stock import completeness_table
 from whypretrain.verdict import ClaimEvidence, Component, judge
 
 PARTIAL = ("--config", "partial=true")
@@ -186,7 +191,8 @@ def marks(project: Project) -> list[str]:
     for path in (folder / "tables").glob("*.parquet"):
         assert b'"partial":true' in pq.read_schema(path).metadata[b"spec"], path
     text = (folder / "summary.rst").read_text()
-    assert "partial" in text.split("=====")[0].splitlines()[-2]
+    assert "partial" in text.split("=====")[0].splitlines()[-1]
+    assert text.index("PARTIAL") < text.index("What was asked")
     return [path.read_text() for path in figures]
 
 
@@ -249,7 +255,7 @@ def test_partial_results_are_the_complete_ones_but_for_the_mark_and_say_what_is_
     mine = found[(found["treatment"] == "shuffle-kernels") & (found["mode"] == "finetune")]
     assert sorted(zip(mine["learning_rate"], mine["seed"], strict=True)) == [(0.01, 0), (0.1, 0)]
     arms_there = table(shared, "arms").set_index(["treatment", "mode", "epoch"])
-    assert arms_there.loc[("shuffle-kernels", "finetune", "1+anneal"), "n"].tolist() == [1]
+    assert arms_there.loc[("shuffle-kernels", "finetune", "1+anneal"), "n"] == 1
     assert ("intact", "probe", "0") not in arms_there.index
     verdicts = table(shared, "verdicts").set_index("claim").astype({"reason": str, "verdict": str})
     assert verdicts.loc["kept", "reason"] == "2 of the 12 runs that it rests on are missing"
@@ -286,3 +292,29 @@ def test_where_nothing_is_trained_there_is_one_message(tmp_path: Path):
     assert text.count("Nothing to show yet: of 12 runs none is there in results.") == 1
     assert "Traceback" not in text
     assert "Mistake" not in text
+
+
+def test_the_files_that_are_looked_at_are_all_that_tables_rest_on():
+    plan = plan_of(put(curves(), "partial", True))
+    parts = {part.path for table in collected_tables() for part, _ in collect_table.parts(plan, table)}
+    results = {result.path: result.inputs for result in expected.computed(plan)}
+    read, waiting = set(), [*parts]
+    while waiting:
+        if (path := waiting.pop()) in results and path not in read:
+            read.add(path)
+            waiting += results[path]
+    assert read <= set(plan.files_read())
+
+
+def test_the_advice_says_on_top_that_it_is_partial(tmp_path: Path):
+    frames = {"advice": pd.DataFrame(), "provenance": pd.DataFrame(), "missing": pd.DataFrame()}
+    frames["completeness"] = completeness_table(plan_of(tiny()), pd.DataFrame())
+    for name, frame in frames.items():
+        write_table(tmp_path / f"{name}.parquet", name, frame, NOWHERE)
+    paths = {name: [str(tmp_path / f"{name}.parquet")] for name in frames}
+    stock = paths.pop("missing") + paths.pop("completeness")
+    text = tmp_path / "advice.rst"
+    write_advice.main(Job('{"studies":[],"seeds":[0]}', "0", {**paths, "stock": stock, "text": [str(text)]}))
+    assert "\nPARTIAL: 12 of 12 runs count. Ways whose runs are missing are not compared here" in text.read_text()
+    write_advice.main(Job('{"studies":[],"seeds":[0]}', "0", {**paths, "text": [str(text)]}))
+    assert "PARTIAL" not in text.read_text()

@@ -1,7 +1,5 @@
-# What is there of the studies, and what isn't. Nothing makes what this reads: it is taken as it is.
+# What is there of the studies, and what isn't. What this reads is taken as it is; no rule makes it.
 rule take_stock:
-    input:
-        setup.there(plan),
     output:
         missing=paths.file("table", table="missing"),
         completeness=paths.file("table", table="completeness"),
@@ -15,6 +13,7 @@ rule take_stock:
     params:
         spec=plan.specs.collect(),
         code=plan.stage_code("take_stock"),
+        there=setup.there(plan),
         # whether a result is stale depends on code that this job doesn't run
         expected=setup.code_of_results(plan),
     shell:

@@ -5,7 +5,7 @@ should be. Every method that takes `wildcards` can stand as an input or params f
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -53,11 +53,6 @@ def pinned_versions(requirements: Path) -> dict[str, str]:
 def collected_tables() -> tuple[str, ...]:
     """Return the tables that are put together from the results of many jobs."""
     return ("sources", "starts", *RUN_TABLES, *registry.names("measures"), *PAIR_TABLES)
-
-
-def existing(files: Iterable[str]) -> list[str]:
-    """Return the files that exist."""
-    return [file for file in files if Path(file).exists()]
 
 
 class Plan:
@@ -137,6 +132,29 @@ class Plan:
         """Return the paths of all tables."""
         names = (*collected_tables(), *SUMMARIES, *(STOCK if self.config.partial else ()))
         return [self.paths.file("table", table=table) for table in names]
+
+    def files_read(self) -> Iterator[str]:
+        """Yield all files that tables rest on: those that they are put together from, and what these were made from."""
+        yield from (self.paths.file("dataset", dataset=name) for name in self.specs.datasets())
+        for kind in ("untrained", "bank"):
+            for architecture in self.config.architectures:
+                yield from (self.paths.file(kind, architecture=architecture, seed=seed) for seed in self.config.seeds)
+        yield from self.source_files()
+        for path, wildcards, annealed in self.histories():
+            yield path
+            if annealed:
+                yield self.paths.file("annealed", **vars(wildcards))
+        names = ("architecture", "source", "epoch", "treatment", "span")
+        for start in self.grid.starts:
+            key = dict(zip(names, start, strict=True))
+            yield from (self.paths.file("start", **key, seed=seed) for seed in self.config.seeds)
+        for kind in RUN_TABLES.values():
+            yield from (self.run_file(kind, *run) for run in self.runs_with(kind))
+        yield from (path for path, _, _ in self.measured_starts())
+        for measure in registry.names("measures"):
+            yield from (path for path, _, _ in self.measured_runs(measure))
+        for kind in PAIR_TABLES.values():
+            yield from (found[0] for found in self.measured_pairs(kind))
 
     def stock(self) -> list[str]:
         """Return the tables that say what is missing, of a partial plan alone."""
@@ -262,11 +280,10 @@ class Plan:
     # --- inputs ------------------------------------------------------------------------
 
     def files_of_table(self, wildcards: Any) -> list[str]:
-        """Return the files that a collected table is made from: of a partial plan those that exist."""
-        files = self._files_of_table(wildcards.table)
-        return [*self.stock(), *existing(files)] if self.config.partial else files
-
-    def _files_of_table(self, table: str) -> list[str]:
+        """Return the files that a collected table is made from; in a partial plan those are no rule's business."""
+        table = wildcards.table
+        if self.config.partial:
+            return self.stock()
         if table == "sources":
             return [path for path, _, _ in self.histories()]
         if table == "starts":

@@ -7,19 +7,22 @@ import shlex
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
-from whypretrain import devices
+from whypretrain import devices, registry
 from whypretrain.auditing import half_made_and_stale, unknown_and_stale
 from whypretrain.blocks import check_blocks
 from whypretrain.config import ConfigError, load, read_yaml
-from whypretrain.expected import computed
-from whypretrain.plan import Plan, existing, pinned_versions
+from whypretrain.fingerprints import fingerprint
+from whypretrain.plan import Plan, pinned_versions
 from whypretrain.snapshots import MINUTES
 
 TOLD = 10  # so many files stand in a message; of more it says how many
 
 STORE = "SNAKEMAKE_OUTPUT_CACHE"  # the environment's variable that says where what is shared is kept
+
+REGISTRIES = ("datasets", "objectives", "treatments", "modes", "regularisers", "measures")
 
 
 def make_plan(raw: Mapping[str, Any], files: Iterable[str | Path], base: Path) -> Plan:
@@ -77,27 +80,30 @@ def is_shared(cache: Sequence[str] | None, environment: Mapping[str, str]) -> bo
     return True
 
 
-def there(plan: Plan) -> list[str]:
-    """Return the results that exist, but for final weights, from which a partial plan shows what it can.
+def there(plan: Plan) -> str:
+    """Return a digest of which results are there, by name, size and time: what a partial plan is made from.
 
     Where no run is among them this ends the program with one message and status 1.
     """
-    found = existing(result.path for result in computed(plan) if not result.path.endswith("final.safetensors"))
-    runs = [plan.run_file("scores", *run) for run in plan.runs()]
-    if set(runs).isdisjoint(found):
+    found = [file for file in map(Path, plan.files_read()) if file.exists()]
+    if not any(file.name == "scores.parquet" for file in found):
         print(
-            f"Nothing to show yet: of {len(runs)} runs none is there in {plan.paths.results}. "
+            f"Nothing to show yet: of {len(list(plan.runs()))} runs none is there in {plan.paths.results}. "
             "Make some first, without `partial` in config.",
             file=sys.stderr,
         )
         sys.exit(1)
-    return found
+    told = (f"{file} {(status := file.stat()).st_size} {status.st_mtime_ns}" for file in found)
+    return hashlib.sha256("\n".join(told).encode()).hexdigest()[:16]
 
 
 def code_of_results(plan: Plan) -> str:
-    """Return a digest of the spec and code of every result: with it changes what is stale."""
-    told = "\n".join(f"{result.code} {result.spec}" for result in computed(plan))
-    return hashlib.sha256(told.encode()).hexdigest()[:16]
+    """Return a digest of all code that results are made by, and of the user's own images: of what may be stale."""
+    stages = (f"whypretrain.stages.{path.stem}" for path in (registry.PACKAGE / "stages").glob("[a-z]*.py"))
+    entries = (registry.module_name(kind, name) for kind in REGISTRIES for name in registry.names(kind))
+    images = (plan.specs.dataset(SimpleNamespace(dataset=name)) for name in plan.specs.datasets())
+    told = [fingerprint(tuple(sorted({*stages, *entries}))), *images]
+    return hashlib.sha256("\n".join(told).encode()).hexdigest()[:16]
 
 
 def prefix(plan: Plan, base: Path) -> str:

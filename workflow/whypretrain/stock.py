@@ -50,8 +50,10 @@ class Stock:
                 if (fault := self.fault(path)) and fault != ABSENT:
                     return f"made from {path}, which is {fault}"
             stale = staleness(result, found, self.content)
-        except (Unreadable, DamagedFile, OSError) as error:
-            return f"damaged: {error}" if isinstance(error, Unreadable) else f"damaged: {type(error).__name__}"
+        except Unreadable as error:
+            return f"damaged: {error}"
+        except (DamagedFile, OSError):
+            return "damaged: it, or what it was made from, can't be read"
         return f"stale: {stale}" if stale else ""
 
     def run(self, arm: Arm, rate: float | None, seed: int) -> str:
