@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from conftest import NOWHERE, Project, curves, fresh, plan_of, put, tiny
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from test_mode_map import Made, arm
@@ -53,6 +53,7 @@ def test_the_switch_changes_no_result_and_makes_none_stale():
 DIFFERENCES = st.lists(st.floats(-0.02, 0.06), min_size=4, max_size=8)
 
 
+@settings(max_examples=25)  # each computes how many seeds would do
 @given(
     st.lists(st.tuples(DIFFERENCES, st.booleans()), min_size=2, max_size=6),
     st.sampled_from(["superiority", "equivalence"]),
@@ -137,7 +138,7 @@ def test_a_claim_is_held_to_all_that_it_rests_on_and_to_nothing_else():
         gap = gap_of(kept, ["different"], missing_of("runs", key_of(each)))
         # its two sides, and scratch, which says whether there was anything to lose
         rests = "tiny" in grid.arms[each] and each.mode == "finetune"
-        assert gap == ("1 of the 12 runs that it rests on are missing" if rests else ""), each
+        assert gap == ("missing: 1 of the 12 runs that it rests on" if rests else ""), each
     assert gap_of(apart, ["different"], missing_of("pairs", ("tiny", *[""] * 8), "sources"))
     assert not gap_of(apart, ["different"], missing_of("pairs", ("tiny", *[""] * 8), "trained"))
     (asked,) = residual.needed(["different"])
@@ -168,7 +169,7 @@ def test_the_sentence_counts_each_run_once_though_two_studies_have_it():
         for study, mode, there in (("a", "probe", 4), ("b", "probe", 4), ("b", "lpft", 2), ("b", "svm-1", 0))
     ]
     told = sentence(pd.DataFrame(rows))
-    assert told == "PARTIAL: 6 of 12 runs count (1 of 3 arms are left out; 1 have fewer seeds)."
+    assert told == "PARTIAL: 6 of 12 runs count (arms left out: 1 of 3; arms with fewer seeds: 1)."
     assert sentence(pd.DataFrame(rows), "a") == "PARTIAL: 4 of 4 runs count."
 
 
@@ -258,12 +259,12 @@ def test_partial_results_are_the_complete_ones_but_for_the_mark_and_say_what_is_
     assert arms_there.loc[("shuffle-kernels", "finetune", "1+anneal"), "n"] == 1
     assert ("intact", "probe", "0") not in arms_there.index
     verdicts = table(shared, "verdicts").set_index("claim").astype({"reason": str, "verdict": str})
-    assert verdicts.loc["kept", "reason"] == "2 of the 12 runs that it rests on are missing"
-    assert verdicts.loc["peak", "reason"] == "3 of the 6 runs that it rests on are missing"
-    assert verdicts.loc["apart", "reason"] == "1 of the read-outs that it rests on are missing"
+    assert verdicts.loc["kept", "reason"] == "missing: 2 of the 12 runs that it rests on"
+    assert verdicts.loc["peak", "reason"] == "missing: 3 of the 6 runs that it rests on"
+    assert verdicts.loc["apart", "reason"] == "missing: 1 of the read-outs that it rests on"
     complete = table(shared, "verdicts", "results/tables").set_index("claim")
     assert verdicts.loc["specific", "effect"] == complete.loc["specific", "effect"]
-    assert any("PARTIAL: 10 of 12 runs count (1 have fewer seeds)." in text for text in marks(shared))
+    assert any("PARTIAL: 10 of 12 runs count (arms with fewer seeds: 1)." in text for text in marks(shared))
     # the complete tables are as they were
     assert len(table(shared, "runs", "results/tables")) == len(found) + 5
 

@@ -318,7 +318,7 @@ def gap_of(arms: ClaimArms, settings: Sequence[str], missing: pd.DataFrame) -> s
     runs = [row for what, key, row in rows if what == "runs" and key in keys]
     if runs:
         total = len(arms.grid.config.seeds) * sum(max(1, len(arms.rates(arm))) for arm in asked)
-        return f"{len(runs)} of the {total} runs that it rests on are missing"
+        return f"missing: {len(runs)} of the {total} runs that it rests on"
     sources = {(arm.architecture, arm.source) for arm in asked} if arms.reads("sources") else set()
     pairs = {(arms.claim.architecture, pair) for pair in arms.pairs_read}
     read = [
@@ -328,7 +328,7 @@ def gap_of(arms: ClaimArms, settings: Sequence[str], missing: pd.DataFrame) -> s
         or (what == "sources" and (row["architecture"], row["source"]) in sources)
         or (what == "pairs" and (row["architecture"], row["pair"]) in pairs)
     ]
-    return f"{len(read)} of the read-outs that it rests on are missing" if read else ""
+    return f"missing: {len(read)} of the read-outs that it rests on" if read else ""
 
 
 def judge_claims(grid: Grid, tables: Tables, missing: pd.DataFrame | None = None) -> pd.DataFrame:

@@ -29,6 +29,6 @@ def sentence(completeness: pd.DataFrame, study: str | None = None) -> str:
     runs, there = int(rows["runs"].sum()), int(rows["runs_there"].sum())
     arms = int((rows["seeds_there"] == 0).sum())
     fewer = int(((rows["seeds_there"] > 0) & (rows["seeds_there"] < rows["seeds"])).sum())
-    told = [f"{arms} of {len(rows)} arms are left out" if arms else "", f"{fewer} have fewer seeds" if fewer else ""]
+    told = [f"arms left out: {arms} of {len(rows)}" if arms else "", f"arms with fewer seeds: {fewer}" if fewer else ""]
     details = "; ".join(filter(None, told))
     return f"PARTIAL: {there} of {runs} runs count{f' ({details})' if details else ''}."
