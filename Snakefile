@@ -23,7 +23,7 @@ paths = plan.paths
 
 shell.prefix(setup.prefix(plan, BASE))
 
-if workflow.is_main_process and not plan.config.partial:
+if workflow.is_main_process:
     setup.refuse_stale(plan, workflow.configfiles)
 
 

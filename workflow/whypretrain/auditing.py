@@ -131,8 +131,8 @@ def unknown_and_stale(plan: Plan, metadata: Path = METADATA) -> list[Finding]:
     try:
         unknown = set(json.loads(noted.read_text(encoding="utf-8"))["unknown"])
     except (OSError, ValueError, KeyError, TypeError):
-        unknown = {result.path for result in expected.every(plan) if Path(result.path).exists()}
-    unknown = {path for path in unknown if not _recorded(metadata, path)}
+        unknown = set(_results(plan))
+    unknown = {path for path in unknown if not recorded(path, metadata)}
     metadata.mkdir(parents=True, exist_ok=True)
     noted.write_text(json.dumps({"unknown": sorted(unknown)}), encoding="utf-8")
     content, findings = cache(content_digest), []
@@ -146,7 +146,17 @@ def unknown_and_stale(plan: Plan, metadata: Path = METADATA) -> list[Finding]:
     return findings
 
 
-def _recorded(metadata: Path, path: str) -> bool:
+def _results(plan: Plan) -> Iterator[str]:
+    """Yield all files in the results folder that are named as a result is."""
+    patterns = [_expression(pattern) for pattern in plan.paths.patterns.values()]
+    for folder, folders, files in os.walk(plan.config.results):
+        folders[:] = [name for name in folders if name not in FOLDERS and not LEFT_OVER.match(name)]
+        for path in (str(Path(folder) / name) for name in files if name not in OURS):
+            if any(pattern.fullmatch(path) for pattern in patterns):
+                yield path
+
+
+def recorded(path: str, metadata: Path = METADATA) -> bool:
     """Whether Snakemake has a record of a file; long names are cut into folders, as its file backend does."""
     name = urlsafe_b64encode(path.encode()).decode()
     parts = [name[place : place + 254] for place in range(0, len(name), 254)]

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from whypretrain import devices, registry
-from whypretrain.auditing import half_made_and_stale, unknown_and_stale
+from whypretrain.auditing import half_made_and_stale, recorded, unknown_and_stale
 from whypretrain.blocks import check_blocks
 from whypretrain.config import ConfigError, load, read_yaml
 from whypretrain.fingerprints import fingerprint
@@ -52,6 +52,13 @@ def _check_images(plan: Plan) -> None:
 
 def refuse_stale(plan: Plan, files: Iterable[str | Path]) -> None:
     """End the program with one message where Snakemake would take a stale result for fresh: it has no record of it."""
+    if plan.config.partial:
+        stock = plan.paths.file("table", table="completeness")
+        if Path(stock).exists() and not recorded(stock):
+            folder = plan.paths.shown
+            print(f"Snakemake has lost its records of {folder}. Delete it, then run again.", file=sys.stderr)
+            sys.exit(1)
+        return
     findings = [*unknown_and_stale(plan), *half_made_and_stale(plan)]
     if not findings:
         return
