@@ -86,11 +86,12 @@ class Project:
 
     def command(self, *arguments: str) -> list[str]:
         """Return the command line of a call with the tiny study."""
-        return [sys.executable, "-m", "snakemake", *arguments, "--configfile", TINY]
+        return [sys.executable, "-m", "snakemake", f"--configfile={TINY}", *arguments]
 
     def environment(self) -> dict[str, str]:
         """Return the caller's environment, with this Python's programs first and wide lines."""
-        found = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        # the tests may have been started by make
+        found = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "MAKELEVEL")}
         path = f"{without_cluster()}:{Path(sys.executable).parent}:{os.environ['PATH']}"
         return found | {"PATH": path, "COLUMNS": "400"}
 

@@ -45,7 +45,7 @@ def test_a_folder_is_told_in_numbers(tmp_path: Path):
     folder = folder_of(tmp_path / "pets", {"cat": 12, "dog": 20})
     (folder / "cat" / "notes.txt").write_text("no image")
     shutil.copy(folder / "cat" / "1.png", folder / "cat" / "copy.png")
-    told = advise.look_at(folder)
+    told = " ".join(advise.look_at(folder).split())  # where its lines break depends on the path
     assert "33 images of 2 classes" in told
     assert "Fewer than" not in told
     assert "notes.txt" in told

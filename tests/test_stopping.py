@@ -121,10 +121,16 @@ def test_a_new_call_takes_over_from_the_jobs_that_a_killed_one_left(untrained: P
     wait_for(lambda: states(untrained) and jobs(untrained.path, "train_run"), "a state")
     os.kill(head.pid, signal.SIGKILL)
     head.wait()
-    assert jobs(untrained.path, "train_run"), "it goes on without its head"
-    untrained.snakemake("--cores", "2")  # nothing needs to be unlocked
+    left = jobs(untrained.path, "train_run")
+    assert left, "it goes on without its head"
+    for job in left:  # so that it doesn't end before the new call is there
+        os.kill(job, signal.SIGSTOP)
+    second = start(untrained, "--cores", "2")  # nothing needs to be unlocked
+    wait_for(lambda: "left over from an earlier call: stopping it" in logs(untrained), "the new job")
+    for job in left:
+        os.kill(job, signal.SIGCONT)
+    assert second.wait(PATIENCE) == 0, printed(untrained)[-3000:]
     told = logs(untrained)
-    assert "left over from an earlier call: stopping it" in told
     assert "goes on from step" in told
     assert tables(untrained) == tables(undisturbed)
     nothing_is_left_over(untrained)
