@@ -24,7 +24,7 @@ paths = plan.paths
 shell.prefix(setup.prefix(plan, BASE))
 
 if workflow.is_main_process:
-    setup.refuse_stale(plan, workflow.configfiles)
+    setup.refuse_stale(plan, workflow.configfiles, workflow.config_settings.config)
 
 
 # with --cache: whether sources are taken from, and put into, a store that others use too

@@ -5,6 +5,7 @@ says of itself covers these. See also tests/test_workflow.py (what runs again) a
 """
 
 import os
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any
@@ -114,9 +115,18 @@ def test_without_records_a_stale_result_is_named_and_removed_on_demand(again: Pr
         assert "Traceback" not in text
     command = text.split("Remove them: ")[1].split(". Then")[0]
     assert command.startswith("python workflow/audit.py")
-    again.run(*command.split())
+    again.run(*shlex.split(command))
     planned = heavy(again.planned())
     assert planned == {"train_run_short_r0_s0": 3}
+
+
+def test_the_command_that_removes_what_is_stale_knows_what_the_call_changed(again: Project):
+    shutil.rmtree(again.path / ".snakemake")
+    changes = ("--config", 'recipes={"short": {"weight_decay": 0.01}}', "threads=1")
+    text = again.snakemake("-n", "--cores", "2", *changes, status=1)
+    command = shlex.split(text.split("Remove them: ")[1].split(". Then")[0])
+    again.run(*command)
+    assert again.planned(*changes)["train_run_short_r0_s0"] == 3
 
 
 def test_without_records_changed_code_is_named_too(again: Project):

@@ -13,6 +13,7 @@ from collections import Counter
 from pathlib import Path
 
 import yaml
+from snakemake.utils import update_config
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "workflow"))
@@ -30,7 +31,8 @@ def main() -> int:
     asked = parser.parse_args()
     try:
         changes = {key: yaml.safe_load(value) for key, _, value in (each.partition("=") for each in asked.config)}
-        raw = read_yaml(asked.configfile) | changes
+        raw = read_yaml(asked.configfile)
+        update_config(raw, changes)  # as Snakemake does
     except (OSError, ConfigError, yaml.YAMLError) as error:
         print(f"{asked.configfile}: {error}", file=sys.stderr)
         return 2

@@ -1,6 +1,7 @@
 """What the Snakefile asks for while it is parsed: the plan, or one message and the end."""
 
 import hashlib
+import json
 import os
 import re
 import shlex
@@ -50,8 +51,11 @@ def _check_images(plan: Plan) -> None:
             raise ConfigError(f"datasets.{name}.parameters.path: {message}")
 
 
-def refuse_stale(plan: Plan, files: Iterable[str | Path]) -> None:
-    """End the program with one message where Snakemake would take a stale result for fresh: it has no record of it."""
+def refuse_stale(plan: Plan, files: Iterable[str | Path], changes: Mapping[str, Any]) -> None:
+    """End the program with one message where Snakemake would take a stale result for fresh: it has no record of it.
+
+    `files` are the config files of the call, and `changes` what its `--config` says.
+    """
     if plan.config.partial:
         stock = plan.paths.file("table", table="completeness")
         if Path(stock).exists() and not recorded(stock):
@@ -67,8 +71,9 @@ def refuse_stale(plan: Plan, files: Iterable[str | Path]) -> None:
         print(f"  {finding.path}: {finding.why}", file=sys.stderr)
     if len(findings) > TOLD:
         print(f"  and {len(findings) - TOLD} more", file=sys.stderr)
-    named = "".join(f" --configfile {shlex.quote(str(file))}" for file in list(files)[:1])
-    print(f"Remove them: python workflow/audit.py{named} --remove. Then run again.", file=sys.stderr)
+    words = ["python", "workflow/audit.py", *(f"--configfile={file}" for file in list(files)[:1])]
+    words += ["--config", *(f"{key}={json.dumps(value)}" for key, value in changes.items())] if changes else []
+    print(f"Remove them: {shlex.join([*words, '--remove'])}. Then run again.", file=sys.stderr)
     sys.exit(1)
 
 
