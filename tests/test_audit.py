@@ -9,8 +9,9 @@ from conftest import Project, plan_of, put, tiny
 from test_workflow import figures, flip, tables
 
 from whypretrain import expected
-from whypretrain.origins import Origin, Unreadable, check_seal, content_digest, read_origin, sealed
-from whypretrain.storage import DamagedFile, read_columns, write_card, write_columns, write_tensors
+from whypretrain.locking import Lock
+from whypretrain.origins import Origin, Unreadable, canonical, check_seal, content_digest, read_origin, sealed
+from whypretrain.storage import DamagedFile, read_columns, read_tensors, write_card, write_columns, write_tensors
 
 ORIGIN = Origin('{"a":1.5}', "0123456789abcdef", "fedcba9876543210")
 RUN = "results/runs/tiny/letters/epoch-1+anneal/intact.all/digits.2/finetune/short/lr-0.1/s0"
@@ -74,8 +75,6 @@ def test_results_that_are_cut_emptied_or_have_a_byte_flipped_are_named_and_made_
 def test_what_a_start_was_made_from_is_part_of_what_its_runs_are(again: Project):
     # as if it had been trained on other images, by hand or by another version, all of its own spec and code kept
     start = next((again.path / "results/starts/tiny/letters/s0").rglob("intact.all.safetensors"))
-    from whypretrain.storage import read_tensors
-
     weights = {name: array + np.float32(0.5) for name, array in read_tensors(start).items()}
     write_tensors(start, weights, read_origin(start))
     text = again.run(*AUDIT, status=1)
@@ -97,11 +96,11 @@ def test_foreign_unused_and_left_over_files_are_told_apart_and_only_the_last_rem
     (snapshot / "origin.json").write_text("{}")
     text = again.run(*AUDIT, "--remove", status=1)
     told = [line.split()[0] for line in text.splitlines()[:-2]]
-    assert sorted(told) == ["foreign", "left", "left", "unused"]
+    assert sorted(told) == ["foreign", "kept", "left", "unused"]
     assert foreign.exists()
     assert unused.exists()
+    assert snapshot.exists(), "a stopped job goes on from it"
     assert not left.exists()
-    assert not snapshot.exists()
 
 
 def test_a_study_that_shrinks_leaves_unused_files_not_stale_ones(again: Project):
@@ -152,3 +151,70 @@ def test_the_content_of_weights_is_their_values_whoever_made_them(tmp_path: Path
     write_tensors(paths[2], {"layer1.weight": weights["layer1.weight"] + 1}, ORIGIN)
     first, second, third = map(content_digest, paths)
     assert first == second != third
+
+
+def test_no_flipped_byte_and_no_cut_of_a_picture_passes(tmp_path: Path):
+    path = tmp_path / "figure.png"
+    from PIL import Image, PngImagePlugin
+
+    told = PngImagePlugin.PngInfo()
+    told.add_text("Description", canonical(ORIGIN.columns()))
+    Image.effect_noise((24, 16), 50).save(path, pnginfo=told)
+    assert read_origin(path) == ORIGIN
+    whole = path.read_bytes()
+    for place in range(len(whole)):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0x10]) + whole[place + 1 :])
+        with pytest.raises(Unreadable):
+            read_origin(path)
+    for length in range(0, len(whole), 5):
+        path.write_bytes(whole[:length])
+        with pytest.raises(Unreadable):
+            read_origin(path)
+
+
+@pytest.mark.parametrize("content", ["[]", "5", "null", '"text"', "{}"])
+def test_foreign_weights_with_an_origin_of_another_kind_are_told(tmp_path: Path, content: str):
+    from safetensors.numpy import save_file
+
+    path = tmp_path / "theirs.safetensors"
+    save_file({"a": np.zeros(3, np.float32)}, path, {"origin": content})
+    for read in (read_origin, content_digest):
+        with pytest.raises(Unreadable):
+            read(path)
+    with pytest.raises(DamagedFile):
+        read_tensors(path)
+
+
+def test_what_belongs_to_a_job_that_runs_is_passed_over_and_nothing_removed_beside_a_run(again: Project):
+    job, run = Lock(again.path / f"{RUN}/.scores.parquet.lock"), Lock(again.path / "results/.lock")
+    part = again.path / f"{RUN}/.kernels.parquet.abc.part"
+    part.write_text("half")
+    job.acquire()
+    try:
+        assert again.run(*AUDIT, status=0).count("\n") == 1
+    finally:
+        job.release()
+    run.acquire()
+    try:
+        assert "results is in use by snakemake: process" in again.run(*AUDIT, "--remove", status=1)
+    finally:
+        run.release()
+    assert part.exists()
+    again.run(*AUDIT, "--remove", status=1)
+    assert not part.exists()
+
+
+@pytest.mark.parametrize("way", ["copied", "linked"])
+def test_stale_results_that_come_from_elsewhere_later_are_seen(again: Project, tmp_path: Path, way: str):
+    assert again.planned() == {}, "what Snakemake has no record of is noted: nothing"
+    elsewhere = tmp_path / "elsewhere"
+    shutil.copytree(again.path / "results/sources", elsewhere, symlinks=True)
+    shutil.rmtree(again.path / "results/sources")
+    if way == "copied":
+        shutil.copytree(elsewhere, again.path / "results/sources")
+    else:
+        (again.path / "results/sources").symlink_to(elsewhere)
+    shutil.rmtree(again.path / ".snakemake/metadata")
+    again.write_config(put(tiny(), "pretraining.brief.weight_decay", 0.25))
+    text = again.snakemake("-n", "--cores", "2", status=1)
+    assert "results/sources/tiny/letters/s0/epoch-1.safetensors: it was made with other config values" in text

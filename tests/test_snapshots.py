@@ -188,6 +188,17 @@ def test_a_snapshot_of_other_code_config_or_inputs_is_refused_and_removed(
         assert not other.folder.exists()
 
 
+def test_a_state_of_another_processor_is_not_taken_up(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    first = Snapshot(tmp_path / "out", ORIGIN, seconds=0, hardware="NVIDIA H100")
+    first.begin("run")
+    first.offer(lambda: State({}, {"step": 1}))
+    same = Snapshot(tmp_path / "out", ORIGIN, seconds=0, hardware="NVIDIA H100").begin("run").state()
+    assert same is not None
+    assert same.values["step"] == 1
+    assert Snapshot(tmp_path / "out", ORIGIN, seconds=0, hardware="a CPU").begin("run").state() is None
+    assert "was on NVIDIA H100, not on a CPU; begins anew" in caplog.text
+
+
 def test_a_finished_job_leaves_none_and_a_short_one_writes_no_state(
     tmp_path: Path, digits: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -1,5 +1,6 @@
 """The audit: what results say of themselves, held against config and code, without Snakemake's own records."""
 
+import contextlib
 import json
 import os
 import re
@@ -9,9 +10,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from urllib.parse import quote
 
 from whypretrain import expected
 from whypretrain.expected import Expected, staleness
+from whypretrain.locking import Held, Lock
 from whypretrain.origins import Origin, Unreadable, content_digest, read_origin
 from whypretrain.plan import Plan
 from whypretrain.storage import DamagedFile, read_tensors
@@ -21,11 +24,15 @@ UNKNOWN = ".whypretrain-{}.json"  # there: the results that it has no record of
 OURS = ("README.md", "blocks.json", "config.yaml", "report.html", "failures.txt", ".lock")  # in the results folder
 FOLDERS = ("logs", "benchmarks", "partial", "images")
 LEFT_OVER = re.compile(r"^\..*\.(part|lock|snapshot)$")
+KEPT = "kept"
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What is wrong with a file, or with a folder: `stale`, `damaged`, `left over`, `unused` or `foreign`."""
+    """What is wrong with a file, or with a folder: `stale`, `damaged`, `left over`, `unused` or `foreign`.
+
+    `kept` is nothing wrong: what a stopped job goes on from.
+    """
 
     path: str
     what: str
@@ -52,9 +59,12 @@ def audit(plan: Plan) -> Audit:
     findings, names, fresh, missing = [], set(), 0, 0
     for result in expected.every(plan):
         names.add(result.path)
-        if not Path(result.path).exists():
+        try:
+            found = _problem(result, content)
+        except FileNotFoundError:
             missing += 1
-        elif found := _problem(result, content):
+            continue
+        if found:
             findings.append(found)
         else:
             fresh += 1
@@ -71,6 +81,10 @@ def _problem(result: Expected, content: "expected.Content") -> Finding | None:
         return Finding(result.path, "damaged", str(error))
     except DamagedFile as error:
         return Finding(result.path, "damaged", error.reason)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        return Finding(result.path, "damaged", str(error.strerror))
     return _stale(result, origin, content)
 
 
@@ -86,10 +100,14 @@ def _others(plan: Plan, names: set[str]) -> Iterator[Finding]:
     """Yield what lies in the results folder and is no result of this config."""
     results = Path(plan.config.results)
     patterns = [_expression(pattern) for pattern in plan.paths.patterns.values()]
-    for folder, folders, files in os.walk(results):
+    for folder, folders, files in os.walk(results, followlinks=True):
         here = Path(folder)
-        for name in [*folders, *files]:
-            if LEFT_OVER.match(name):
+        left = [name for name in [*folders, *files] if LEFT_OVER.match(name)]
+        # of a job that runs now, or is ending
+        for name in left if not any(_is_held(here / name) for name in left) else ():
+            if name.endswith(".snapshot"):
+                yield Finding(str(here / name), KEPT, "what a stopped job goes on from")
+            else:
                 yield Finding(str(here / name), "left over", "of a job that was stopped or killed")
         folders[:] = [name for name in folders if not LEFT_OVER.match(name)]
         if here == results:
@@ -103,6 +121,18 @@ def _others(plan: Plan, names: set[str]) -> Iterator[Finding]:
                 yield Finding(path, "unused", "no study of this config has it")
             else:
                 yield Finding(path, "foreign", "nothing here makes such a file")
+
+
+def _is_held(path: Path) -> bool:
+    if not path.name.endswith(".lock"):
+        return False
+    lock = Lock(path)
+    try:
+        lock.acquire()
+    except (Held, OSError):
+        return True
+    lock.release()
+    return False
 
 
 def _expression(pattern: str) -> re.Pattern[str]:
@@ -123,18 +153,21 @@ def unknown_and_stale(plan: Plan, metadata: Path = METADATA) -> list[Finding]:
     """Return the stale results among those that Snakemake has no record of, and so would take for fresh.
 
     Which these are is found out once, and noted among Snakemake's records, so that it is found out again when they are
-    lost; results that were made since then have one.
+    lost, or where folders of results are others than before; results that were made since then have one.
     """
-    if not Path(plan.config.results).exists():
+    results = Path(plan.config.results)
+    if not results.exists():
         return []
-    noted = metadata / UNKNOWN.format(re.sub(r"\W", "-", plan.config.results))
+    noted, places = metadata / UNKNOWN.format(quote(str(results), safe="")), _places(results)
     try:
-        unknown = set(json.loads(noted.read_text(encoding="utf-8"))["unknown"])
+        found = json.loads(noted.read_text(encoding="utf-8"))
+        unknown = set(found["unknown"] if found["places"] == places else _results(plan))
     except (OSError, ValueError, KeyError, TypeError):
         unknown = set(_results(plan))
     unknown = {path for path in unknown if not recorded(path, metadata)}
-    metadata.mkdir(parents=True, exist_ok=True)
-    noted.write_text(json.dumps({"unknown": sorted(unknown)}), encoding="utf-8")
+    with contextlib.suppress(OSError):  # where it can't be written it is found out again
+        metadata.mkdir(parents=True, exist_ok=True)
+        noted.write_text(json.dumps({"unknown": sorted(unknown), "places": places}), encoding="utf-8")
     content, findings = cache(content_digest), []
     for result in expected.every(plan) if unknown else ():
         if result.path in unknown and Path(result.path).exists():
@@ -146,10 +179,16 @@ def unknown_and_stale(plan: Plan, metadata: Path = METADATA) -> list[Finding]:
     return findings
 
 
+def _places(results: Path) -> dict[str, int]:
+    """Return what the file system calls the results folder and each folder in it: copied ones are others."""
+    folders = (path for path in [results, *results.iterdir()] if path.is_dir() and path.name not in FOLDERS)
+    return {str(folder): folder.stat().st_ino for folder in sorted(folders)}
+
+
 def _results(plan: Plan) -> Iterator[str]:
     """Yield all files in the results folder that are named as a result is."""
     patterns = [_expression(pattern) for pattern in plan.paths.patterns.values()]
-    for folder, folders, files in os.walk(plan.config.results):
+    for folder, folders, files in os.walk(plan.config.results, followlinks=True):
         folders[:] = [name for name in folders if name not in FOLDERS and not LEFT_OVER.match(name)]
         for path in (str(Path(folder) / name) for name in files if name not in OURS):
             if any(pattern.fullmatch(path) for pattern in patterns):
@@ -173,15 +212,24 @@ def half_made_and_stale(plan: Plan) -> list[Finding]:
         epochs = [] if annealed else plan.checkpoints(plan.config.sources[wildcards.source].pretraining)
         files = [plan.paths.file("checkpoint", **vars(wildcards), epoch=epoch) for epoch in epochs]
         there = [file for file in files if Path(file).exists()]
-        if there and len(there) < len(files):
-            wanted, found = expected.source(plan, path, wildcards, annealed=False), read_origin(there[0])
-            if (found.code, _recipe(found.spec)) != (wanted.code, _recipe(wanted.spec)):
+        wanted = expected.source(plan, path, wildcards, annealed=False) if there and len(there) < len(files) else None
+        for file in there if wanted else ():
+            try:
+                found = read_origin(file)
+            except Unreadable as error:
+                findings.append(Finding(file, "damaged", str(error)))
+                continue
+            if wanted and (found.code, _recipe(found.spec)) != (wanted.code, _recipe(wanted.spec)):
                 why = "it was made with other config values or code, and a checkpoint was added"
-                findings += [Finding(file, "stale", why) for file in there]
+                findings.append(Finding(file, "stale", why))
     return findings
 
 
-def _recipe(spec: str) -> dict[str, object]:
-    told = json.loads(spec)
-    del told["pretraining"]["checkpoints"]
-    return dict(told)
+def _recipe(spec: str) -> object:
+    """Return a source's spec without its list of checkpoints; nothing of another form of spec."""
+    try:
+        told = json.loads(spec)
+        del told["pretraining"]["checkpoints"]
+    except (ValueError, KeyError, TypeError):
+        return None
+    return told

@@ -49,10 +49,10 @@ class Job:
         """
         return Origin(canonical({**self.spec, **values}), self.code, digest_of(map(self.content, inputs)))
 
-    def snapshot(self, outputs: str, *inputs: str) -> Snapshot:
+    def snapshot(self, hardware: str, outputs: str, *inputs: str) -> Snapshot:
         """Return what the job keeps beside the first of some outputs until it is done; `inputs` names all of its."""
         origin = self.origin(*(path for name in inputs for path in self.files(name)))
-        return Snapshot(self.files(outputs)[0], origin)
+        return Snapshot(self.files(outputs)[0], origin, hardware=hardware)
 
     def content(self, path: str | Path) -> str:
         """Return the digest of what an input holds, found once."""

@@ -5,7 +5,7 @@ import getpass
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from whypretrain import devices, slurm
 from whypretrain.blocks import record_blocks
@@ -29,10 +29,20 @@ def begin(plan: Plan) -> None:
             file=sys.stderr,
         )
         sys.exit(1)
+    except OSError as error:
+        _end(error)
     atexit.register(lock.release)
-    if not plan.config.partial:  # which uses none
-        record_blocks(plan.config, Path(plan.paths["blocks"]))
-    Path(plan.paths["failures"]).unlink(missing_ok=True)
+    try:
+        if not plan.config.partial:  # which uses none
+            record_blocks(plan.config, Path(plan.paths["blocks"]))
+        Path(plan.paths["failures"]).unlink(missing_ok=True)
+    except OSError as error:
+        _end(error)
+
+
+def _end(error: OSError) -> NoReturn:
+    print(f"{error.filename}: {error.strerror}. Nothing was started; mend it and run again.", file=sys.stderr)
+    sys.exit(1)
 
 
 def share_gpus(plan: Plan, asked: int | None, most: int) -> int | None:

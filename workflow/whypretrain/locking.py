@@ -67,9 +67,10 @@ class Lock:
             if _is(handle, self.path):
                 break
             os.close(handle)  # its holder removed it meanwhile: this file has no name any more
-        os.truncate(handle, 0)
-        os.pwrite(handle, json.dumps(_owner()).encode(), 0)
         self._handle = handle
+        with contextlib.suppress(OSError):  # on a full disk it is held all the same, and says nothing of its holder
+            os.truncate(handle, 0)
+            os.pwrite(handle, json.dumps(_owner()).encode(), 0)
 
     def release(self) -> None:
         """Give the lock back; nothing happens where it isn't held."""

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 BLANK = b"seal" + b"0" * 64
+END_OF_PNG = b"\x00\x00\x00\x00IEND\xaeB`\x82"
 SEAL = re.compile(rb"seal([0-9a-f]{64})")
 
 
@@ -78,8 +79,7 @@ def _of_tensors(path: Path) -> dict[str, Any]:
         if not 0 < length <= path.stat().st_size - 8:
             raise Unreadable("empty" if not path.stat().st_size else "cut short")
         header = json.loads(file.read(length))
-    found: dict[str, Any] = json.loads(header.get("__metadata__", {}).get("origin", "{}"))
-    return found
+    return _object(json.loads(_object(_object(header).get("__metadata__", {})).get("origin", "{}")))
 
 
 def content_digest(path: str | Path) -> str:
@@ -93,7 +93,7 @@ def content_digest(path: str | Path) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     try:
         return str(_of_tensors(path)["sha256"])
-    except (ValueError, KeyError, AttributeError) as error:
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise Unreadable(str(error)) from None
 
 
@@ -116,7 +116,7 @@ def read_origin(path: str | Path) -> Origin:
                 return _of_page(path.read_bytes())
     except Unreadable:
         raise
-    except (ValueError, AttributeError, SyntaxError) as error:
+    except (ValueError, AttributeError, SyntaxError, TypeError) as error:
         raise Unreadable(str(error)) from None
     except OSError as error:
         if error.errno is not None:
@@ -142,9 +142,18 @@ def _of_json(content: bytes) -> Origin:
 def _of_png(path: Path) -> dict[str, Any]:
     from PIL import Image
 
+    if not path.read_bytes().endswith(END_OF_PNG):
+        raise Unreadable("cut short")
+    with Image.open(path) as image:
+        image.verify()  # the checksums of all its parts, which `load` doesn't look at
     with Image.open(path) as image:
         image.load()
-        found: dict[str, Any] = json.loads(image.info.get("Description", "{}"))
+        return _object(json.loads(image.info.get("Description", "{}")))
+
+
+def _object(found: Any) -> dict[str, Any]:
+    if not isinstance(found, dict):
+        raise Unreadable("what it says of itself is no JSON object")
     return found
 
 

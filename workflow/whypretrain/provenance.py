@@ -85,6 +85,13 @@ class Watch:
         }
 
 
+def hardware(device: torch.device) -> str:
+    """Return the name of what a device computes on: the GPU, or the processor."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return processor_name(CPU_INFO.read_text(encoding="utf-8") if CPU_INFO.exists() else "")
+
+
 def versions(gpu: str) -> dict[str, str]:
     """Return the versions that a run depends on; those of CUDA, cuDNN and the driver are empty without a GPU."""
     return {

@@ -1,5 +1,6 @@
 """What the Snakefile asks for while it is parsed: the plan, or one message and the end."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -51,7 +52,7 @@ def _check_images(plan: Plan) -> None:
             raise ConfigError(f"datasets.{name}.parameters.path: {message}")
 
 
-def refuse_stale(plan: Plan, files: Iterable[str | Path], changes: Mapping[str, Any]) -> None:
+def refuse_stale(plan: Plan, files: Sequence[str | Path], changes: Mapping[str, Any]) -> None:
     """End the program with one message where Snakemake would take a stale result for fresh: it has no record of it.
 
     `files` are the config files of the call, and `changes` what its `--config` says.
@@ -71,7 +72,8 @@ def refuse_stale(plan: Plan, files: Iterable[str | Path], changes: Mapping[str, 
         print(f"  {finding.path}: {finding.why}", file=sys.stderr)
     if len(findings) > TOLD:
         print(f"  and {len(findings) - TOLD} more", file=sys.stderr)
-    words = ["python", "workflow/audit.py", *(f"--configfile={file}" for file in list(files)[:1])]
+    words = ["python", "workflow/audit.py"]
+    words += ["--configfile", *map(str, files)] if files else []
     words += ["--config", *(f"{key}={json.dumps(value)}" for key, value in changes.items())] if changes else []
     print(f"Remove them: {shlex.join([*words, '--remove'])}. Then run again.", file=sys.stderr)
     sys.exit(1)
@@ -105,7 +107,10 @@ def there(plan: Plan) -> str:
             file=sys.stderr,
         )
         sys.exit(1)
-    told = (f"{file} {(status := file.stat()).st_size} {status.st_mtime_ns}" for file in found)
+    told = []
+    for file in found:
+        with contextlib.suppress(FileNotFoundError):  # a run in progress makes it again
+            told.append(f"{file} {(status := file.stat()).st_size} {status.st_mtime_ns}")
     return hashlib.sha256("\n".join(told).encode()).hexdigest()[:16]
 
 

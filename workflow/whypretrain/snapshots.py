@@ -76,13 +76,15 @@ class Snapshot(Progress):
     """The snapshot of one job.
 
     `first` is the first of its outputs, `origin` that of the job as a whole. `seconds` is the time between two states;
-    where it is None the environment says it, in minutes.
+    where it is None the environment says it, in minutes. A state is taken up on the same `hardware` alone: a training
+    that is half on one processor and half on another has bits that no undisturbed one has.
     """
 
-    def __init__(self, first: str | Path, origin: Origin, seconds: float | None = None) -> None:
+    def __init__(self, first: str | Path, origin: Origin, seconds: float | None = None, hardware: str = "") -> None:
         first = Path(first)
         self.folder = first.with_name(f".{first.name}.snapshot")
         self.origin = origin
+        self.hardware = hardware
         self.seconds = 60 * float(os.environ.get(MINUTES, "5")) if seconds is None else seconds
         self._item = ""
         self._values: Callable[[], Mapping[str, Any]] = dict
@@ -178,7 +180,13 @@ class Snapshot(Progress):
             log.warning("%s: is damaged (%s); removed", path, str(error).split(". Rebuild")[0])
             self.forget()
             return None
-        return State(arrays, values) if values.get("item") == self._item else None
+        if values.get("item") != self._item:
+            return None
+        if values.get("hardware") != self.hardware:
+            log.warning("%s: was on %s, not on %s; begins anew", path, values.get("hardware"), self.hardware)
+            self.forget()
+            return None
+        return State(arrays, values)
 
     def offer(self, state: Callable[[], State]) -> None:
         """Write the state between two steps, if it is time to. Raises Stopped where the job was told to stop."""
@@ -189,7 +197,7 @@ class Snapshot(Progress):
 
     def _write(self, state: State) -> None:
         self._begin()
-        values = {**state.values, "item": self._item, "caller": self._values()}
+        values = {**state.values, "item": self._item, "hardware": self.hardware, "caller": self._values()}
         text = np.frombuffer(json.dumps(values).encode(), np.uint8)  # an array, so that the checksum is of it as well
         write_tensors(self.folder / STATE, {**state.arrays, VALUES: text}, self.origin)
         self._last = time.monotonic()

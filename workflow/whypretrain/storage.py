@@ -125,7 +125,7 @@ def read_tensors(path: str | Path) -> Weights:
         with safe_open(path, framework="numpy") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             expected = _told(file.metadata()).get("sha256")
-    except (SafetensorError, OSError, ValueError) as error:
+    except (SafetensorError, OSError, ValueError, AttributeError) as error:
         raise DamagedFile(path, error) from error
     if expected != checksum(tensors):
         raise DamagedFile(path, "its values don't match its checksum")

@@ -3,6 +3,7 @@
 from whypretrain.command import Job, StageError, run_stage
 from whypretrain.data import Columns, append
 from whypretrain.pretraining import anneal
+from whypretrain.provenance import hardware
 from whypretrain.sources import set_up_torch, source_data
 from whypretrain.storage import read_tensors, write_columns, write_tensors
 
@@ -11,7 +12,7 @@ def main(job: Job) -> None:
     """Train each seed's branch and write its end and the one row of its history: the outputs, seed after seed."""
     device = set_up_torch(job.spec)
     tensors = read_tensors(job.file("dataset"))
-    snapshot = job.snapshot("outputs", "dataset", "checkpoints")
+    snapshot = job.snapshot(hardware(device), "outputs", "dataset", "checkpoints")
     outputs = job.files("outputs")
     files = zip(job.files("checkpoints"), outputs[::2], outputs[1::2], strict=True)
     for seed, (checkpoint, annealed, history_path) in zip(job.spec["seeds"], files, strict=True):

@@ -3,6 +3,7 @@
 from whypretrain.command import Job, StageError, run_stage
 from whypretrain.data import Columns, append
 from whypretrain.pretraining import pretrain
+from whypretrain.provenance import hardware
 from whypretrain.sources import set_up_torch, source_data
 from whypretrain.storage import read_tensors, write_columns, write_tensors
 
@@ -17,7 +18,7 @@ def main(job: Job) -> None:
     tensors = read_tensors(job.file("dataset"))
     parents: list[str] | list[None] = job.files("parents") or [None] * len(job.spec["seeds"])
     each = len(job.files("outputs")) // len(job.spec["seeds"])
-    snapshot = job.snapshot("outputs", "dataset", "parents")
+    snapshot = job.snapshot(hardware(device), "outputs", "dataset", "parents")
     for place, (seed, parent) in enumerate(zip(job.spec["seeds"], parents, strict=True)):
         *checkpoints, history_path = job.files("outputs")[place * each :][:each]
         if snapshot.restore(f"s{seed}", [*checkpoints, history_path]):

@@ -11,7 +11,7 @@ from whypretrain.architectures.convnet import Parameters, layers
 from whypretrain.command import Job, log, run_stage
 from whypretrain.coordinates import write_rate
 from whypretrain.data import TargetData
-from whypretrain.provenance import Watch
+from whypretrain.provenance import Watch, hardware
 from whypretrain.runs import Request
 from whypretrain.sources import set_up_torch
 from whypretrain.storage import read_tensors, write_card, write_columns, write_tensors
@@ -31,7 +31,7 @@ def main(job: Job) -> None:
     kinds = [kind for kind in FILES if kind not in BY_STEPS or moding.by_steps(spec["mode"])]
     runs = [(rate, seed) for rate in rates for seed in seeds]
     outputs = {run: {kind: job.files(kind)[place] for kind in kinds} for place, run in enumerate(runs)}
-    snapshot = job.snapshot("scores", "dataset", "starts")
+    snapshot = job.snapshot(hardware(device), "scores", "dataset", "starts")
     for seed, start_path in zip(seeds, job.files("starts"), strict=True):
         left = [rate for rate in rates if not snapshot.restore(_name(rate, seed), outputs[rate, seed].values())]
         if not left:
