@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import Project, curves, fresh, plan_of, put, tiny
+from conftest import Project, fresh, plan_of, put, tiny
 from test_workflow import heavy
 
 from whypretrain import expected
@@ -87,16 +87,6 @@ def test_values_that_change_places_are_seen(tmp_path: Path):
     swapped = put(put(source, "pretraining.brief.learning_rate", 0.01), "pretraining.brief.weight_decay", 0.1)
     project.write_config(swapped)
     assert project.planned(target) == {"pretrain_source_brief_s0": 1}
-
-
-def test_a_value_of_one_study_trains_the_runs_of_that_study_alone(both: Project, tmp_path: Path):
-    project = fresh(tmp_path / "project")
-    for name in ("results", ".snakemake"):
-        shutil.copytree(both.path / name, project.path / name, symlinks=True)
-    project.write_config(put(curves(), "recipes.same.weight_decay", 0.25))
-    found = heavy(project.planned())
-    assert found
-    assert all("same" in rule or rule.startswith("measure") for rule in found), found
 
 
 # --- what Snakemake has no record of -------------------------------------------------------

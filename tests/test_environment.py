@@ -52,7 +52,7 @@ from pathlib import Path
 from whypretrain import setup
 from whypretrain.config import read_yaml
 file = Path("config/config.yaml")
-plan = setup.make_plan(read_yaml(file), [file], Path())
+plan = setup.make_plan(read_yaml(file) | {{"results": "elsewhere"}}, [file], Path())
 assert plan.figures.files() and plan.tables()
 sys.exit(", ".join(set({HEAVY}) & set(sys.modules)) or 0)
 """

@@ -276,6 +276,16 @@ def test_a_checkpoint_more_trains_the_source_again(again: Project):
     assert heavy(again.planned())["pretrain_source_brief_s0"] == 1
 
 
+def test_a_value_of_one_study_trains_the_runs_of_that_study_alone(both: Project, tmp_path: Path):
+    project = fresh(tmp_path / "project")
+    for name in ("results", ".snakemake"):
+        shutil.copytree(both.path / name, project.path / name, symlinks=True)
+    project.write_config(put(curves(), "recipes.same.weight_decay", 0.25))
+    found = heavy(project.planned())
+    assert found
+    assert all("same" in rule or rule.startswith("measure") for rule in found), found
+
+
 # --- mistakes and damage -------------------------------------------------------------------
 
 
