@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from conftest import Project, fresh, plan_of, put, tiny
+from conftest import Project, curves, fresh, plan_of, put, tiny
 
 from whypretrain.command import Job
 from whypretrain.stages import collect_table
