@@ -79,25 +79,11 @@ include: "workflow/rules/measure.smk"
 include: "workflow/rules/report.smk"
 
 
-for each in workflow.rules:
-    if each.cache.output:  # Snakemake refuses a benchmark of what may come from a store
-        each._benchmark = None
+hooks.drop_refused_benchmarks(workflow)
 
 
 onstart:
-    hooks.begin(plan)
-    if workflow.executor_plugin.name == "slurm":
-        hooks.prepare_cluster(workflow, plan)
-    # Snakemake 9.27's rate limiter leaves one more timer behind with every finished job, each of which wakes the
-    # scheduler once a second: after some hundred short jobs that costs more than the jobs. Local jobs need no limit.
-    if workflow.local_exec:
-        workflow.scheduler.job_rate_limiter = None
-        # Which executor runs the jobs is not known before, so Snakemake has its limits already.
-        needs = (job.resources.get("gpu", 0) for job in workflow.dag.needrun_jobs())
-        limit = hooks.share_gpus(plan, workflow.global_resources.get("gpu").value, max(needs, default=0))
-        if limit is not None:
-            for limits in (workflow.scheduler.global_resources, workflow.scheduler.resources):
-                limits["gpu"] = limit
+    hooks.begin(plan, workflow)
 
 
 onerror:

@@ -48,6 +48,9 @@ def main() -> int:
     except Held as held:
         print(f"{plan.config.results} is in use by snakemake: {held}. Nothing was removed.", file=sys.stderr)
         return 1
+    except OSError as error:
+        print(f"{error.filename}: {error.strerror}. Nothing was removed.", file=sys.stderr)
+        return 1
     try:
         return report(auditing.audit(plan), plan.config.results, remove=asked.remove)
     finally:

@@ -175,6 +175,8 @@ def unknown_and_stale(plan: Plan, metadata: Path = METADATA) -> list[Finding]:
                 found = _stale(result, read_origin(result.path), content)
             except Unreadable as error:
                 found = Finding(result.path, "damaged", str(error))
+            except OSError:  # it is being made again, or the job that reads it will say
+                found = None
             findings += [found] if found else []
     return findings
 

@@ -14,11 +14,34 @@ from whypretrain.locking import Held, Lock
 from whypretrain.plan import Plan
 
 
-def begin(plan: Plan) -> None:
-    """Take the results folder for this call, record its blocks of seeds and rates, and forget what failed before.
+def drop_refused_benchmarks(workflow: Any) -> None:
+    """Take the benchmark from rules whose outputs may come from a store: Snakemake refuses both together."""
+    for rule in workflow.rules:
+        if rule.cache.output:
+            rule._benchmark = None
 
-    Where another call has the folder, the program ends with one message.
+
+def begin(plan: Plan, workflow: Any) -> None:
+    """Do all that comes before the first job; what forbids to start ends the program with one message.
+
+    `workflow` is Snakemake's. Which executor runs the jobs is known from here on, not while the Snakefile is parsed.
     """
+    _take_folder(plan)
+    if workflow.executor_plugin.name == "slurm":
+        prepare_cluster(workflow, plan)
+    if workflow.local_exec:
+        # Snakemake 9.27's rate limiter leaves one more timer behind with every finished job, each of which wakes the
+        # scheduler once a second: after some hundred short jobs that costs more than the jobs. Local ones need none.
+        workflow.scheduler.job_rate_limiter = None
+        needs = (job.resources.get("gpu", 0) for job in workflow.dag.needrun_jobs())
+        limit = share_gpus(plan, workflow.global_resources.get("gpu").value, max(needs, default=0))
+        if limit is not None:
+            for limits in (workflow.scheduler.global_resources, workflow.scheduler.resources):
+                limits["gpu"] = limit
+
+
+def _take_folder(plan: Plan) -> None:
+    """Take the results folder for this call, record its blocks of seeds and rates, and forget what failed before."""
     folder = Path(plan.paths["summary"]).parent  # what is partial has one of its own
     lock = Lock(folder / ".lock")
     try:
