@@ -122,8 +122,20 @@ class Project:
 
     def killed(self, *arguments: str, when: Callable[[], bool]) -> None:
         """Call Snakemake and kill it with all its jobs, by SIGKILL, as soon as `when` is true."""
-        with (self.path / "killed.log").open("w") as log:
-            process = subprocess.Popen(
+        process = self.start(*arguments)
+        deadline = time.monotonic() + 120
+        while process.poll() is None and not when() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        ended = process.poll() is not None
+        if not ended:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        assert not ended, self.printed()
+
+    def start(self, *arguments: str) -> "subprocess.Popen[bytes]":
+        """Call Snakemake, in a session of its own, and don't wait for it."""
+        with self.log.open("ab") as log:
+            return subprocess.Popen(
                 self.command(*arguments),
                 cwd=self.path,
                 env=self.environment(),
@@ -131,14 +143,27 @@ class Project:
                 stderr=log,
                 start_new_session=True,
             )
-            deadline = time.monotonic() + 120
-            while process.poll() is None and not when() and time.monotonic() < deadline:
-                time.sleep(0.02)
-            ended = process.poll() is not None
-            if not ended:
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-        assert not ended, (self.path / "killed.log").read_text()
+
+    @property
+    def log(self) -> Path:
+        """Where all calls print that nobody waited for."""
+        return self.path / "printed.log"
+
+    def printed(self) -> str:
+        """Return all that those calls have printed by now."""
+        return self.log.read_text() if self.log.exists() else ""
+
+    def jobs_here(self, stage: str = "") -> list[int]:
+        """Return the processes of the pipeline's jobs, or of one stage's, that work in this folder on this machine."""
+        found = []
+        for entry in Path("/proc").glob("[0-9]*"):
+            try:
+                words = (entry / "cmdline").read_bytes().decode().split("\0")
+                if words[0] == "python" and words[2].startswith(f"whypretrain.stages.{stage}"):
+                    found += [int(entry.name)] if (entry / "cwd").readlink() == self.path else []
+            except (OSError, IndexError):  # it has ended
+                continue
+        return found
 
     def write_config(self, raw: dict[str, Any]) -> None:
         """Replace the tiny study."""

@@ -18,36 +18,6 @@ KILLS = 20
 PATIENCE = 600
 
 
-def start(project: Project, *arguments: str) -> "subprocess.Popen[bytes]":
-    """Start Snakemake in a session of its own; what it prints goes to `printed.log`."""
-    with (project.path / "printed.log").open("ab") as log:
-        return subprocess.Popen(
-            project.command(*arguments),
-            cwd=project.path,
-            env=project.environment(),
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-
-
-def printed(project: Project) -> str:
-    return (project.path / "printed.log").read_text()
-
-
-def jobs(folder: Path, stage: str = "") -> list[int]:
-    """Return the pipeline's jobs that work in a folder."""
-    found = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            words = (entry / "cmdline").read_bytes().decode().split("\0")
-            if words[0] == "python" and words[2].startswith(f"whypretrain.stages.{stage}"):
-                found += [int(entry.name)] if (entry / "cwd").readlink() == folder else []
-        except (OSError, IndexError):  # it has ended
-            continue
-    return found
-
-
 def wait_for(condition: Callable[[], Any], what: str) -> Any:
     deadline = time.monotonic() + PATIENCE
     while not (found := condition()):
@@ -81,7 +51,7 @@ def untrained(undisturbed: Project, tmp_path: Path) -> Iterator[Project]:
     shutil.rmtree(project.path / "results/runs")
     shutil.rmtree(project.path / "results/tables")
     yield project
-    for job in jobs(project.path):
+    for job in project.jobs_here():
         os.kill(job, signal.SIGKILL)
 
 
@@ -101,15 +71,15 @@ def nothing_is_left_over(project: Project) -> None:
 
 def test_jobs_told_to_stop_in_the_middle_go_on_from_there(untrained: Project, undisturbed: Project):
     for _ in range(2):
-        head = start(untrained, "--cores", "1")
-        wait_for(lambda: states(untrained) and jobs(untrained.path, "train_run"), "a state")
-        for job in jobs(untrained.path, "train_run"):
+        head = untrained.start("--cores", "1")
+        wait_for(lambda: states(untrained) and untrained.jobs_here("train_run"), "a state")
+        for job in untrained.jobs_here("train_run"):
             os.kill(job, signal.SIGTERM)
-        wait_for(lambda: "told to stop (SIGTERM). What it had is kept" in printed(untrained), "the job's last words")
+        wait_for(lambda: "told to stop (SIGTERM). What it had is kept" in untrained.printed(), "the job's last words")
         os.killpg(head.pid, signal.SIGINT)  # as Ctrl-C does: Snakemake and all its jobs are told
         assert head.wait(PATIENCE) == 1
         assert states(untrained)
-        wait_for(lambda: not jobs(untrained.path), "the end of its jobs")
+        wait_for(lambda: not untrained.jobs_here(), "the end of its jobs")
     untrained.snakemake("--cores", "2")
     assert "goes on from step" in logs(untrained)
     assert tables(untrained) == tables(undisturbed)
@@ -117,19 +87,19 @@ def test_jobs_told_to_stop_in_the_middle_go_on_from_there(untrained: Project, un
 
 
 def test_a_new_call_takes_over_from_the_jobs_that_a_killed_one_left(untrained: Project, undisturbed: Project):
-    head = start(untrained, "--cores", "1")
-    wait_for(lambda: states(untrained) and jobs(untrained.path, "train_run"), "a state")
+    head = untrained.start("--cores", "1")
+    wait_for(lambda: states(untrained) and untrained.jobs_here("train_run"), "a state")
     os.kill(head.pid, signal.SIGKILL)
     head.wait()
-    left = jobs(untrained.path, "train_run")
+    left = untrained.jobs_here("train_run")
     assert left, "it goes on without its head"
     for job in left:  # so that it doesn't end before the new call is there
         os.kill(job, signal.SIGSTOP)
-    second = start(untrained, "--cores", "2")  # nothing needs to be unlocked
+    second = untrained.start("--cores", "2")  # nothing needs to be unlocked
     wait_for(lambda: "left over from an earlier call: stopping it" in logs(untrained), "the new job")
     for job in left:
         os.kill(job, signal.SIGCONT)
-    assert second.wait(PATIENCE) == 0, printed(untrained)[-3000:]
+    assert second.wait(PATIENCE) == 0, untrained.printed()[-3000:]
     told = logs(untrained)
     assert "goes on from step" in told
     assert tables(untrained) == tables(undisturbed)
@@ -137,8 +107,8 @@ def test_a_new_call_takes_over_from_the_jobs_that_a_killed_one_left(untrained: P
 
 
 def test_two_calls_on_one_results_folder_don_t_meet(untrained: Project, undisturbed: Project, tmp_path: Path):
-    head = start(untrained, "--cores", "1")
-    wait_for(lambda: jobs(untrained.path, "train_run"), "a job")
+    head = untrained.start("--cores", "1")
+    wait_for(lambda: untrained.jobs_here("train_run"), "a job")
     elsewhere = fresh(tmp_path / "elsewhere")  # another clone, the same results
     elsewhere.write_config(long())
     (elsewhere.path / "results").symlink_to(untrained.path / "results")
@@ -158,16 +128,16 @@ def test_kill_9_at_random_moments_twenty_times_in_one_run_changes_no_byte(tmp_pa
     project.write_config(put(tiny(), "execution", {"snapshot_minutes": 1e-9}))
     draw = random.Random()
     killed: list[str] = []
-    head = start(project, "--cores", "2", "--retries", "2")
+    head = project.start("--cores", "2", "--retries", "2")
     while len(killed) < KILLS:
         time.sleep(draw.uniform(0.2, 5))
         if head.poll() is not None:  # ended, by too many killed jobs or because it was done
             if head.returncode == 0:
                 shutil.rmtree(project.path / "results/runs", ignore_errors=True)
-            head = start(project, "--cores", "2", "--retries", "2")
+            head = project.start("--cores", "2", "--retries", "2")
             continue
         whom = draw.choice(["head", "all", "job", "job"])
-        running = jobs(project.path)
+        running = project.jobs_here()
         if whom == "job" and not running:
             continue
         if whom == "job":
@@ -185,9 +155,9 @@ def test_kill_9_at_random_moments_twenty_times_in_one_run_changes_no_byte(tmp_pa
     for _ in range(3):  # jobs that were left over may still be told to stop, which is a failure of theirs
         if head.returncode == 0:
             break
-        head = start(project, "--cores", "2", "--retries", "2")
+        head = project.start("--cores", "2", "--retries", "2")
         head.wait(PATIENCE)
-    assert head.returncode == 0, (killed, printed(project)[-3000:])
+    assert head.returncode == 0, (killed, project.printed()[-3000:])
     assert tables(project) == tables(finished), killed
     nothing_is_left_over(project)
 

@@ -345,34 +345,15 @@ def test_a_killed_job_fails_the_call_and_the_next_one_goes_on(again: Project, fi
     scratch = again.path / "results/runs/tiny/none"
     shutil.rmtree(scratch)
     (again.path / "results/tables/runs.parquet").unlink()
-    process = subprocess.Popen(
-        again.command("--cores", "1"),
-        cwd=again.path,
-        env=again.environment(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    process = again.start("--cores", "1")
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and process.poll() is None and not any(scratch.rglob("scores.parquet")):
         time.sleep(0.01)
-    for job in training_jobs(again.path):
+    for job in again.jobs_here("train_run"):
         os.kill(job, signal.SIGKILL)
     assert process.wait(60) == 1
     again.snakemake("--cores", "2")
     assert tables(again) == tables(finished)
-
-
-def training_jobs(folder: Path) -> list[int]:
-    """Return the training processes that work in a folder."""
-    found = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            words = (entry / "cmdline").read_bytes().decode().split("\0")
-            if words[:3] == ["python", "-m", "whypretrain.stages.train_run"]:
-                found += [int(entry.name)] if (entry / "cwd").readlink() == folder else []
-        except OSError:  # it has ended
-            continue
-    return found
 
 
 def test_a_study_of_scratch_alone_has_a_table_of_no_sources(tmp_path: Path):

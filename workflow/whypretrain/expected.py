@@ -3,10 +3,12 @@
 import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from types import SimpleNamespace
 from typing import Any
 
 from whypretrain.coordinates import Arm
+from whypretrain.grid import START
 from whypretrain.origins import Origin, digest_of
 from whypretrain.plan import KINDS, PAIR_TABLES, SUMMARIES, Plan, SeedBlock, collected_tables
 
@@ -17,18 +19,48 @@ MADE_FROM = {  # the tables that a summary is made from
     **dict.fromkeys(("transfer", "maturity", "correlations", "modes", "advice"), ("runs", "sources")),
     "verdicts": ("runs", "kernels", "sources", "parts", "pairs", "history"),
 }
+MADE_BY = {
+    "design": "summarise_arms",
+    "arms": "summarise_arms",
+    "contrasts": "contrast_arms",
+    "verdicts": "judge_claims",
+}
 OF_SUMMARY = ("verdicts", "arms", "sources", "advice")
 OF_ADVICE = ("advice", "provenance")
+OF_STARTS = ("architecture", "source", "epoch", "treatment", "span")
+
+
+Made = tuple[str, str, tuple[str, ...]]
 
 
 @dataclass(frozen=True)
 class Expected:
-    """One result: its path, the spec and code of its job, and the files it is made from, in the order of its digest."""
+    """One result: its path, and what it should say of itself, found out when that is asked for.
+
+    `made` gives the spec and code of its job, and the files it is made from, in the order of its digest.
+    """
 
     path: str
-    spec: str
-    code: str
-    inputs: tuple[str, ...] = ()
+    made: Callable[[], Made]
+
+    @cached_property
+    def _made(self) -> Made:
+        return self.made()
+
+    @property
+    def spec(self) -> str:
+        """The spec of its job."""
+        return self._made[0]
+
+    @property
+    def code(self) -> str:
+        """The fingerprint of the code of its job."""
+        return self._made[1]
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The files it is made from."""
+        return self._made[2]
 
 
 Content = Callable[[str], str]
@@ -56,155 +88,185 @@ def _of_seed(plan: Plan, seed: int) -> SeedBlock:
 
 def run(plan: Plan, kind: str, arm: Arm, rate: float | None, seed: int) -> Expected:
     """Return one file of a run."""
-    inputs = (plan.dataset_of_target(arm), plan.paths.file("start", **arm.columns(), seed=seed))
-    path = plan.run_file(kind, arm, rate, seed)
-    return Expected(path, plan.specs.train(arm, (rate,), (seed,)), plan.train_code(arm), inputs)
+
+    def made() -> Made:
+        inputs = (plan.dataset_of_target(arm), plan.paths.file("start", **arm.columns(), seed=seed))
+        return plan.specs.train(arm, (rate,), (seed,)), plan.train_code(arm), inputs
+
+    return Expected(plan.run_file(kind, arm, rate, seed), made)
 
 
 def source(plan: Plan, path: str, wildcards: Any, annealed: bool) -> Expected:
     """Return a file of a source's training, or of the branch of the wildcards' epoch."""
-    seed, dataset = int(wildcards.seed), plan.dataset_of_source(wildcards)
-    if annealed:
-        raw = plan.paths.file("checkpoint", **vars(wildcards))
-        code = plan.source_code("anneal_source")(wildcards)
-        return Expected(path, plan.specs.anneal(wildcards, (seed,)), code, (dataset, raw))
-    inputs = (dataset, *_of_seed(plan, seed).parents(wildcards))
-    code = plan.source_code("pretrain_source")(wildcards)
-    return Expected(path, plan.specs.pretrain(wildcards, (seed,)), code, inputs)
+
+    def made() -> Made:
+        seed, dataset = int(wildcards.seed), plan.dataset_of_source(wildcards)
+        if annealed:
+            inputs = (dataset, plan.paths.file("checkpoint", **vars(wildcards)))
+            return plan.specs.anneal(wildcards, (seed,)), plan.source_code("anneal_source")(wildcards), inputs
+        code = plan.source_code("pretrain_source")(wildcards)
+        return plan.specs.pretrain(wildcards, (seed,)), code, (dataset, *_of_seed(plan, seed).parents(wildcards))
+
+    return Expected(path, made)
 
 
 def measured_start(plan: Plan, path: str, arm: Arm, seed: int) -> Expected:
     """Return the read-out of a start on a target."""
-    start = plan.paths.file("start", **arm.columns(), seed=seed)
-    inputs = (*plan.datasets_of_start(arm), start, *_of_seed(plan, seed).untrained(arm))
-    return Expected(path, plan.specs.measure_start(arm, (seed,)), plan.stage_code("measure_start"), inputs)
+
+    def made() -> Made:
+        start = plan.paths.file("start", **arm.columns(), seed=seed)
+        inputs = (*plan.datasets_of_start(arm), start, *_of_seed(plan, seed).untrained(arm))
+        return plan.specs.measure_start(arm, (seed,)), plan.stage_code("measure_start"), inputs
+
+    return Expected(path, made)
 
 
 def measured_run(plan: Plan, measure: str, path: str, arm: Arm, seed: int) -> Expected:
     """Return one read-out of an arm."""
-    block, start = _of_seed(plan, seed), plan.paths.file("start", **arm.columns(), seed=seed)
-    inputs = (*plan.datasets_of_start(arm), start, *block.initials(arm), *block.scores(arm))
-    code = plan.measure_code(SimpleNamespace(measure=measure))
-    return Expected(path, plan.specs.measure(measure, arm, (seed,)), code, inputs)
+
+    def made() -> Made:
+        block, start = _of_seed(plan, seed), plan.paths.file("start", **arm.columns(), seed=seed)
+        inputs = (*plan.datasets_of_start(arm), start, *block.initials(arm), *block.scores(arm))
+        code = plan.measure_code(SimpleNamespace(measure=measure))
+        return plan.specs.measure(measure, arm, (seed,)), code, inputs
+
+    return Expected(path, made)
 
 
 def measured_pair(plan: Plan, path: str, pair: str, architecture: str, seed: int) -> Expected:
     """Return the comparison of two networks."""
-    block, wildcards = _of_seed(plan, seed), SimpleNamespace(pair=pair, architecture=architecture)
-    inputs = [block.dataset_of_pair(wildcards)]
-    for place, side in enumerate(plan.grid.compared[pair, architecture]):
-        inputs += (block.weights_scores if side.trained else block.weights)(place)(wildcards)
-    code = plan.stage_code("measure_pair")
-    return Expected(path, plan.specs.pair(pair, architecture, (seed,)), code, tuple(inputs))
+
+    def made() -> Made:
+        block, wildcards = _of_seed(plan, seed), SimpleNamespace(pair=pair, architecture=architecture)
+        inputs = [block.dataset_of_pair(wildcards)]
+        for place, side in enumerate(plan.grid.compared[pair, architecture]):
+            inputs += (block.weights_scores if side.trained else block.weights)(place)(wildcards)
+        return plan.specs.pair(pair, architecture, (seed,)), plan.stage_code("measure_pair"), tuple(inputs)
+
+    return Expected(path, made)
 
 
-def every(plan: Plan) -> Iterator[Expected]:
-    """Yield every result that a config has."""
-    yield from computed(plan)
-    yield from _tables(plan)
-    yield from _pages(plan)
-
-
-def computed(plan: Plan) -> Iterator[Expected]:
-    """Yield every result but tables, figures and pages."""
-    yield from _datasets(plan)
-    yield from _sources(plan)
-    yield from _starts(plan)
-    for kind in (*KINDS, "final"):
-        for found in plan.runs() if kind == "final" else plan.runs_with(kind):
-            yield run(plan, kind, *found)
-    for path, arm, seed in plan.measured_starts():
-        yield measured_start(plan, path, arm, seed)
-    for measure in plan.grid.measures:
-        if measure != "start":
-            for path, arm, seed in plan.measured_runs(measure):
-                yield measured_run(plan, measure, path, arm, seed)
-    for kind in PAIR_TABLES.values():
-        for path, pair, architecture, seed in plan.measured_pairs(kind):
-            yield measured_pair(plan, path, pair, architecture, seed)
-
-
-def _datasets(plan: Plan) -> Iterator[Expected]:
-    for name in plan.specs.datasets():
+def _dataset(plan: Plan, kind: str, name: str) -> Expected:
+    def made() -> Made:
         wildcards = SimpleNamespace(dataset=name)
-        for kind in ("dataset", "card"):
-            yield Expected(
-                plan.paths.file(kind, dataset=name),
-                plan.specs.dataset(wildcards),
-                plan.dataset_code(wildcards),
-                tuple(plan.files_of_dataset(wildcards)),
-            )
+        return plan.specs.dataset(wildcards), plan.dataset_code(wildcards), tuple(plan.files_of_dataset(wildcards))
+
+    return Expected(plan.paths.file(kind, dataset=name), made)
 
 
-def _sources(plan: Plan) -> Iterator[Expected]:
-    for architecture in sorted(plan.config.architectures):
-        for seed in plan.config.seeds:
-            key = {"architecture": architecture, "seed": seed}
-            spec = plan.specs.initialise(SimpleNamespace(**key))
-            yield Expected(plan.paths.file("untrained", **key), spec, plan.stage_code("initialise_network"))
-    for pretraining in plan.pretrainings():
-        wildcards = SimpleNamespace(pretraining=pretraining)
-        if plan.config.pretraining[pretraining].file:
-            path, spec = plan.paths.file("foreign", **vars(wildcards)), plan.specs.foreign(wildcards)
-            yield Expected(path, spec, plan.stage_code("read_weights"), (plan.file_of_pretraining(wildcards),))
-    for path, wildcards, annealed in plan.histories():
-        yield source(plan, path, wildcards, annealed)
-        if annealed:
-            yield source(plan, plan.paths.file("annealed", **vars(wildcards)), wildcards, True)
-            continue
-        pretraining = plan.config.sources[wildcards.source].pretraining
-        for epoch in plan.checkpoints(pretraining):
-            checkpoint = plan.paths.file("checkpoint", **vars(wildcards), epoch=epoch)
-            yield source(plan, checkpoint, wildcards, False)
+def _untrained(plan: Plan, architecture: str, seed: int) -> Expected:
+    key = {"architecture": architecture, "seed": seed}
+
+    def made() -> Made:
+        return plan.specs.initialise(SimpleNamespace(**key)), plan.stage_code("initialise_network"), ()
+
+    return Expected(plan.paths.file("untrained", **key), made)
 
 
-def _starts(plan: Plan) -> Iterator[Expected]:
-    names = ("architecture", "source", "epoch", "treatment", "span")
-    for start in plan.grid.starts:
-        wildcards = SimpleNamespace(**dict(zip(names, start, strict=True)))
-        for seed in plan.config.seeds:
-            block, key = _of_seed(plan, seed), {**vars(wildcards), "seed": seed}
-            inputs = (plan.paths.file("checkpoint", **key), *block.references(wildcards))
-            yield Expected(
-                plan.paths.file("start", **key), block.treat_spec(wildcards), plan.treat_code(wildcards), inputs
-            )
-    for architecture in sorted(plan.config.architectures) if plan.config.bank else ():
-        for seed in plan.config.seeds:
-            block, wildcards = _of_seed(plan, seed), SimpleNamespace(architecture=architecture)
-            path = plan.paths.file("bank", architecture=architecture, seed=seed)
-            code = plan.stage_code("pool_kernels")
-            yield Expected(path, block.bank_spec(wildcards), code, tuple(block.banked(wildcards)))
+def _foreign(plan: Plan, pretraining: str) -> Expected:
+    wildcards = SimpleNamespace(pretraining=pretraining)
+
+    def made() -> Made:
+        inputs = (plan.file_of_pretraining(wildcards),)
+        return plan.specs.foreign(wildcards), plan.stage_code("read_weights"), inputs
+
+    return Expected(plan.paths.file("foreign", pretraining=pretraining), made)
 
 
-def _tables(plan: Plan) -> Iterator[Expected]:
-    for table in collected_tables():
+def _start(plan: Plan, wildcards: SimpleNamespace, seed: int) -> Expected:
+    key = {**vars(wildcards), "seed": seed}
+
+    def made() -> Made:
+        block = _of_seed(plan, seed)
+        inputs = (plan.paths.file("checkpoint", **key), *block.references(wildcards))
+        return block.treat_spec(wildcards), plan.treat_code(wildcards), inputs
+
+    return Expected(plan.paths.file("start", **key), made)
+
+
+def _bank(plan: Plan, architecture: str, seed: int) -> Expected:
+    def made() -> Made:
+        block, wildcards = _of_seed(plan, seed), SimpleNamespace(architecture=architecture)
+        return block.bank_spec(wildcards), plan.stage_code("pool_kernels"), tuple(block.banked(wildcards))
+
+    return Expected(plan.paths.file("bank", architecture=architecture, seed=seed), made)
+
+
+def _collected(plan: Plan, table: str) -> Expected:
+    def made() -> Made:
         inputs = tuple(plan.files_of_table(SimpleNamespace(table=table)))
-        path, code = plan.paths.file("table", table=table), plan.stage_code("collect_table")
-        yield Expected(path, plan.specs.collect(), code, inputs)
-    stages = {"contrasts": "contrast_arms", "verdicts": "judge_claims", "design": "summarise_arms"}
-    stages["arms"] = stages["design"]
-    for table in SUMMARIES:
+        return plan.specs.collect(), plan.stage_code("collect_table"), inputs
+
+    return Expected(plan.paths.file("table", table=table), made)
+
+
+def _summary(plan: Plan, table: str) -> Expected:
+    def made() -> Made:
         spec = plan.specs.claims() if table == "verdicts" else plan.specs.collect()
-        code = plan.stage_code(stages.get(table, "summarise_curves"))
-        yield Expected(plan.paths.file("table", table=table), spec, code, _named(plan, MADE_FROM[table]))
+        return spec, plan.stage_code(MADE_BY.get(table, "summarise_curves")), _named(plan, MADE_FROM[table])
+
+    return Expected(plan.paths.file("table", table=table), made)
+
+
+def _figure(plan: Plan, kind: str, study: str, figure: str) -> Expected:
+    def made() -> Made:
+        wildcards = SimpleNamespace(study=study)
+        inputs = (*plan.figures.tables(figure), *plan.figures.weights(figure)(wildcards))
+        return plan.figures.spec(figure)(wildcards), plan.figure_code(figure), inputs
+
+    return Expected(plan.paths.file(kind, study=study, figure=figure), made)
 
 
 def _named(plan: Plan, tables: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(plan.paths.file("table", table=table) for table in tables)
 
 
-def _pages(plan: Plan) -> Iterator[Expected]:
-    figures = plan.figures
+def every(plan: Plan) -> Iterator[Expected]:
+    """Yield every result that a config has."""
+    yield from computed(plan)
+    yield from (_collected(plan, table) for table in collected_tables())
+    yield from (_summary(plan, table) for table in SUMMARIES)
     for study, settings in plan.config.studies.items():
         for figure in settings.figures:
-            wildcards = SimpleNamespace(study=study)
-            inputs = (*figures.tables(figure), *figures.weights(figure)(wildcards))
-            for kind in ("figure_svg", "figure_png"):
-                path = plan.paths.file(kind, study=study, figure=figure)
-                yield Expected(path, figures.spec(figure)(wildcards), plan.figure_code(figure), inputs)
-    pages: list[tuple[str, str, str, tuple[str, ...]]] = [
-        (plan.paths["summary"], figures.summary_spec(), "write_summary", OF_SUMMARY)
-    ]
-    pages += [(path, figures.advice_spec(), "write_advice", OF_ADVICE) for path in figures.advice_files()]
-    for path, spec, stage, tables in pages:
-        yield Expected(path, spec, plan.stage_code(stage), _named(plan, tables))
+            yield from (_figure(plan, kind, study, figure) for kind in ("figure_svg", "figure_png"))
+    yield Expected(plan.paths["summary"], lambda: _page(plan, plan.figures.summary_spec(), "write_summary", OF_SUMMARY))
+    for path in plan.figures.advice_files():
+        yield Expected(path, lambda: _page(plan, plan.figures.advice_spec(), "write_advice", OF_ADVICE))
+
+
+def _page(plan: Plan, spec: str, stage: str, tables: tuple[str, ...]) -> Made:
+    return spec, plan.stage_code(stage), _named(plan, tables)
+
+
+def computed(plan: Plan) -> Iterator[Expected]:
+    """Yield every result but tables, figures and pages."""
+    for name in plan.specs.datasets():
+        yield from (_dataset(plan, kind, name) for kind in ("dataset", "card"))
+    architectures, seeds = sorted(plan.config.architectures), plan.config.seeds
+    yield from (_untrained(plan, architecture, seed) for architecture in architectures for seed in seeds)
+    yield from (_foreign(plan, name) for name in plan.pretrainings() if plan.config.pretraining[name].file)
+    for path, wildcards, annealed in plan.histories():
+        yield source(plan, path, wildcards, annealed)
+        if annealed:
+            yield source(plan, plan.paths.file("annealed", **vars(wildcards)), wildcards, True)
+            continue
+        for epoch in plan.checkpoints(plan.config.sources[wildcards.source].pretraining):
+            checkpoint = plan.paths.file("checkpoint", **vars(wildcards), epoch=epoch)
+            yield source(plan, checkpoint, wildcards, False)
+    for start in plan.grid.starts:
+        wildcards = SimpleNamespace(**dict(zip(OF_STARTS, start, strict=True)))
+        yield from (_start(plan, wildcards, seed) for seed in seeds)
+    if plan.config.bank:
+        yield from (_bank(plan, architecture, seed) for architecture in architectures for seed in seeds)
+    for kind in (*KINDS, "final"):
+        for found in plan.runs() if kind == "final" else plan.runs_with(kind):
+            yield run(plan, kind, *found)
+    for path, arm, seed in plan.measured_starts():
+        yield measured_start(plan, path, arm, seed)
+    for measure in plan.grid.measures:
+        if measure != START:
+            for path, arm, seed in plan.measured_runs(measure):
+                yield measured_run(plan, measure, path, arm, seed)
+    for kind in PAIR_TABLES.values():
+        for path, pair, architecture, seed in plan.measured_pairs(kind):
+            yield measured_pair(plan, path, pair, architecture, seed)

@@ -133,29 +133,6 @@ class Plan:
         names = (*collected_tables(), *SUMMARIES, *(STOCK if self.config.partial else ()))
         return [self.paths.file("table", table=table) for table in names]
 
-    def files_read(self) -> Iterator[str]:
-        """Yield all files that tables rest on: those that they are put together from, and what these were made from."""
-        yield from (self.paths.file("dataset", dataset=name) for name in self.specs.datasets())
-        for kind in ("untrained", "bank"):
-            for architecture in self.config.architectures:
-                yield from (self.paths.file(kind, architecture=architecture, seed=seed) for seed in self.config.seeds)
-        yield from self.source_files()
-        for path, wildcards, annealed in self.histories():
-            yield path
-            if annealed:
-                yield self.paths.file("annealed", **vars(wildcards))
-        names = ("architecture", "source", "epoch", "treatment", "span")
-        for start in self.grid.starts:
-            key = dict(zip(names, start, strict=True))
-            yield from (self.paths.file("start", **key, seed=seed) for seed in self.config.seeds)
-        for kind in RUN_TABLES.values():
-            yield from (self.run_file(kind, *run) for run in self.runs_with(kind))
-        yield from (path for path, _, _ in self.measured_starts())
-        for measure in registry.names("measures"):
-            yield from (path for path, _, _ in self.measured_runs(measure))
-        for kind in PAIR_TABLES.values():
-            yield from (found[0] for found in self.measured_pairs(kind))
-
     def stock(self) -> list[str]:
         """Return the tables that say what is missing, of a partial plan alone."""
         return [self.paths.file("table", table=table) for table in STOCK if self.config.partial]

@@ -16,6 +16,7 @@ from whypretrain import devices, registry
 from whypretrain.auditing import half_made_and_stale, recorded, unknown_and_stale
 from whypretrain.blocks import check_blocks
 from whypretrain.config import ConfigError, load, read_yaml
+from whypretrain.expected import computed
 from whypretrain.fingerprints import fingerprint
 from whypretrain.plan import Plan, pinned_versions
 from whypretrain.snapshots import MINUTES
@@ -99,7 +100,8 @@ def there(plan: Plan) -> str:
 
     Where no run is among them this ends the program with one message and status 1.
     """
-    found = [file for file in map(Path, plan.files_read()) if file.exists()]
+    files = (Path(result.path) for result in computed(plan))
+    found = [file for file in files if file.name != "final.safetensors" and file.exists()]
     if not any(file.name == "scores.parquet" for file in found):
         print(
             f"Nothing to show yet: of {len(list(plan.runs()))} runs none is there in {plan.paths.results}. "
