@@ -11,7 +11,9 @@ min_version("9.27")
 BASE = Path(workflow.basedir)
 sys.path.insert(0, str(BASE / "workflow"))
 
-from whypretrain import hooks, registry, setup
+from whypretrain import registry
+from whypretrain.planning import setup
+from whypretrain.running import hooks
 
 if not workflow.overwrite_configfiles:
 

@@ -20,9 +20,9 @@ import hypothesis
 import pytest
 import yaml
 
-from whypretrain import config
-from whypretrain.origins import Origin
-from whypretrain.plan import Plan, pinned_versions
+from whypretrain.files.origins import Origin
+from whypretrain.planning.plan import Plan, pinned_versions
+from whypretrain.study import config
 
 # a loaded machine makes no test fail
 hypothesis.settings.register_profile("loaded", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch.nn import functional
 
-from whypretrain.activations import layer_activations, rows
 from whypretrain.architectures.convnet import Parameters, layers
-from whypretrain.models import Network, batch_norms
+from whypretrain.learning.models import Network, batch_norms
+from whypretrain.readouts.activations import layer_activations, rows
 
 torch.set_num_threads(1)
 

@@ -18,10 +18,12 @@ from PIL import Image
 sys.path.insert(0, str(ROOT / "workflow"))
 
 import advise
-from whypretrain import advising, config, partition
 from whypretrain.datasets import digits
-from whypretrain.plan import Plan, pinned_versions
+from whypretrain.evidence import advising
+from whypretrain.learning import partition
+from whypretrain.planning.plan import Plan, pinned_versions
 from whypretrain.stages import write_advice
+from whypretrain.study import config
 from whypretrain.unusable import UnusableFiles
 
 TEMPLATE = "tests/config/advise.yaml"

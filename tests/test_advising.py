@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from whypretrain import advising, mode_map
+from whypretrain.evidence import advising, mode_map
 
 ROW = {
     **{"study": "modes", "setting": "near-5", "architecture": "tiny", "target": "glyphs-b", "shots": "5"},

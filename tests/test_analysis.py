@@ -7,15 +7,15 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from whypretrain.analysis import (
+from whypretrain.evidence.analysis import (
     make_contrasts,
     make_design,
     seed_values,
     select_learning_rates,
     summarise_arms,
 )
-from whypretrain.coordinates import Arm, key_of
-from whypretrain.schemas import check_table
+from whypretrain.files.schemas import check_table
+from whypretrain.study.coordinates import Arm, key_of
 
 INTACT = Arm("tiny", "letters", "1+anneal", "intact", "all", "digits.2", "finetune", "short")
 SHUFFLED = Arm("tiny", "letters", "1+anneal", "shuffle-kernels", "all", "digits.2", "finetune", "short")

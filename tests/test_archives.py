@@ -13,7 +13,7 @@ import pytest
 from conftest import Project, fresh
 from PIL import Image
 
-from whypretrain import archives
+from whypretrain.learning import archives
 from whypretrain.unusable import UnusableFiles
 
 MODES = {".tar": "w", ".tar.gz": "w:gz", ".tgz": "w:gz", ".tar.xz": "w:xz", ".tar.bz2": "w:bz2"}

@@ -8,10 +8,10 @@ import pytest
 from conftest import Project, plan_of, put, tiny
 from test_workflow import figures, flip, tables
 
-from whypretrain import expected
-from whypretrain.locking import Lock
-from whypretrain.origins import Origin, Unreadable, canonical, check_seal, content_digest, read_origin, sealed
-from whypretrain.storage import DamagedFile, read_columns, read_tensors, write_card, write_columns, write_tensors
+from whypretrain.files.origins import Origin, Unreadable, canonical, check_seal, content_digest, read_origin, sealed
+from whypretrain.files.storage import DamagedFile, read_columns, read_tensors, write_card, write_columns, write_tensors
+from whypretrain.planning import expected
+from whypretrain.running.locking import Lock
 
 ORIGIN = Origin('{"a":1.5}', "0123456789abcdef", "fedcba9876543210")
 RUN = "results/runs/tiny/letters/epoch-1+anneal/intact.all/digits.2/finetune/short/lr-0.1/s0"

@@ -9,12 +9,12 @@ import torch
 from torch.nn import functional
 
 from whypretrain.architectures.convnet import Layer, Parameters, layers
-from whypretrain.barriers import Barrier, barrier, interpolate
-from whypretrain.initialisation import initialise_head, initialise_layers
-from whypretrain.matching import match
-from whypretrain.models import Network, load_weights, weights_of
-from whypretrain.training import evaluate
-from whypretrain.treating import apply_treatment
+from whypretrain.learning.initialisation import initialise_head, initialise_layers
+from whypretrain.learning.models import Network, load_weights, weights_of
+from whypretrain.learning.training import evaluate
+from whypretrain.readouts.barriers import Barrier, barrier, interpolate
+from whypretrain.weights.matching import match
+from whypretrain.weights.treating import apply_treatment
 
 torch.set_num_threads(1)
 

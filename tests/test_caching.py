@@ -15,8 +15,8 @@ import yaml
 from conftest import Project, fresh, plan_of, put, tiny
 from test_workflow import heavy
 
-from whypretrain import expected
-from whypretrain.fingerprints import _known, fingerprint
+from whypretrain.planning import expected
+from whypretrain.planning.fingerprints import _known, fingerprint
 
 
 def specs(raw: dict[str, Any]) -> list[tuple[str, str, str]]:
@@ -121,7 +121,7 @@ def test_the_command_that_removes_what_is_stale_knows_what_the_call_changed(agai
 
 def test_without_records_changed_code_is_named_too(again: Project):
     shutil.rmtree(again.path / ".snakemake")
-    again.edit("workflow/whypretrain/training.py", "MOMENTUM = 0.9", "MOMENTUM = 0.8")
+    again.edit("workflow/whypretrain/learning/training.py", "MOMENTUM = 0.9", "MOMENTUM = 0.8")
     text = again.snakemake("--cores", "2", status=1)
     assert "results/sources/tiny/letters/s0" in text
     assert "other code" in text
@@ -156,7 +156,7 @@ def test_what_is_known_of_modules_is_never_of_another_text_or_package(tmp_path: 
     def now() -> str:
         for cached in (fingerprint, _known):
             cached.cache_clear()
-        from whypretrain import fingerprints
+        from whypretrain.planning import fingerprints
 
         fingerprints._module.cache_clear()
         found = fingerprint(("whypretrain.a",), package)

@@ -8,12 +8,12 @@ import pandas as pd
 import pytest
 from conftest import curves, plan_of, put, tiny
 
-from whypretrain.analysis import select_learning_rates
-from whypretrain.claim_arms import ClaimArms
-from whypretrain.claims import Tables, judge_claims
-from whypretrain.coordinates import Arm, key_columns, split_epoch
-from whypretrain.plan import Plan
-from whypretrain.schemas import check_table
+from whypretrain.evidence.analysis import select_learning_rates
+from whypretrain.evidence.claims import Tables, judge_claims
+from whypretrain.files.schemas import check_table
+from whypretrain.planning.plan import Plan
+from whypretrain.study.claim_arms import ClaimArms
+from whypretrain.study.coordinates import Arm, key_columns, split_epoch
 
 DEPTH = 8
 SEEDS = tuple(range(8))

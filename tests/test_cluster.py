@@ -19,8 +19,8 @@ import pytest
 from conftest import TINY, Project, fresh, put, tiny
 from loopback import Job, Loopback, until
 
-from whypretrain import slurm
-from whypretrain.slurm import ClusterError
+from whypretrain.running import slurm
+from whypretrain.running.slurm import ClusterError
 
 RUN = "results/runs/tiny/none/epoch-0/intact.all/digits.2/finetune/short"
 MISSING = f"{RUN}/lr-0.01/s0/scores.parquet"

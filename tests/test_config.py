@@ -11,8 +11,8 @@ import pytest
 import yaml
 from conftest import ROOT, curves, fresh, plan_of, put, tiny
 
-from whypretrain import config
-from whypretrain.config import ConfigError
+from whypretrain.study import config
+from whypretrain.study.config import ConfigError
 
 GRID = "studies.tiny.grid.0"
 
@@ -527,7 +527,7 @@ def test_a_key_written_twice_is_refused_by_snakemake(clone: Any):
 
 def test_parsing_config_is_quick_and_imports_nothing_heavy():
     program = (
-        "import sys; from whypretrain import setup\n"
+        "import sys; from whypretrain.planning import setup\n"
         "found = {'torch', 'torchvision', 'sklearn', 'pandas', 'pyarrow', 'matplotlib'} & set(sys.modules)\n"
         "sys.exit(f'imports {found}' if found else 0)"
     )

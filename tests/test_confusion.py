@@ -11,15 +11,18 @@ import torch
 from matplotlib.figure import Figure
 from test_measures import CPU, RECIPE, data_of, described, trained
 
-from whypretrain import config, drawing, registry, schemas
+from whypretrain import registry
 from whypretrain.figures import confusion_matrices as picture
-from whypretrain.initialisation import initialise_layers
+from whypretrain.files import schemas
+from whypretrain.learning.initialisation import initialise_layers
+from whypretrain.learning.runs import Outcome, Request
 from whypretrain.measures import confusion
-from whypretrain.measuring import Measured
-from whypretrain.moding import parse
-from whypretrain.plan import Plan, pinned_versions
-from whypretrain.runs import Outcome, Request
-from whypretrain.view import View
+from whypretrain.planning.plan import Plan, pinned_versions
+from whypretrain.plotting import drawing
+from whypretrain.plotting.view import View
+from whypretrain.readouts.measuring import Measured
+from whypretrain.study import config
+from whypretrain.study.moding import parse
 
 
 def run(mode: str) -> tuple[Measured, Outcome]:

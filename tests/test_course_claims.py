@@ -8,11 +8,11 @@ import pytest
 from conftest import plan_of, put, tiny
 from test_claims import NON_INFERIOR, SEEDS, level, one, plan_with, tables
 
-from whypretrain.analysis import select_learning_rates
-from whypretrain.config import ConfigError
-from whypretrain.coordinates import Arm, key_columns
-from whypretrain.plan import Plan
-from whypretrain.readings import Readings, Tables
+from whypretrain.evidence.analysis import select_learning_rates
+from whypretrain.evidence.readings import Readings, Tables
+from whypretrain.planning.plan import Plan
+from whypretrain.study.config import ConfigError
+from whypretrain.study.coordinates import Arm, key_columns
 
 RATES = (0.01, 0.1, 1.0, 10.0)
 LENGTH = 100  # steps

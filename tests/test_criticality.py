@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from whypretrain.architectures.convnet import Layer, Parameters, layers
-from whypretrain.criticality import criticality
-from whypretrain.distance import relative_l2
-from whypretrain.initialisation import initialise_head, initialise_layers
-from whypretrain.models import Network, load_weights
+from whypretrain.learning.initialisation import initialise_head, initialise_layers
+from whypretrain.learning.models import Network, load_weights
+from whypretrain.readouts.criticality import criticality
+from whypretrain.readouts.distance import relative_l2
 
 torch.set_num_threads(1)
 

@@ -14,8 +14,8 @@ from figure_looks import assert_legible, svg, title_of, words_of
 from jinja2 import Environment
 from matplotlib.figure import Figure
 
-from whypretrain import curve_drawing, drawing, registry, schemas
-from whypretrain.declared import constants
+from whypretrain import registry
+from whypretrain.evidence.statistics import interval
 from whypretrain.figures import (
     barriers,
     checkpoint_maturity,
@@ -24,8 +24,10 @@ from whypretrain.figures import (
     source_accuracy,
     spectra,
 )
-from whypretrain.statistics import interval
-from whypretrain.view import View
+from whypretrain.files import schemas
+from whypretrain.plotting import curve_drawing, drawing
+from whypretrain.plotting.view import View
+from whypretrain.study.declared import constants
 
 REPORT = registry.PACKAGE.parent / "report"
 FIGURES = (

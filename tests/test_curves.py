@@ -9,12 +9,12 @@ import pytest
 from conftest import curves, plan_of, put
 from scipy import stats
 
-from whypretrain.analysis import select_learning_rates
-from whypretrain.coordinates import Arm, key_columns
-from whypretrain.curves import maturity_tables, transfer_table
-from whypretrain.plan import Plan
-from whypretrain.readings import Readings, Tables
-from whypretrain.schemas import check_table
+from whypretrain.evidence.analysis import select_learning_rates
+from whypretrain.evidence.curves import maturity_tables, transfer_table
+from whypretrain.evidence.readings import Readings, Tables
+from whypretrain.files.schemas import check_table
+from whypretrain.planning.plan import Plan
+from whypretrain.study.coordinates import Arm, key_columns
 
 SEEDS = (0, 1, 2, 3)
 EPOCHS = (0, 1, 2, 4)

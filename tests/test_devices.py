@@ -21,7 +21,7 @@ from uuid import uuid4
 import pytest
 from conftest import ROOT, Project, fresh, plan_of, put, tiny
 
-from whypretrain import devices, hooks
+from whypretrain.running import devices, hooks
 
 A, B = "GPU-aaaaaaaa-0000-0000-0000-000000000001", "GPU-aaaaaaab-0000-0000-0000-000000000002"
 
@@ -62,7 +62,8 @@ def test_a_machine_without_a_driver_has_no_device_whatever_is_asked(asked: str |
 
 def test_this_machine_is_asked_without_torch_and_has_no_device_hidden_by_its_own_setting():
     program = (
-        "import sys, os; from whypretrain import devices; devices.machine(); os.environ['CUDA_VISIBLE_DEVICES'] = '';"
+        "import sys, os; from whypretrain.running import devices;"
+        "devices.machine(); os.environ['CUDA_VISIBLE_DEVICES'] = '';"
         "assert devices.usable() == (); assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", program], env=os.environ | {"PYTHONPATH": str(ROOT / "workflow")}, check=True)
@@ -73,7 +74,7 @@ def test_this_machine_is_asked_without_torch_and_has_no_device_hidden_by_its_own
 HOLDER = """
 import logging, sys, time
 from pathlib import Path
-from whypretrain import devices
+from whypretrain.running import devices
 logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
 devices.PAUSE = 0.05
 names, shares, within, folder = sys.argv[1:]
@@ -230,7 +231,7 @@ def test_lock_files_are_no_one_user_s_and_links_are_not_followed(tmp_path: Path)
 
 JOB = """
 import os, sys
-from whypretrain.sources import set_up_torch
+from whypretrain.learning.sources import set_up_torch
 print(set_up_torch({"threads": 1, "device": sys.argv[1]}).type, repr(os.environ["CUDA_VISIBLE_DEVICES"]))
 """
 
@@ -278,7 +279,7 @@ def with_gpus(folder: Path) -> tuple[str, str]:
 def test_a_job_lets_cuda_see_its_own_device_alone_and_takes_one_only(tmp_path: Path):
     uuids = with_gpus(tmp_path)
     program = (
-        "import os; from whypretrain.devices import take_own\n"
+        "import os; from whypretrain.running.devices import take_own\n"
         "print(take_own('auto'), take_own('auto'), os.environ['CUDA_VISIBLE_DEVICES'])"
     )
     path = f"{tmp_path}:{ROOT / 'workflow'}"

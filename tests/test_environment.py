@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from whypretrain.command import StageError, check_versions
-from whypretrain.plan import NUMERICAL, pinned_versions
+from whypretrain.planning.plan import NUMERICAL, pinned_versions
 
 ROOT = Path(__file__).parents[1]
 # what runs Snakemake or the tests, but no job
@@ -49,8 +49,8 @@ HEAVY = ("torch", "torchvision", "sklearn", "pandas", "pandera", "matplotlib", "
 PARSE = f"""
 import sys
 from pathlib import Path
-from whypretrain import setup
-from whypretrain.config import read_yaml
+from whypretrain.planning import setup
+from whypretrain.study.config import read_yaml
 file = Path("config/config.yaml")
 plan = setup.make_plan(read_yaml(file) | {{"results": "elsewhere"}}, [file], Path())
 assert plan.figures.files() and plan.tables()

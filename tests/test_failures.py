@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from conftest import Project, plan_of, tiny
 
-from whypretrain.coordinates import Paths
-from whypretrain.failures import Ended, Failure, command, coordinates, ending, in_words, report, without_message
+from whypretrain.running.failures import Ended, Failure, command, coordinates, ending, in_words, report, without_message
+from whypretrain.study.coordinates import Paths
 
 PATHS = Paths("results")
 

@@ -16,14 +16,16 @@ from jinja2 import Environment
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from whypretrain import drawing, registry, restructured, schemas
-from whypretrain.analysis import make_contrasts, make_design, select_learning_rates, summarise_arms
-from whypretrain.coordinates import Arm, key_columns
-from whypretrain.declared import constants
+from whypretrain import registry
+from whypretrain.evidence.analysis import make_contrasts, make_design, select_learning_rates, summarise_arms
+from whypretrain.evidence.statistics import interval
 from whypretrain.figures import first_layer_kernels, kernel_cosine, learning_rates, source_history
+from whypretrain.files import restructured, schemas
+from whypretrain.plotting import drawing
+from whypretrain.plotting.view import View
 from whypretrain.stages import write_summary
-from whypretrain.statistics import interval
-from whypretrain.view import View
+from whypretrain.study.coordinates import Arm, key_columns
+from whypretrain.study.declared import constants
 
 # those of the new tables have tests of their own (test_curve_figures)
 MADE = {"runs", "history", "kernels", "design", "arms", "contrasts", "sources"}

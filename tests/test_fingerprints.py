@@ -6,7 +6,15 @@ from pathlib import Path
 import pytest
 
 from whypretrain import registry
-from whypretrain.fingerprints import ASIDE, PACKAGE, closure, digest_source, fingerprint, imported, stage_fingerprint
+from whypretrain.planning.fingerprints import (
+    ASIDE,
+    PACKAGE,
+    closure,
+    digest_source,
+    fingerprint,
+    imported,
+    stage_fingerprint,
+)
 
 KNOWN = '''"""A module."""
 from __future__ import annotations
@@ -127,13 +135,27 @@ def test_a_relative_import_is_refused_and_not_overlooked(tmp_path: Path):
 
 
 def test_what_only_looks_after_jobs_is_in_no_fingerprint_and_leads_to_nothing_that_is(tmp_path: Path):
-    root = package(tmp_path, a="import whypretrain.devices", devices="X = 1")
+    root = package(tmp_path, a="import whypretrain.running.devices", running__devices="X = 1")
     before = fingerprint(("whypretrain.a",), root)
-    other = package(tmp_path / "other", a="import whypretrain.devices", devices="X = 2")
+    other = package(tmp_path / "other", a="import whypretrain.running.devices", running__devices="X = 2")
     assert fingerprint(("whypretrain.a",), other) == before
-    for module in ASIDE:
-        source = (PACKAGE / f"{module.removeprefix('whypretrain.')}.py").read_text()
-        assert set(imported(source)) <= {"whypretrain", *ASIDE}
+
+
+def test_no_job_reaches_code_by_way_of_what_looks_after_jobs_alone():
+    def imports(module: str) -> set[str]:
+        path = PACKAGE.joinpath(*module.split(".")[1:])
+        found = (path / "__init__.py" if path.is_dir() else path.with_suffix(".py")).read_text()
+        return {module for module in imported(found) if not (PACKAGE.joinpath(*module.split(".")[1:])).is_dir()}
+
+    stages = [f"whypretrain.stages.{path.stem}" for path in (PACKAGE / "stages").glob("[a-z]*.py")]
+    waiting = {each for module in closure(stages) for each in imports(module) if each.startswith(ASIDE)}
+    assert {f"{ASIDE}.{name}" for name in ("devices", "locking", "memory", "provenance")} <= waiting
+    seen = set[str]()
+    while waiting:
+        module = waiting.pop()
+        assert [each for each in imports(module) if not each.startswith(ASIDE)] == [], module
+        seen.add(module)
+        waiting |= imports(module) - seen
 
 
 def test_a_module_that_isnt_there_is_refused(tmp_path: Path):
@@ -144,16 +166,16 @@ def test_a_module_that_isnt_there_is_refused(tmp_path: Path):
 def test_a_job_reaches_what_it_runs_and_no_other_stage():
     train = set(closure(("whypretrain.stages.train_run", "whypretrain.modes.finetune")))
     assert {"training", "models", "similarity", "tasks", "partition", "randomness", "storage"} <= {
-        name.removeprefix("whypretrain.") for name in train
+        name.split(".")[-1] for name in train
     }
-    for foreign in ("treatments", "figures", "datasets", "config", "grid", "plan", "schemas", "analysis"):
+    for foreign in ("treatments", "figures", "datasets", "planning", "evidence", "plotting"):
         assert not [name for name in train if name.startswith(f"whypretrain.{foreign}.")]
-        assert f"whypretrain.{foreign}" not in train or foreign in ("treatments", "figures", "datasets")
+    assert not {"whypretrain.study.config", "whypretrain.study.grid", "whypretrain.files.schemas"} & train
 
 
 def test_plotting_reaches_no_training_and_training_no_plotting():
     plotted = closure(("whypretrain.stages.plot_figure",))
-    assert not {"whypretrain.training", "whypretrain.models", "whypretrain.treating"} & set(plotted)
+    assert not [name for name in plotted if name.startswith(("whypretrain.learning.", "whypretrain.weights."))]
 
 
 @pytest.mark.parametrize("treatment", registry.names("treatments"))

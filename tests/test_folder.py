@@ -15,8 +15,8 @@ import pytest
 from conftest import ROOT, fresh, plan_of, put, tiny
 from PIL import Image
 
-from whypretrain import config
 from whypretrain.datasets import digits, folder
+from whypretrain.study import config
 from whypretrain.unusable import UnusableFiles
 
 RAMP = np.linspace(0, 255, 12 * 12).round().astype(np.uint8).reshape(12, 12)

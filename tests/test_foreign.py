@@ -16,12 +16,13 @@ import torch
 from conftest import Project, fresh, plan_of, put, tiny
 from safetensors.torch import save_file
 
-from whypretrain import config, foreign
 from whypretrain.architectures.convnet import Parameters, layers
-from whypretrain.models import Network, load_weights, weights_of
+from whypretrain.files.storage import read_tensors
+from whypretrain.learning.models import Network, load_weights, weights_of
+from whypretrain.plotting.view import View
 from whypretrain.stages.write_summary import source_lines
-from whypretrain.storage import read_tensors
-from whypretrain.view import View
+from whypretrain.study import config
+from whypretrain.weights import foreign
 
 LETTERS = 26
 TINY = Parameters(widths=(4, 6), kernels=(3, 3), pool_after=(1,))
@@ -229,9 +230,9 @@ def test_its_history_is_what_it_scores_on_the_task(project: Project):
     assert {row["objective"] for row in rows} == {"from-file"}
     assert all(0 <= row["top1_test"] <= 1 and row["loss_test"] > 0 for row in rows)
     # a network of its own, loaded with the weights, scores the same
-    from whypretrain.data import TargetData
-    from whypretrain.tasks import source_images
-    from whypretrain.training import evaluate
+    from whypretrain.learning.data import TargetData
+    from whypretrain.learning.tasks import source_images
+    from whypretrain.learning.training import evaluate
 
     wildcards = next(w for _, w, _ in plan_of(study("a.pth")).histories())
     spec = plan_of(study("a.pth")).specs._source("tiny", wildcards.source)

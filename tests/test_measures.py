@@ -13,16 +13,16 @@ import torch
 
 from whypretrain import registry
 from whypretrain.architectures.convnet import Layer, Parameters, layers
-from whypretrain.comparing import compare_layers
-from whypretrain.data import TargetData
-from whypretrain.initialisation import initialise_layers
+from whypretrain.files.schemas import RUN_COLUMNS, TABLES
+from whypretrain.learning.data import TargetData
+from whypretrain.learning.initialisation import initialise_layers
+from whypretrain.learning.models import Network, Weights, load_weights, reestimate_statistics, weights_of
+from whypretrain.learning.runs import Request
 from whypretrain.measures import confusion, criticality, parts, similarity, spectra, units
-from whypretrain.measuring import Measured
-from whypretrain.models import Network, Weights, load_weights, reestimate_statistics, weights_of
 from whypretrain.modes import finetune, freeze
-from whypretrain.moding import parse
-from whypretrain.runs import Request
-from whypretrain.schemas import RUN_COLUMNS, TABLES
+from whypretrain.readouts.comparing import compare_layers
+from whypretrain.readouts.measuring import Measured
+from whypretrain.study.moding import parse
 
 torch.set_num_threads(1)
 

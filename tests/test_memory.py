@@ -10,8 +10,8 @@ import pytest
 import torch
 from conftest import fresh, plan_of, put, tiny
 
-from whypretrain import devices
-from whypretrain.memory import message_of
+from whypretrain.running import devices
+from whypretrain.running.memory import message_of
 
 # as torch 2.13 words it
 CUDA = (

@@ -19,12 +19,15 @@ from scipy.stats import spearmanr
 from test_curve_figures import Tables, as_read
 from test_figures import VISION, lab
 
-from whypretrain import curve_drawing, drawing, mode_drawing, mode_map, registry, schemas
-from whypretrain.declared import constants
+from whypretrain import registry
+from whypretrain.evidence import mode_map
+from whypretrain.evidence.statistics import interval, not_worse_than_best
 from whypretrain.figures import mode_map as mode_map_figure
 from whypretrain.figures import modes_by_shots, transferability
-from whypretrain.statistics import interval, not_worse_than_best
-from whypretrain.view import View
+from whypretrain.files import schemas
+from whypretrain.plotting import curve_drawing, drawing, mode_drawing
+from whypretrain.plotting.view import View
+from whypretrain.study.declared import constants
 
 REPORT = registry.PACKAGE.parent / "report"
 FIGURES = ("mode-map", "modes-by-shots", "transferability")

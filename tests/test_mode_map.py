@@ -10,14 +10,14 @@ import pytest
 from conftest import plan_of, put, tiny
 from scipy import stats
 
-from whypretrain import mode_map
-from whypretrain.analysis import select_learning_rates
-from whypretrain.coordinates import Arm, key_columns
-from whypretrain.mode_map import ANY, FAMILIES, family_of, mode_tables
-from whypretrain.plan import Plan
-from whypretrain.readings import Readings, Tables
-from whypretrain.schemas import check_table
-from whypretrain.statistics import interval, not_worse_than_best, repeated_splits
+from whypretrain.evidence import mode_map
+from whypretrain.evidence.analysis import select_learning_rates
+from whypretrain.evidence.mode_map import ANY, FAMILIES, family_of, mode_tables
+from whypretrain.evidence.readings import Readings, Tables
+from whypretrain.evidence.statistics import interval, not_worse_than_best, repeated_splits
+from whypretrain.files.schemas import check_table
+from whypretrain.planning.plan import Plan
+from whypretrain.study.coordinates import Arm, key_columns
 
 SEEDS = (0, 1, 2, 3, 4)
 MODES = ("probe", "probe-1", "svm-1", "svm-2", "freeze-1", "freeze-2", "lpft", "finetune")

@@ -13,15 +13,16 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 from torch.nn import functional
 
-from whypretrain import moding, probes, schedules, training
 from whypretrain.architectures.convnet import Layer, Parameters, layers
-from whypretrain.data import TargetData
-from whypretrain.initialisation import initialise_head, initialise_layers
-from whypretrain.models import Network, load_weights, reestimate_statistics, weights_of
+from whypretrain.learning import probes, schedules, training
+from whypretrain.learning.data import TargetData
+from whypretrain.learning.initialisation import initialise_head, initialise_layers
+from whypretrain.learning.models import Network, load_weights, reestimate_statistics, weights_of
+from whypretrain.learning.runs import Outcome, Request
 from whypretrain.modes import finetune, freeze, lpft, probe, svm
-from whypretrain.moding import Mode, parse
 from whypretrain.randomness import stream
-from whypretrain.runs import Outcome, Request
+from whypretrain.study import moding
+from whypretrain.study.moding import Mode, parse
 
 torch.set_num_threads(1)
 

@@ -16,21 +16,22 @@ from hypothesis import strategies as st
 from PIL import Image
 from test_mode_map import Made, arm
 
-from whypretrain import drawing, expected
-from whypretrain.analysis import make_contrasts, select_learning_rates
-from whypretrain.claim_arms import ClaimArms
-from whypretrain.claims import gap_of
 from whypretrain.command import Job
-from whypretrain.coordinates import ARM_KEYS, key_columns, key_of
-from whypretrain.missing import sentence
-from whypretrain.mode_map import mode_tables
-from whypretrain.plan import Plan, collected_tables
-from whypretrain.planning import shown
-from whypretrain.readings import Readings, Tables
-from whypretrain.schemas import write_table
+from whypretrain.evidence.analysis import make_contrasts, select_learning_rates
+from whypretrain.evidence.claims import gap_of
+from whypretrain.evidence.missing import sentence
+from whypretrain.evidence.mode_map import mode_tables
+from whypretrain.evidence.readings import Readings, Tables
+from whypretrain.evidence.verdict import ClaimEvidence, Component, judge
+from whypretrain.files.schemas import write_table
+from whypretrain.planning import expected
+from whypretrain.planning.from_spec import shown
+from whypretrain.planning.plan import Plan, collected_tables
+from whypretrain.planning.stock import completeness_table
+from whypretrain.plotting import drawing
 from whypretrain.stages import collect_table, write_advice
-from whypretrain.stock import completeness_table
-from whypretrain.verdict import ClaimEvidence, Component, judge
+from whypretrain.study.claim_arms import ClaimArms
+from whypretrain.study.coordinates import ARM_KEYS, key_columns, key_of
 
 PARTIAL = ("--config", "partial=true")
 MAKING = ("take_stock", "collect_table", "summarise_", "contrast_arms", "judge_claims", "plot_", "write_", "all")

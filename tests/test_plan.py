@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from conftest import ROOT, plan_of, put, tiny
 
-from whypretrain import config
-from whypretrain.plan import Plan, pinned_versions
-from whypretrain.planning import plan_of as plan_of_spec
+from whypretrain.planning.from_spec import plan_of as plan_of_spec
+from whypretrain.planning.plan import Plan, pinned_versions
+from whypretrain.study import config
 
 
 def used_datasets(plan: Plan) -> list[str]:

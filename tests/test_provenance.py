@@ -13,9 +13,10 @@ import pytest
 import torch
 from conftest import Project
 
-from whypretrain import provenance, schemas
-from whypretrain.plan import pinned_versions
-from whypretrain.provenance import Watch, processor_energy, processor_joules, processor_name
+from whypretrain.files import schemas
+from whypretrain.planning.plan import pinned_versions
+from whypretrain.running import provenance
+from whypretrain.running.provenance import Watch, processor_energy, processor_joules, processor_name
 
 
 def rows(project: Project) -> list[dict[str, Any]]:

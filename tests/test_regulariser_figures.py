@@ -14,13 +14,15 @@ from figure_looks import assert_legible, svg, title_of, words_of
 from test_curve_figures import drawn
 from test_figures import as_read
 
-from whypretrain import drawing, registry, schemas
-from whypretrain.analysis import make_design, select_learning_rates
-from whypretrain.coordinates import Arm, key_columns
-from whypretrain.dot_drawing import Dot, share_scale
+from whypretrain import registry
+from whypretrain.evidence.analysis import make_design, select_learning_rates
+from whypretrain.evidence.statistics import interval
 from whypretrain.figures import regularisers, shuffling_dose, ways_to_start
-from whypretrain.statistics import interval
-from whypretrain.view import View
+from whypretrain.files import schemas
+from whypretrain.plotting import drawing
+from whypretrain.plotting.dot_drawing import Dot, share_scale
+from whypretrain.plotting.view import View
+from whypretrain.study.coordinates import Arm, key_columns
 
 FIGURES = ("regularisers", "shuffling-dose", "ways-to-start")
 Tables = dict[str, pd.DataFrame]

@@ -17,21 +17,22 @@ from conftest import ROOT, plan_of, put, tiny
 from torch import Tensor
 from torch.nn import functional
 
-from whypretrain import registry, training
+from whypretrain import registry
 from whypretrain.architectures.convnet import Layer, Parameters, layers
-from whypretrain.config import ConfigError
-from whypretrain.data import TargetData
-from whypretrain.declared import constants
-from whypretrain.fingerprints import PACKAGE, closure, fingerprint, stage_fingerprint
-from whypretrain.initialisation import initialise_head, initialise_layers
-from whypretrain.models import Network, load_weights
+from whypretrain.learning import training
+from whypretrain.learning.data import TargetData
+from whypretrain.learning.initialisation import initialise_head, initialise_layers
+from whypretrain.learning.models import Network, load_weights
+from whypretrain.learning.regularising import NONE, Regulariser, build
+from whypretrain.learning.runs import Outcome, Request
 from whypretrain.modes import finetune, freeze
-from whypretrain.moding import parse
-from whypretrain.plan import Plan
+from whypretrain.planning.fingerprints import PACKAGE, closure, fingerprint, stage_fingerprint
+from whypretrain.planning.plan import Plan
 from whypretrain.randomness import stream
 from whypretrain.regularisers import augmentation
-from whypretrain.regularising import NONE, Regulariser, build
-from whypretrain.runs import Outcome, Request
+from whypretrain.study.config import ConfigError
+from whypretrain.study.declared import constants
+from whypretrain.study.moding import parse
 
 torch.set_num_threads(1)
 
@@ -549,8 +550,8 @@ def test_planning_regularised_runs_imports_no_torch():
 import sys
 sys.path[:0] = [{str(ROOT / "workflow")!r}, {str(ROOT / "tests")!r}]
 from pathlib import Path
-from whypretrain import config
-from whypretrain.plan import Plan, pinned_versions
+from whypretrain.study import config
+from whypretrain.planning.plan import Plan, pinned_versions
 plan = Plan(config.load({with_recipe({"name": "augmentation", "strength": 0.1})!r}, Path({str(ROOT)!r})),
             pinned_versions(Path({str(ROOT / "envs" / "requirements.txt")!r})))
 assert [plan.train_code(arm) for arm in plan.arms]

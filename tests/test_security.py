@@ -15,8 +15,8 @@ from conftest import ROOT, Project, fresh, plan_of, put, tiny
 from dangers import compiled, dangers, shell_commands
 from PIL import Image
 
-from whypretrain import config
-from whypretrain.config import ConfigError
+from whypretrain.study import config
+from whypretrain.study.config import ConfigError
 
 PROGRAMS = sorted([*(ROOT / "workflow").rglob("*.py"), *(ROOT / "tests").glob("*.py")])
 RULES = [ROOT / "Snakefile", *sorted((ROOT / "workflow/rules").glob("*.smk"))]

@@ -8,9 +8,9 @@ import pandas as pd
 from hypothesis import given
 from hypothesis import strategies as st
 
-from whypretrain.analysis import seed_values, select_learning_rates
-from whypretrain.coordinates import ARM_KEYS, Arm, key_columns, key_of
-from whypretrain.selection import best_rate
+from whypretrain.evidence.analysis import seed_values, select_learning_rates
+from whypretrain.evidence.selection import best_rate
+from whypretrain.study.coordinates import ARM_KEYS, Arm, key_columns, key_of
 
 ARM = Arm("tiny", "letters", "1+anneal", "intact", "all", "digits.2", "finetune", "short")
 PROBE = Arm("tiny", "letters", "1+anneal", "intact", "all", "digits.2", "probe", "none")

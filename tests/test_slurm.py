@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from conftest import plan_of, put, tiny
 
-from whypretrain import slurm
-from whypretrain.execution import Needs, resources
-from whypretrain.slurm import ClusterError, Node, Request
+from whypretrain.running import slurm
+from whypretrain.running.slurm import ClusterError, Node, Request
+from whypretrain.study.execution import Needs, resources
 
 # --- what is asked for, and what there is ---------------------------------------------------
 

@@ -13,9 +13,9 @@ import test_sources
 import test_training
 from conftest import put
 
-from whypretrain import snapshots
-from whypretrain.origins import Origin
-from whypretrain.snapshots import Snapshot, State, Stopped
+from whypretrain.files import snapshots
+from whypretrain.files.origins import Origin
+from whypretrain.files.snapshots import Snapshot, State, Stopped
 
 ORIGIN = Origin('{"a":1}', "0123", "4567")
 digits = test_training.dataset

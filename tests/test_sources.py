@@ -14,25 +14,27 @@ from conftest import NOWHERE, fresh, plan_of, put, tiny
 from hypothesis import given
 from hypothesis import strategies as st
 
-from whypretrain import autoencoding, config, pretraining, registry, schedules
+from whypretrain import registry
 from whypretrain.architectures.convnet import Parameters, layers
 from whypretrain.command import Job, StageError
-from whypretrain.coordinates import Arm
-from whypretrain.data import TargetData
 from whypretrain.datasets import digits
-from whypretrain.declared import constants
+from whypretrain.evidence.readings import Readings, Tables
 from whypretrain.figures import source_history
-from whypretrain.fingerprints import closure
-from whypretrain.models import Network, first_layers, in_batches, load_weights
+from whypretrain.files.schemas import check_table
+from whypretrain.files.storage import canonical, read_columns, read_tensors, write_tensors
+from whypretrain.learning import autoencoding, pretraining, schedules
+from whypretrain.learning.data import TargetData
+from whypretrain.learning.models import Network, first_layers, in_batches, load_weights
+from whypretrain.learning.runs import Request
+from whypretrain.learning.sources import source_data
 from whypretrain.modes import finetune
 from whypretrain.objectives.random_labels import relabelled
-from whypretrain.readings import Readings, Tables
-from whypretrain.runs import Request
-from whypretrain.schemas import check_table
-from whypretrain.sources import source_data
+from whypretrain.planning.fingerprints import closure
+from whypretrain.plotting.view import View
 from whypretrain.stages import anneal_source, pretrain_source, write_summary
-from whypretrain.storage import canonical, read_columns, read_tensors, write_tensors
-from whypretrain.view import View
+from whypretrain.study import config
+from whypretrain.study.coordinates import Arm
+from whypretrain.study.declared import constants
 
 torch.set_num_threads(1)
 
@@ -223,7 +225,7 @@ def test_an_objective_stales_the_sources_that_learn_it_and_no_other():
     raw["sources"]["layers"] = {"task": "letters", "pretraining": "layers"}
     code = plan_of(raw).source_code("pretrain_source")
     assert code(SimpleNamespace(source="layers")) != code(SimpleNamespace(source="letters"))
-    assert "whypretrain.autoencoding" not in closure(
+    assert "whypretrain.learning.autoencoding" not in closure(
         ("whypretrain.stages.pretrain_source", "whypretrain.objectives.labels")
     )
 

@@ -13,8 +13,8 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
 from statsmodels.stats.weightstats import ttost_paired
 
-from whypretrain import statistics as s
-from whypretrain.verdict import ClaimEvidence, Component, judge
+from whypretrain.evidence import statistics as s
+from whypretrain.evidence.verdict import ClaimEvidence, Component, judge
 
 RNG = np.random.default_rng(20190704)
 A = RNG.normal(0.81, 0.010, 12)

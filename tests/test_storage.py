@@ -14,8 +14,8 @@ from conftest import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 
-from whypretrain.origins import Origin, canonical, read_origin
-from whypretrain.storage import (
+from whypretrain.files.origins import Origin, canonical, read_origin
+from whypretrain.files.storage import (
     DamagedFile,
     checksum,
     read_columns,
@@ -152,7 +152,7 @@ def test_a_full_disk_ends_in_one_message_and_no_file(tmp_path: Path):
     program = (
         "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
-        "from whypretrain.command import run_stage; from whypretrain.storage import write_whole\n"
+        "from whypretrain.command import run_stage; from whypretrain.files.storage import write_whole\n"
         "def main(job):\n"
         "    write_whole(job.file('out'), lambda part: part.write_bytes(bytes(10**6)))\n"
         "run_stage(main, [], ['out'])\n"
@@ -171,7 +171,7 @@ def test_a_full_disk_ends_in_one_message_and_no_file(tmp_path: Path):
 
 def test_a_kill_in_the_middle_of_writing_leaves_no_file_of_that_name(tmp_path: Path):
     program = (
-        "import sys, time; from whypretrain.storage import write_whole\n"
+        "import sys, time; from whypretrain.files.storage import write_whole\n"
         "def write(part):\n"
         "    with part.open('wb') as file:\n"
         "        file.write(bytes(1000)); file.flush(); print('half', flush=True); time.sleep(60)\n"
@@ -198,7 +198,7 @@ def test_a_reader_sees_the_old_file_or_the_new_one(tmp_path: Path):
     path = tmp_path / "card.json"
     write_json(path, {"version": 0})
     program = (
-        "import sys; from whypretrain.storage import write_json\n"
+        "import sys; from whypretrain.files.storage import write_json\n"
         "for n in range(300): write_json(sys.argv[1], {'version': n, 'filling': 'x' * 20000})\n"
     )
     process = subprocess.Popen(

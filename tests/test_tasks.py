@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from conftest import ROOT, plan_of, put, tiny
 
-from whypretrain import config, registry
-from whypretrain.plan import Plan
+from whypretrain import registry
+from whypretrain.learning.tasks import source_images, target_images
+from whypretrain.planning.plan import Plan
 from whypretrain.randomness import PURPOSES, stream
-from whypretrain.tasks import source_images, target_images
+from whypretrain.study import config
 
 CONFIGS = ("config/config.yaml", "config/laptop.yaml")
 

@@ -13,17 +13,18 @@ from conftest import NOWHERE
 from hypothesis import given
 from hypothesis import strategies as st
 
-from whypretrain import moding, pretraining, schedules, supervised, training
 from whypretrain.architectures.convnet import Parameters, layers
 from whypretrain.command import Job
-from whypretrain.data import TargetData
-from whypretrain.initialisation import initialise_head, initialise_layers
-from whypretrain.models import Network, load_weights, weights_of
+from whypretrain.files.storage import canonical, read_columns, read_tensors, write_tensors
+from whypretrain.learning import pretraining, schedules, supervised, training
+from whypretrain.learning.data import TargetData
+from whypretrain.learning.initialisation import initialise_head, initialise_layers
+from whypretrain.learning.models import Network, load_weights, weights_of
+from whypretrain.learning.runs import Outcome, Request
 from whypretrain.modes import finetune
 from whypretrain.randomness import stream
-from whypretrain.runs import Outcome, Request
 from whypretrain.stages import train_run
-from whypretrain.storage import canonical, read_columns, read_tensors, write_tensors
+from whypretrain.study import moding
 
 torch.set_num_threads(1)
 

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from torch.nn import functional
 
 from whypretrain import registry
-from whypretrain.banks import pool_kernels
-from whypretrain.treating import SUFFIXES, apply_treatment, parse, reference_of, refuse
+from whypretrain.weights.banks import pool_kernels
+from whypretrain.weights.treating import SUFFIXES, apply_treatment, parse, reference_of, refuse
 
 KERNELS = (5, 3, 1, 3)
 WIDTHS = (8, 10, 9, 7)
@@ -579,7 +579,8 @@ def test_permutations_are_the_same_wherever_they_are_drawn() -> None:
 def test_treating_does_not_import_torch() -> None:
     program = (
         "import sys\n"
-        "from whypretrain import registry, treating\n"
+        "from whypretrain import registry\n"
+        "from whypretrain.weights import treating\n"
         "for name in registry.names('treatments'): registry.load('treatments', name)\n"
         "assert 'whypretrain.treatments.shuffle_kernels' in sys.modules\n"
         "assert not {'torch', 'torchvision'} & set(sys.modules)\n"

@@ -16,18 +16,21 @@ from jinja2 import Environment
 from matplotlib.figure import Figure
 from test_measures import data_of, trained
 
-from whypretrain import drawing, excitation, registry, schemas
-from whypretrain.activations import layer_activations
+from whypretrain import registry
 from whypretrain.architectures.convnet import Layer, Parameters, layers
-from whypretrain.data import TargetData
-from whypretrain.excitation import Unit, maximise, responses, strongest, window
 from whypretrain.figures import confusion_matrices
 from whypretrain.figures import units as picture
+from whypretrain.files import schemas
+from whypretrain.files.storage import read_columns
+from whypretrain.learning.data import TargetData
+from whypretrain.learning.models import Network
 from whypretrain.measures import units
-from whypretrain.measuring import Measured
-from whypretrain.models import Network
-from whypretrain.storage import read_columns
-from whypretrain.view import View
+from whypretrain.plotting import drawing
+from whypretrain.plotting.view import View
+from whypretrain.readouts import excitation
+from whypretrain.readouts.activations import layer_activations
+from whypretrain.readouts.excitation import Unit, maximise, responses, strongest, window
+from whypretrain.readouts.measuring import Measured
 
 NORMALISATION = {"mean": 0.2, "standard_deviation": 0.35}
 
@@ -138,7 +141,7 @@ def test_patches_are_of_the_images_with_the_largest_activation_where_it_is(momen
 
 
 def test_pixels_come_back_from_standardised_images() -> None:
-    from whypretrain.training import standardise
+    from whypretrain.learning.training import standardise
 
     pixels = np.random.default_rng(0).integers(0, 256, (3, 1, 5, 4), dtype=np.uint8)
     images = standardise(pixels, NORMALISATION, torch.device("cpu")).numpy()

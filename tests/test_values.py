@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from whypretrain import values
+from whypretrain.evidence import values
 
 NUMBERS = st.floats(-1, 1, allow_nan=False).map(lambda number: round(number, 3))
 

@@ -16,8 +16,9 @@ import yaml
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "workflow"))
 
-from whypretrain import advising, archives, partition  # noqa: E402
 from whypretrain.datasets import folder  # noqa: E402
+from whypretrain.evidence import advising  # noqa: E402
+from whypretrain.learning import archives, partition  # noqa: E402
 from whypretrain.unusable import UnusableFiles  # noqa: E402
 
 TEST_SHARE = 0.3

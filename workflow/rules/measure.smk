@@ -1,4 +1,4 @@
-from whypretrain.plan import collected_tables
+from whypretrain.planning.plan import collected_tables
 
 for block in plan.seed_blocks():
 

@@ -1,4 +1,4 @@
-from whypretrain.plan import KINDS
+from whypretrain.planning.plan import KINDS
 
 # A job trains a block of seeds with a block of learning rates: torch's start-up is a third of a short run.
 # Blocks are append-only, so a new seed or rate trains nothing that was trained before.

@@ -10,11 +10,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from whypretrain import memory
-from whypretrain.locking import Held, taken_over
-from whypretrain.origins import Origin, Unreadable, canonical, content_digest, digest_of
-from whypretrain.snapshots import Snapshot, Stopped, listen
-from whypretrain.storage import DamagedFile, remove_parts
+from whypretrain.files.origins import Origin, Unreadable, canonical, content_digest, digest_of
+from whypretrain.files.snapshots import Snapshot, Stopped, listen
+from whypretrain.files.storage import DamagedFile, remove_parts
+from whypretrain.running import memory
+from whypretrain.running.locking import Held, taken_over
 
 log = logging.getLogger("whypretrain")
 

@@ -1,7 +1,7 @@
 """Plain convolutional networks: convolution, norm, ReLU, here and there a pooling; a pooled linear head.
 
 The description here needs no torch, so that depth and shapes are known at parse time;
-`whypretrain.models` builds the network from it.
+`whypretrain.learning.models` builds the network from it.
 """
 
 from dataclasses import dataclass

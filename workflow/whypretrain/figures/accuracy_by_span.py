@@ -4,9 +4,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from whypretrain import drawing
-from whypretrain.statistics import interval
-from whypretrain.view import View
+from whypretrain.evidence.statistics import interval
+from whypretrain.plotting import drawing
+from whypretrain.plotting.view import View
 
 TABLES = ("design", "runs")
 

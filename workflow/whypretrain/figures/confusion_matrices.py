@@ -7,8 +7,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from whypretrain import curve_drawing, drawing
-from whypretrain.view import View
+from whypretrain.plotting import curve_drawing, drawing
+from whypretrain.plotting.view import View
 
 TABLES = ("design", "confusion")
 

@@ -5,8 +5,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from whypretrain import drawing
-from whypretrain.view import View
+from whypretrain.plotting import drawing
+from whypretrain.plotting.view import View
 
 TABLES = ("arms",)
 WEIGHTS = True

@@ -5,9 +5,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import MaxNLocator
 
-from whypretrain import drawing
-from whypretrain.coordinates import KEYS
-from whypretrain.view import View
+from whypretrain.plotting import drawing
+from whypretrain.plotting.view import View
+from whypretrain.study.coordinates import KEYS
 
 TABLES = ("design", "runs", "kernels")
 

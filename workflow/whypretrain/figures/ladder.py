@@ -5,9 +5,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.transforms import blended_transform_factory
 
-from whypretrain import drawing
-from whypretrain.statistics import Interval
-from whypretrain.view import View
+from whypretrain.evidence.statistics import Interval
+from whypretrain.plotting import drawing
+from whypretrain.plotting.view import View
 
 TABLES = ("contrasts",)
 

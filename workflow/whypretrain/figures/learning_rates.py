@@ -9,9 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from whypretrain import drawing
-from whypretrain.statistics import interval
-from whypretrain.view import View
+from whypretrain.evidence.statistics import interval
+from whypretrain.plotting import drawing
+from whypretrain.plotting.view import View
 
 TABLES = ("design", "runs", "arms")
 

@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure, SubFigure
 
-from whypretrain import curve_drawing, dot_drawing, drawing
-from whypretrain.dot_drawing import Dot
-from whypretrain.selection import preference
-from whypretrain.statistics import Interval
-from whypretrain.view import View
+from whypretrain.evidence.selection import preference
+from whypretrain.evidence.statistics import Interval
+from whypretrain.plotting import curve_drawing, dot_drawing, drawing
+from whypretrain.plotting.dot_drawing import Dot
+from whypretrain.plotting.view import View
 
 TABLES = ("design", "runs")
 

@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from whypretrain import curve_drawing, drawing
-from whypretrain.curve_drawing import Look
-from whypretrain.statistics import Interval, interval, slope
-from whypretrain.view import View
+from whypretrain.evidence.statistics import Interval, interval, slope
+from whypretrain.plotting import curve_drawing, drawing
+from whypretrain.plotting.curve_drawing import Look
+from whypretrain.plotting.view import View
 
 TABLES = ("design", "runs")
 

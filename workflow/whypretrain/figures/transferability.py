@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from whypretrain import curve_drawing, drawing, mode_drawing
-from whypretrain.values import rank_correlation
-from whypretrain.view import View
+from whypretrain.evidence.values import rank_correlation
+from whypretrain.plotting import curve_drawing, drawing, mode_drawing
+from whypretrain.plotting.view import View
 
 TABLES = ("starts", "arms")
 

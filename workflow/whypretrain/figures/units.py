@@ -7,9 +7,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from whypretrain import curve_drawing, drawing
-from whypretrain.statistics import Interval, interval
-from whypretrain.view import View
+from whypretrain.evidence.statistics import Interval, interval
+from whypretrain.plotting import curve_drawing, drawing
+from whypretrain.plotting.view import View
 
 TABLES = ("design", "units")
 

@@ -8,11 +8,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from whypretrain import curve_drawing, dot_drawing, drawing
-from whypretrain.coordinates import split_epoch
-from whypretrain.dot_drawing import Dot
-from whypretrain.statistics import Interval, interval
-from whypretrain.view import View
+from whypretrain.evidence.statistics import Interval, interval
+from whypretrain.plotting import curve_drawing, dot_drawing, drawing
+from whypretrain.plotting.dot_drawing import Dot
+from whypretrain.plotting.view import View
+from whypretrain.study.coordinates import split_epoch
 
 TABLES = ("design", "runs")
 

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from whypretrain.data import Columns
-from whypretrain.measuring import Measured
-from whypretrain.training import evaluate
+from whypretrain.learning.data import Columns
+from whypretrain.learning.training import evaluate
+from whypretrain.readouts.measuring import Measured
 
 
 def read_out(measured: Measured) -> Columns:

@@ -4,9 +4,9 @@ Module criticality (Zhang, Bengio & Singer 2022; Chatterji et al. 2020). The nor
 target's training images in every network, the whole one too: stale ones alone would cost accuracy.
 """
 
-from whypretrain.criticality import criticality
-from whypretrain.data import Columns, append
-from whypretrain.measuring import Measured
+from whypretrain.learning.data import Columns, append
+from whypretrain.readouts.criticality import criticality
+from whypretrain.readouts.measuring import Measured
 
 
 def read_out(measured: Measured) -> Columns:

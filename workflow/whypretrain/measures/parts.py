@@ -3,11 +3,11 @@
 The source's images are read at the start alone: what of them the checkpoint has learnt.
 """
 
-from whypretrain.data import Columns, append
-from whypretrain.measuring import Measured
-from whypretrain.partition import PARTS
-from whypretrain.probes import fit_probe
-from whypretrain.spectra import components_of_main, effective_rank, singular_values, split
+from whypretrain.learning.data import Columns, append
+from whypretrain.learning.partition import PARTS
+from whypretrain.learning.probes import fit_probe
+from whypretrain.readouts.measuring import Measured
+from whypretrain.readouts.spectra import components_of_main, effective_rank, singular_values, split
 
 PACKAGES = ("scikit-learn",)  # what the numbers depend on beside torch and numpy
 

@@ -1,8 +1,8 @@
 """How far each layer moved in target training: relative L2 and kernel cosine of its weights, CKA of its activations."""
 
-from whypretrain.comparing import MOST_IMAGES, compare_layers
-from whypretrain.data import Columns
-from whypretrain.measuring import Measured
+from whypretrain.learning.data import Columns
+from whypretrain.readouts.comparing import MOST_IMAGES, compare_layers
+from whypretrain.readouts.measuring import Measured
 
 
 def read_out(measured: Measured) -> Columns:

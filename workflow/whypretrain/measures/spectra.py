@@ -1,8 +1,8 @@
 """Singular values of the penultimate features, before and after target training (Deng et al. 2023)."""
 
-from whypretrain.data import Columns, append
-from whypretrain.measuring import Measured
-from whypretrain.spectra import shares, singular_values
+from whypretrain.learning.data import Columns, append
+from whypretrain.readouts.measuring import Measured
+from whypretrain.readouts.spectra import shares, singular_values
 
 
 def read_out(measured: Measured) -> Columns:

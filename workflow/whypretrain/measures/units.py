@@ -11,10 +11,10 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 
-from whypretrain.data import Columns, append
-from whypretrain.excitation import NOISE, Unit, map_sizes, maximise, peaks, strongest, window
-from whypretrain.measuring import Measured
+from whypretrain.learning.data import Columns, append
 from whypretrain.randomness import stream
+from whypretrain.readouts.excitation import NOISE, Unit, map_sizes, maximise, peaks, strongest, window
+from whypretrain.readouts.measuring import Measured
 
 UNITS = 4
 PATCHES = 6

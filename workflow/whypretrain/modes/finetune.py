@@ -1,7 +1,7 @@
 """Fine-tuning: every layer learns, from the start's weights and under a new head."""
 
-from whypretrain.runs import Outcome, Request
-from whypretrain.supervised import train_above
+from whypretrain.learning.runs import Outcome, Request
+from whypretrain.learning.supervised import train_above
 
 
 def run(request: Request) -> Outcome:

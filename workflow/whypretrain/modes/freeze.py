@@ -3,8 +3,8 @@
 Yosinski et al. 2014 call it AnB. Statistics are fixed once they are re-estimated, before training.
 """
 
-from whypretrain.runs import Outcome, Request
-from whypretrain.supervised import train_above
+from whypretrain.learning.runs import Outcome, Request
+from whypretrain.learning.supervised import train_above
 
 
 def run(request: Request) -> Outcome:

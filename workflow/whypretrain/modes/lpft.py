@@ -5,11 +5,11 @@ A random head sends noise into pre-trained layers at first; a probed one doesn't
 
 from dataclasses import replace
 
-from whypretrain import runs
-from whypretrain.frozen import classify, head_of
-from whypretrain.probes import fit_probe
-from whypretrain.runs import Outcome, Request
-from whypretrain.supervised import train_above
+from whypretrain.learning import runs
+from whypretrain.learning.frozen import classify, head_of
+from whypretrain.learning.probes import fit_probe
+from whypretrain.learning.runs import Outcome, Request
+from whypretrain.learning.supervised import train_above
 
 PACKAGES = ("scikit-learn",)
 

@@ -1,8 +1,8 @@
 """The linear probe: a logistic regression on the penultimate features of the frozen start, or on those of a layer."""
 
-from whypretrain.frozen import run_on_features
-from whypretrain.probes import fit_probe
-from whypretrain.runs import Outcome, Request
+from whypretrain.learning.frozen import run_on_features
+from whypretrain.learning.probes import fit_probe
+from whypretrain.learning.runs import Outcome, Request
 
 PACKAGES = ("scikit-learn",)
 

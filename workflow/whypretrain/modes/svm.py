@@ -1,8 +1,8 @@
 """A linear support vector machine on the pooled features of one layer of the frozen start."""
 
-from whypretrain.frozen import run_on_features
-from whypretrain.probes import fit_svm
-from whypretrain.runs import Outcome, Request
+from whypretrain.learning.frozen import run_on_features
+from whypretrain.learning.probes import fit_svm
+from whypretrain.learning.runs import Outcome, Request
 
 PACKAGES = ("scikit-learn",)
 

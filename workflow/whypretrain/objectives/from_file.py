@@ -3,12 +3,12 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from whypretrain import training
-from whypretrain.data import TargetData
-from whypretrain.foreign import check_fit
-from whypretrain.models import Network, Weights
-from whypretrain.pretraining import ReadOut, initial_weights, read_out, setting
-from whypretrain.snapshots import UNKEPT, Progress
+from whypretrain.files.snapshots import UNKEPT, Progress
+from whypretrain.learning import training
+from whypretrain.learning.data import TargetData
+from whypretrain.learning.models import Network, Weights
+from whypretrain.learning.pretraining import ReadOut, initial_weights, read_out, setting
+from whypretrain.weights.foreign import check_fit
 
 ANNEALED = False
 UNBRANCHED = "its weights come from a file"

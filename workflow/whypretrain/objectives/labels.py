@@ -1,7 +1,7 @@
 """The labels of the source's own task."""
 
-from whypretrain.pretraining import branch as anneal
-from whypretrain.pretraining import learn as pretrain
+from whypretrain.learning.pretraining import branch as anneal
+from whypretrain.learning.pretraining import learn as pretrain
 
 ANNEALED = True  # its checkpoints have annealed branches
 

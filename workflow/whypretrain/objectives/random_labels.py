@@ -11,11 +11,11 @@ from typing import Any
 
 import torch
 
-from whypretrain.data import TargetData
-from whypretrain.models import Weights
-from whypretrain.pretraining import ReadOut, branch, learn
+from whypretrain.files.snapshots import UNKEPT, Progress
+from whypretrain.learning.data import TargetData
+from whypretrain.learning.models import Weights
+from whypretrain.learning.pretraining import ReadOut, branch, learn
 from whypretrain.randomness import stream
-from whypretrain.snapshots import UNKEPT, Progress
 
 ANNEALED = True  # its checkpoints have annealed branches
 

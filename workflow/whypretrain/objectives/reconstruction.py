@@ -1,6 +1,6 @@
 """What each layer takes, reconstructed from what it gives, layer after layer; no labels."""
 
-from whypretrain.autoencoding import pretrain
+from whypretrain.learning.autoencoding import pretrain
 
 ANNEALED = False  # each layer ends at rate zero, so there are no branches
 UNBRANCHED = "its layers learn one after another, each annealed in itself"

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from whypretrain.regularising import Regulariser
+from whypretrain.learning.regularising import Regulariser
 
 STRENGTH = "the largest shift along each axis, as a share of the side"
 LIMIT = ("up to", 0.5)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from whypretrain.regularising import Regulariser
+from whypretrain.learning.regularising import Regulariser
 
 STRENGTH = "the share of features that are set to zero"
 LIMIT = ("below", 1.0)

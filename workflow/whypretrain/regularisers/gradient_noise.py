@@ -10,8 +10,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from whypretrain.models import Network
-from whypretrain.regularising import Regulariser, learning
+from whypretrain.learning.models import Network
+from whypretrain.learning.regularising import Regulariser, learning
 
 STRENGTH = "the variance at the first step"
 DECAY = 0.55

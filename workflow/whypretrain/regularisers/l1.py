@@ -5,8 +5,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from whypretrain.models import Network
-from whypretrain.regularising import Regulariser, penalised
+from whypretrain.learning.models import Network
+from whypretrain.learning.regularising import Regulariser, penalised
 
 STRENGTH = "the factor of the sum of absolute weights"
 

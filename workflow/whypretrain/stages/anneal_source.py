@@ -1,11 +1,11 @@
 """Anneal one checkpoint, with every seed of a block: a short branch with the learning rate going to zero."""
 
 from whypretrain.command import Job, StageError, run_stage
-from whypretrain.data import Columns, append
-from whypretrain.pretraining import anneal
-from whypretrain.provenance import hardware
-from whypretrain.sources import set_up_torch, source_data
-from whypretrain.storage import read_tensors, write_columns, write_tensors
+from whypretrain.files.storage import read_tensors, write_columns, write_tensors
+from whypretrain.learning.data import Columns, append
+from whypretrain.learning.pretraining import anneal
+from whypretrain.learning.sources import set_up_torch, source_data
+from whypretrain.running.provenance import hardware
 
 
 def main(job: Job) -> None:

@@ -11,16 +11,16 @@ from typing import Any
 
 import pandas as pd
 
-from whypretrain import expected
 from whypretrain.command import Job, StageError, log, run_stage
-from whypretrain.coordinates import key_columns
-from whypretrain.expected import Expected, staleness
-from whypretrain.missing import left_out
-from whypretrain.origins import Origin, Unreadable, read_origin
-from whypretrain.plan import PAIR_TABLES, RUN_TABLES, Plan
-from whypretrain.planning import plan_of
-from whypretrain.schemas import provenance_row, write_table
-from whypretrain.storage import DamagedFile, read_columns
+from whypretrain.evidence.missing import left_out
+from whypretrain.files.origins import Origin, Unreadable, read_origin
+from whypretrain.files.schemas import provenance_row, write_table
+from whypretrain.files.storage import DamagedFile, read_columns
+from whypretrain.planning import expected
+from whypretrain.planning.expected import Expected, staleness
+from whypretrain.planning.from_spec import plan_of
+from whypretrain.planning.plan import PAIR_TABLES, RUN_TABLES, Plan
+from whypretrain.study.coordinates import key_columns
 
 Part = tuple[Expected, dict[str, Any]]  # what it should be, and its coordinates
 

@@ -1,10 +1,10 @@
 """Contrast the arms seed by seed: the table `contrasts`."""
 
-from whypretrain.analysis import make_contrasts, select_learning_rates
 from whypretrain.command import Job, run_stage
-from whypretrain.planning import plan_of, shown
-from whypretrain.schemas import write_table
-from whypretrain.storage import read_columns
+from whypretrain.evidence.analysis import make_contrasts, select_learning_rates
+from whypretrain.files.schemas import write_table
+from whypretrain.files.storage import read_columns
+from whypretrain.planning.from_spec import plan_of, shown
 
 
 def main(job: Job) -> None:

@@ -2,9 +2,9 @@
 
 from whypretrain.architectures.convnet import Parameters, layers
 from whypretrain.command import Job, run_stage
-from whypretrain.initialisation import initialise_layers
+from whypretrain.files.storage import write_tensors
+from whypretrain.learning.initialisation import initialise_layers
 from whypretrain.randomness import stream
-from whypretrain.storage import write_tensors
 
 
 def main(job: Job) -> None:

@@ -1,12 +1,12 @@
 """Judge the claims of all studies: the table `verdicts`."""
 
-from whypretrain.analysis import select_learning_rates
-from whypretrain.claims import judge_claims
 from whypretrain.command import Job, log, run_stage
-from whypretrain.planning import plan_of
-from whypretrain.readings import Tables
-from whypretrain.schemas import write_table
-from whypretrain.storage import read_columns
+from whypretrain.evidence.analysis import select_learning_rates
+from whypretrain.evidence.claims import judge_claims
+from whypretrain.evidence.readings import Tables
+from whypretrain.files.schemas import write_table
+from whypretrain.files.storage import read_columns
+from whypretrain.planning.from_spec import plan_of
 
 READ = ("runs", "kernels", "sources", "parts", "pairs", "history")
 

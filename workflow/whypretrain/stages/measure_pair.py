@@ -6,18 +6,18 @@ from typing import Any
 import torch
 
 from whypretrain.architectures.convnet import Layer, Parameters, layers
-from whypretrain.barriers import barrier
 from whypretrain.command import Job, log, run_stage
-from whypretrain.comparing import MOST_IMAGES, compare_layers
-from whypretrain.data import Columns, TargetData, append
-from whypretrain.initialisation import initialise_head
-from whypretrain.matching import match
-from whypretrain.measuring import selected_rate
-from whypretrain.models import Network, Weights, load_weights, reestimate_statistics
+from whypretrain.files.storage import read_tensors, write_columns
+from whypretrain.learning.data import Columns, TargetData, append
+from whypretrain.learning.initialisation import initialise_head
+from whypretrain.learning.models import Network, Weights, load_weights, reestimate_statistics
+from whypretrain.learning.sources import set_up_torch
+from whypretrain.learning.tasks import target_images
 from whypretrain.randomness import stream
-from whypretrain.sources import set_up_torch
-from whypretrain.storage import read_tensors, write_columns
-from whypretrain.tasks import target_images
+from whypretrain.readouts.barriers import barrier
+from whypretrain.readouts.comparing import MOST_IMAGES, compare_layers
+from whypretrain.readouts.measuring import selected_rate
+from whypretrain.weights.matching import match
 
 
 def _paths(job: Job, place: str) -> list[str]:

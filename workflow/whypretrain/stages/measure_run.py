@@ -1,14 +1,15 @@
 """Take one read-out of an arm: its start and, at the selected learning rate, its final, with every seed of a block."""
 
-from whypretrain import moding, registry
+from whypretrain import registry
 from whypretrain.architectures.convnet import Parameters, layers
 from whypretrain.command import Job, log, run_stage
-from whypretrain.data import TargetData
-from whypretrain.measuring import Measured, selected_rate
-from whypretrain.models import first_layers
-from whypretrain.sources import set_up_torch
-from whypretrain.storage import read_tensors, write_columns
-from whypretrain.tasks import source_images, target_images
+from whypretrain.files.storage import read_tensors, write_columns
+from whypretrain.learning.data import TargetData
+from whypretrain.learning.models import first_layers
+from whypretrain.learning.sources import set_up_torch
+from whypretrain.learning.tasks import source_images, target_images
+from whypretrain.readouts.measuring import Measured, selected_rate
+from whypretrain.study import moding
 
 
 def main(job: Job) -> None:

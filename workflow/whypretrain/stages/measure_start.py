@@ -13,19 +13,19 @@ from typing import Any
 import numpy as np
 import torch
 
-from whypretrain import training
-from whypretrain.activations import pooled_layers
 from whypretrain.architectures.convnet import Layer, Parameters, layers
 from whypretrain.command import Job, log, run_stage
-from whypretrain.data import TargetData
-from whypretrain.initialisation import initialise_head
-from whypretrain.models import Network, in_batches, load_weights, reestimate_statistics
-from whypretrain.probes import fit_probe
+from whypretrain.files.storage import Weights, read_tensors, write_columns
+from whypretrain.learning import training
+from whypretrain.learning.data import TargetData
+from whypretrain.learning.initialisation import initialise_head
+from whypretrain.learning.models import Network, in_batches, load_weights, reestimate_statistics
+from whypretrain.learning.probes import fit_probe
+from whypretrain.learning.sources import set_up_torch
+from whypretrain.learning.tasks import Images, source_images, target_images
 from whypretrain.randomness import stream
-from whypretrain.sources import set_up_torch
-from whypretrain.storage import Weights, read_tensors, write_columns
-from whypretrain.tasks import Images, source_images, target_images
-from whypretrain.transferability import draw_apart, leep, log_me, proxy_a_distance
+from whypretrain.readouts.activations import pooled_layers
+from whypretrain.readouts.transferability import draw_apart, leep, log_me, proxy_a_distance
 
 MOST_IMAGES = 500  # of each task, for the distance of the two
 Described = tuple[Layer, ...]

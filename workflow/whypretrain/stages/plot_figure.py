@@ -6,12 +6,13 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from whypretrain import drawing, registry
+from whypretrain import registry
 from whypretrain.command import Job, log, run_stage
-from whypretrain.missing import left_out, sentence
-from whypretrain.origins import BLANK, canonical
-from whypretrain.storage import read_columns, read_tensors, write_sealed, write_whole
-from whypretrain.view import View
+from whypretrain.evidence.missing import left_out, sentence
+from whypretrain.files.origins import BLANK, canonical
+from whypretrain.files.storage import read_columns, read_tensors, write_sealed, write_whole
+from whypretrain.plotting import drawing
+from whypretrain.plotting.view import View
 
 
 def _labelled(job: Job) -> list[tuple[dict[str, str], str]]:

@@ -1,8 +1,8 @@
 """Pool the kernels of several sources into a bank, with every seed of a block: what some starts draw from."""
 
-from whypretrain.banks import layer_kernels, pool_kernels
 from whypretrain.command import Job, log, run_stage
-from whypretrain.storage import read_tensors, write_tensors
+from whypretrain.files.storage import read_tensors, write_tensors
+from whypretrain.weights.banks import layer_kernels, pool_kernels
 
 
 def main(job: Job) -> None:

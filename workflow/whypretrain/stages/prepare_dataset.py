@@ -4,7 +4,7 @@ import numpy as np
 
 from whypretrain import registry
 from whypretrain.command import Job, StageError, log, run_stage
-from whypretrain.storage import checksum, write_card, write_tensors
+from whypretrain.files.storage import checksum, write_card, write_tensors
 from whypretrain.unusable import UnusableFiles
 
 

@@ -1,11 +1,11 @@
 """Pre-train one source, with every seed of a block: raw checkpoints, each with its head, and a history."""
 
 from whypretrain.command import Job, StageError, run_stage
-from whypretrain.data import Columns, append
-from whypretrain.pretraining import pretrain
-from whypretrain.provenance import hardware
-from whypretrain.sources import set_up_torch, source_data
-from whypretrain.storage import read_tensors, write_columns, write_tensors
+from whypretrain.files.storage import read_tensors, write_columns, write_tensors
+from whypretrain.learning.data import Columns, append
+from whypretrain.learning.pretraining import pretrain
+from whypretrain.learning.sources import set_up_torch, source_data
+from whypretrain.running.provenance import hardware
 
 
 def main(job: Job) -> None:

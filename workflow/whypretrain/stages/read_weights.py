@@ -1,8 +1,8 @@
 """Read the weights that somebody else trained, from a file of theirs into one of ours."""
 
 from whypretrain.command import Job, StageError, run_stage
-from whypretrain.foreign import read_weights
-from whypretrain.storage import write_tensors
+from whypretrain.files.storage import write_tensors
+from whypretrain.weights.foreign import read_weights
 
 
 def main(job: Job) -> None:

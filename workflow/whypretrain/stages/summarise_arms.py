@@ -1,10 +1,10 @@
 """Select each arm's learning rate on validation, and summarise the arms: the tables `design` and `arms`."""
 
-from whypretrain.analysis import make_design, select_learning_rates, summarise_arms
 from whypretrain.command import Job, log, run_stage
-from whypretrain.planning import plan_of
-from whypretrain.schemas import write_table
-from whypretrain.storage import read_columns
+from whypretrain.evidence.analysis import make_design, select_learning_rates, summarise_arms
+from whypretrain.files.schemas import write_table
+from whypretrain.files.storage import read_columns
+from whypretrain.planning.from_spec import plan_of
 
 
 def main(job: Job) -> None:

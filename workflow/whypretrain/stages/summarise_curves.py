@@ -1,13 +1,13 @@
 """Summarise the arms along layers, checkpoints and modes: `transfer`, `maturity`, `correlations`, `modes`, `advice`."""
 
-from whypretrain.analysis import select_learning_rates
 from whypretrain.command import Job, log, run_stage
-from whypretrain.curves import maturity_tables, transfer_table
-from whypretrain.mode_map import mode_tables
-from whypretrain.planning import plan_of, shown
-from whypretrain.readings import Readings, Tables
-from whypretrain.schemas import write_table
-from whypretrain.storage import read_columns
+from whypretrain.evidence.analysis import select_learning_rates
+from whypretrain.evidence.curves import maturity_tables, transfer_table
+from whypretrain.evidence.mode_map import mode_tables
+from whypretrain.evidence.readings import Readings, Tables
+from whypretrain.files.schemas import write_table
+from whypretrain.files.storage import read_columns
+from whypretrain.planning.from_spec import plan_of, shown
 
 
 def main(job: Job) -> None:

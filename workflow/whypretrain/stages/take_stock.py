@@ -1,12 +1,12 @@
 """Say which results are there and count, and which don't and why: the tables `missing` and `completeness`."""
 
 from whypretrain.command import Job, StageError, log, run_stage
-from whypretrain.missing import sentence
-from whypretrain.plan import collected_tables
-from whypretrain.planning import plan_of
-from whypretrain.schemas import write_table
+from whypretrain.evidence.missing import sentence
+from whypretrain.files.schemas import write_table
+from whypretrain.planning.from_spec import plan_of
+from whypretrain.planning.plan import collected_tables
+from whypretrain.planning.stock import Stock, completeness_table, missing_table
 from whypretrain.stages.collect_table import parts
-from whypretrain.stock import Stock, completeness_table, missing_table
 
 
 def main(job: Job) -> None:

@@ -6,16 +6,17 @@ from typing import Any
 
 import numpy as np
 
-from whypretrain import moding, registry
+from whypretrain import registry
 from whypretrain.architectures.convnet import Parameters, layers
 from whypretrain.command import Job, log, run_stage
-from whypretrain.coordinates import write_rate
-from whypretrain.data import TargetData
-from whypretrain.provenance import Watch, hardware
-from whypretrain.runs import Request
-from whypretrain.sources import set_up_torch
-from whypretrain.storage import read_tensors, write_card, write_columns, write_tensors
-from whypretrain.tasks import target_images
+from whypretrain.files.storage import read_tensors, write_card, write_columns, write_tensors
+from whypretrain.learning.data import TargetData
+from whypretrain.learning.runs import Request
+from whypretrain.learning.sources import set_up_torch
+from whypretrain.learning.tasks import target_images
+from whypretrain.running.provenance import Watch, hardware
+from whypretrain.study import moding
+from whypretrain.study.coordinates import write_rate
 
 
 def main(job: Job) -> None:

@@ -1,8 +1,8 @@
 """Treat one checkpoint, with every seed of a block: the starts that target training begins from."""
 
 from whypretrain.command import Job, run_stage
-from whypretrain.storage import read_tensors, write_tensors
-from whypretrain.treating import apply_treatment
+from whypretrain.files.storage import read_tensors, write_tensors
+from whypretrain.weights.treating import apply_treatment
 
 
 def main(job: Job) -> None:

@@ -6,12 +6,12 @@ from typing import Any
 
 import pandas as pd
 
-from whypretrain import advising
 from whypretrain.command import Job, run_stage
-from whypretrain.coordinates import ARM_KEYS
-from whypretrain.missing import sentence
-from whypretrain.restructured import write_page
-from whypretrain.storage import read_columns
+from whypretrain.evidence import advising
+from whypretrain.evidence.missing import sentence
+from whypretrain.files.restructured import write_page
+from whypretrain.files.storage import read_columns
+from whypretrain.study.coordinates import ARM_KEYS
 
 
 def time_of(row: Mapping[str, Any], provenance: pd.DataFrame) -> str:

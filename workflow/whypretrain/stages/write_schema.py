@@ -2,7 +2,7 @@
 
 import json
 
-from whypretrain.config import schema
+from whypretrain.study.config import schema
 
 if __name__ == "__main__":
     print(json.dumps(schema(), indent=2, ensure_ascii=False))

@@ -5,13 +5,14 @@ from typing import Any
 
 import pandas as pd
 
-from whypretrain import advising, drawing
 from whypretrain.command import Job, run_stage
-from whypretrain.coordinates import ARM_KEYS
-from whypretrain.missing import sentence
-from whypretrain.restructured import heading, list_table, plain, write_page
-from whypretrain.storage import read_columns
-from whypretrain.view import View
+from whypretrain.evidence import advising
+from whypretrain.evidence.missing import sentence
+from whypretrain.files.restructured import heading, list_table, plain, write_page
+from whypretrain.files.storage import read_columns
+from whypretrain.plotting import drawing
+from whypretrain.plotting.view import View
+from whypretrain.study.coordinates import ARM_KEYS
 
 READ = ("verdicts", "arms", "sources", "advice")
 

@@ -15,8 +15,8 @@ an untrained network has.
 
 import numpy as np
 
-from whypretrain.banks import of_all_layers
-from whypretrain.kernels import Stream, Weights, replace_weights
+from whypretrain.weights.banks import of_all_layers
+from whypretrain.weights.kernels import Stream, Weights, replace_weights
 
 REFERENCE: str | None = "bank"
 

@@ -11,8 +11,8 @@ a random permutation of a layer's bank, the first of it put into the layer, not 
 network for colour images takes each bank ten times, whether or not it needs to.
 """
 
-from whypretrain.banks import of_layer
-from whypretrain.kernels import Stream, Weights
+from whypretrain.weights.banks import of_layer
+from whypretrain.weights.kernels import Stream, Weights
 
 REFERENCE: str | None = "bank"
 

@@ -22,7 +22,7 @@ orientation optimized by two-dimensional visual cortical filters" (1985).
 
 import numpy as np
 
-from whypretrain.kernels import Stream, Weights, replace_weights
+from whypretrain.weights.kernels import Stream, Weights, replace_weights
 
 REFERENCE: str | None = None
 

@@ -7,8 +7,8 @@ Raghu et al., "Transfusion: Understanding Transfer Learning for Medical Imaging"
 
 import numpy as np
 
-from whypretrain.kernels import Stream, Weights, replace_weights
 from whypretrain.treatments.gaussian_kernels import draw_like
+from whypretrain.weights.kernels import Stream, Weights, replace_weights
 
 REFERENCE: str | None = None
 

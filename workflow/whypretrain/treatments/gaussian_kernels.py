@@ -8,7 +8,7 @@ bit. Cf. Trockman et al., "Understanding the Covariance Structure of Convolution
 
 import numpy as np
 
-from whypretrain.kernels import Stream, Weights, replace_weights, slices
+from whypretrain.weights.kernels import Stream, Weights, replace_weights, slices
 
 REFERENCE: str | None = None
 

@@ -14,7 +14,7 @@ equation 12; theirs is uniform with the variance of equation 16, the same.
 
 import numpy as np
 
-from whypretrain.kernels import Stream, Weights, layer_names
+from whypretrain.weights.kernels import Stream, Weights, layer_names
 
 REFERENCE: str | None = None
 

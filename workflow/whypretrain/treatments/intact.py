@@ -1,6 +1,6 @@
 """Leave the checkpoint as it is: the control."""
 
-from whypretrain.kernels import Stream, Weights
+from whypretrain.weights.kernels import Stream, Weights
 
 REFERENCE: str | None = None
 

@@ -7,7 +7,7 @@ with logits equal to rounding: a negative control. A span of layer L so changes 
 input order of layer L + 1 too.
 """
 
-from whypretrain.kernels import Stream, Weights, permute_channels
+from whypretrain.weights.kernels import Stream, Weights, permute_channels
 
 REFERENCE: str | None = None
 

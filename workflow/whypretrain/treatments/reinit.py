@@ -6,7 +6,7 @@ makes the arms of Yosinski et al., "How transferable are features in deep neural
 networks?" (2014); of all layers it is training from scratch.
 """
 
-from whypretrain.kernels import Stream, Weights, take_layers
+from whypretrain.weights.kernels import Stream, Weights, take_layers
 
 REFERENCE: str | None = "none"
 

@@ -8,7 +8,7 @@ who fit a generative model to the slices instead.
 
 import numpy as np
 
-from whypretrain.kernels import Stream, Weights, replace_weights, slices
+from whypretrain.weights.kernels import Stream, Weights, replace_weights, slices
 
 REFERENCE: str | None = None
 

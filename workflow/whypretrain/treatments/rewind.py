@@ -7,7 +7,7 @@ for pruned networks; re-initialisation of single layers in Zhang et al., "Are Al
 Created Equal?" (2019).
 """
 
-from whypretrain.kernels import Stream, Weights, take_layers
+from whypretrain.weights.kernels import Stream, Weights, take_layers
 
 REFERENCE: str | None = "epoch-0"
 

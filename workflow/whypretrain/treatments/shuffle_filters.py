@@ -6,7 +6,7 @@ filter the next layer reads at which input. Of the top layer alone it is a relab
 features, a negative control under a new head: the head's inputs stay in place.
 """
 
-from whypretrain.kernels import Stream, Weights, permute_filters
+from whypretrain.weights.kernels import Stream, Weights, permute_filters
 
 REFERENCE: str | None = None
 

@@ -7,7 +7,7 @@ slice reads. With one input channel (layer 1 of grey images) it is the identity.
 
 import numpy as np
 
-from whypretrain.kernels import Stream, Weights, replace_weights
+from whypretrain.weights.kernels import Stream, Weights, replace_weights
 
 REFERENCE: str | None = None
 

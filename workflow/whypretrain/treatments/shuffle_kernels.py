@@ -9,7 +9,7 @@ Golikov, "Why Does Pre-training Actually Work with Convolutional Neural Networks
 
 import numpy as np
 
-from whypretrain.kernels import Stream, Weights, replace_weights, slices
+from whypretrain.weights.kernels import Stream, Weights, replace_weights, slices
 
 REFERENCE: str | None = None
 

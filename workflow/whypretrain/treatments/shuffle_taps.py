@@ -6,7 +6,7 @@ affine parameters and statistics stay in place. In a 1x1 layer it is the identit
 
 import numpy as np
 
-from whypretrain.kernels import Stream, Weights, replace_weights, slices
+from whypretrain.weights.kernels import Stream, Weights, replace_weights, slices
 
 REFERENCE: str | None = None
 

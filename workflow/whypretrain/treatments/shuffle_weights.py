@@ -6,7 +6,7 @@ stay in place. In a 1x1 layer this is `shuffle-kernels`, to the bit.
 
 import numpy as np
 
-from whypretrain.kernels import Stream, Weights, replace_weights
+from whypretrain.weights.kernels import Stream, Weights, replace_weights
 
 REFERENCE: str | None = None
 

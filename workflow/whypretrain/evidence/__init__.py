@@ -1,0 +1,1 @@
+"""From the runs' tables to differences with intervals, verdicts and advice."""

@@ -1,0 +1,153 @@
+"""From runs to arms and contrasts: the learning rate of each arm, its mean, and differences by seed.
+
+Frames in, frames out; validation selects, test is only reported.
+"""
+
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from whypretrain.evidence.selection import preference
+from whypretrain.evidence.statistics import interval, p_value, paired
+from whypretrain.evidence.values import common
+from whypretrain.files.schemas import PARTS
+from whypretrain.study.coordinates import ARM_KEYS, Arm, key_columns, key_of
+
+MEASURES = ("top1_test", "loss_test")
+
+# Pairs of treatments of which the first destroys what the second does, and more.
+NESTED = (
+    ("shuffle-kernels", "shuffle-filters"),
+    ("shuffle-kernels", "shuffle-inputs"),
+    ("shuffle-weights", "shuffle-kernels"),
+    ("shuffle-weights", "shuffle-taps"),
+    ("resample-kernels", "shuffle-kernels"),
+    ("gaussian-kernels", "resample-kernels"),
+    ("gaussian", "gaussian-kernels"),
+)
+
+
+def select_learning_rates(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return one row an arm: its learning rate and whether that is at the edge of its grid.
+
+    The rate with the highest validation top-1, averaged over seeds; ties go to the lower
+    validation loss, then to the lower rate. A grid of one rate has no edge: nothing is selected, the rate is part of
+    the recipe. A probe has no rate.
+    """
+    columns = ["top1_validation", "loss_validation"]
+    keys = [*ARM_KEYS, "learning_rate"]
+    means = runs.groupby(keys, as_index=False, observed=True, dropna=False)[columns].mean()
+    order = [preference(*row) for row in means[[*columns, "learning_rate"]].itertuples(index=False, name=None)]
+    best = means.iloc[sorted(range(len(order)), key=order.__getitem__)].drop_duplicates(ARM_KEYS)[keys]
+    edges = means.groupby(ARM_KEYS, as_index=False, observed=True)["learning_rate"].agg(["min", "max"]).reset_index()
+    merged = best.merge(edges[[*ARM_KEYS, "min", "max"]], on=ARM_KEYS)
+    rate, least, largest = merged["learning_rate"], merged["min"], merged["max"]
+    merged["grid_edge"] = (least < largest) & ((rate == least) | (rate == largest))
+    return merged.drop(columns=["min", "max"]).sort_values(ARM_KEYS, ignore_index=True)
+
+
+def make_design(
+    runs: pd.DataFrame,
+    selected: pd.DataFrame,
+    studies: Mapping[Arm, Sequence[str]],
+    relations: Mapping[Arm, str],
+) -> pd.DataFrame:
+    """Return one row a study and run: which study each run belongs to, and whether its rate was selected."""
+    membership = pd.DataFrame(
+        [
+            {"study": study, **key_columns(arm), "relation": relations[arm]}
+            for arm, names in studies.items()
+            for study in names
+        ]
+    )
+    design = membership.merge(runs[[*ARM_KEYS, "learning_rate", "seed"]], on=ARM_KEYS)
+    chosen = selected[[*ARM_KEYS, "learning_rate"]].assign(selected=True)
+    design = design.merge(chosen, on=[*ARM_KEYS, "learning_rate"], how="left")
+    design["selected"] = design["selected"].eq(True)
+    return design.sort_values(["study", *ARM_KEYS, "learning_rate", "seed"], ignore_index=True)
+
+
+def summarise_arms(runs: pd.DataFrame, design: pd.DataFrame, selected: pd.DataFrame) -> pd.DataFrame:
+    """Return one row a study and arm: the means over seeds at the selected rate, with a t-interval for test top-1."""
+    kept = design[design["selected"]].merge(runs, on=[*ARM_KEYS, "learning_rate", "seed"])
+    edges = dict(zip(selected[ARM_KEYS].itertuples(index=False, name=None), selected["grid_edge"], strict=True))
+    rows = []
+    for keys, group in kept.groupby(["study", *ARM_KEYS], observed=True):
+        estimate = interval(group["top1_test"].to_numpy())
+        row = dict(zip(["study", *ARM_KEYS], keys, strict=True))
+        row |= {
+            "relation": group["relation"].iloc[0],
+            "learning_rate": group["learning_rate"].iloc[0],
+            "grid_edge": bool(edges[tuple(keys)[1:]]),
+            "n": len(group),
+            "diverged": int(group["diverged"].sum()),
+            "collapsed": int(group["collapsed"].sum()),
+            "unconverged": int((~group["converged"].astype(bool)).sum()),
+            "top1_test_low": estimate.low,
+            "top1_test_high": estimate.high,
+        }
+        row |= {f"{what}_{part}": group[f"{what}_{part}"].mean() for what in ("top1", "loss") for part in PARTS}
+        rows.append(row)
+    return pd.DataFrame(rows).replace([np.inf, -np.inf], np.nan)
+
+
+def seed_values(runs: pd.DataFrame, selected: pd.DataFrame, measure: str) -> dict[tuple[str, ...], dict[int, float]]:
+    """Return a measure by seed of every arm at its selected rate; arms are given by their key columns' values."""
+    chosen = runs.merge(selected[[*ARM_KEYS, "learning_rate"]], on=[*ARM_KEYS, "learning_rate"])
+    return {
+        tuple(map(str, keys)): dict(zip(group["seed"].tolist(), group[measure].tolist(), strict=True))
+        for keys, group in chosen.groupby(ARM_KEYS, observed=True)
+    }
+
+
+def _pairs(arms: Iterable[Arm], scratch_recipe: str) -> Iterable[tuple[Arm, Arm]]:
+    alike: dict[tuple[str, str, str], list[Arm]] = {}
+    for arm in sorted(set(arms)):
+        alike.setdefault((arm.architecture, arm.target, arm.mode), []).append(arm)
+    for arm, other in (pair for group in alike.values() for pair in itertools.permutations(group, 2)):
+        same_source = (other.source, other.epoch, other.recipe) == (arm.source, arm.epoch, arm.recipe)
+        intact = same_source and other.treatment == "intact"
+        scratch = other.source == "none" and other.treatment == "intact" and other.recipe == scratch_recipe
+        nested = same_source and other.span == arm.span and (arm.treatment, other.treatment) in NESTED
+        if intact or scratch or nested:
+            yield arm, other
+
+
+def make_contrasts(
+    runs: pd.DataFrame, selected: pd.DataFrame, studies: Mapping[str, tuple[Sequence[Arm], str]]
+) -> pd.DataFrame:
+    """Return every arm minus intact, minus scratch, and minus the treatments nested in it.
+
+    `studies` gives each study's arms and scratch recipe. Intervals are 95 % t-intervals on paired
+    differences and p values two-sided, neither adjusted: these describe, `verdicts` decides.
+    """
+    values = {measure: seed_values(runs, selected, measure) for measure in MEASURES}
+    rows = []
+    for study, (arms, scratch_recipe) in studies.items():
+        for arm, minus in _pairs(arms, scratch_recipe):
+            for measure in MEASURES:
+                differences = paired(*common([values[measure][key_of(each)] for each in (arm, minus)]))
+                if not differences.size:  # of what isn't complete, no seed is common
+                    continue
+                if measure == "loss_test" and np.isnan(differences).all():  # an SVM has none
+                    continue
+                estimate = interval(differences)
+                rows.append(
+                    {
+                        "study": study,
+                        **key_columns(arm),
+                        "minus_source": minus.source,
+                        "minus_treatment": minus.treatment,
+                        "minus_span": minus.span,
+                        "minus_recipe": minus.recipe,
+                        "measure": measure,
+                        "n": estimate.n,
+                        "effect": estimate.mean,
+                        "low": estimate.low,
+                        "high": estimate.high,
+                        "p": min(p_value(differences, "superiority", 0), p_value(-differences, "superiority", 0)),
+                    }
+                )
+    return pd.DataFrame(rows).replace([np.inf, -np.inf], np.nan)

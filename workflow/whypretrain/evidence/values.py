@@ -1,0 +1,87 @@
+"""One number for each seed: what the arms on one side of a difference come to, along N or along the checkpoints."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+from scipy.stats import spearmanr
+
+from whypretrain.evidence.statistics import slope
+
+Values = dict[int, float]  # by seed
+Curve = Mapping[float, Values]  # by place: a number of layers, or an epoch
+
+REACHED = 0.9  # of the last value, at which a curve counts as having reached it
+
+
+def common(several: Sequence[Values]) -> list[Values]:
+    """Return values at the seeds alone that all have."""
+    seeds = set.intersection(*(set(values) for values in several)) if several else set()
+    return [{seed: value for seed, value in values.items() if seed in seeds} for values in several]
+
+
+def mean_of(arms: Sequence[Values]) -> Values:
+    """Average values seed by seed; a seed that one lacks is left out."""
+    seeds = set.intersection(*(set(values) for values in arms))
+    return {seed: float(np.mean([values[seed] for values in arms])) for seed in seeds}
+
+
+def combined(of: Sequence[Values], minus: Sequence[Values]) -> Values:
+    """Return the sum of the first values minus that of the second, seed by seed.
+
+    Raises ValueError where two have other seeds.
+    """
+    seeds = {frozenset(values) for values in (*of, *minus)}
+    if len(seeds) > 1:
+        raise ValueError(f"the arms must have the same seeds, not {' and '.join(str(sorted(each)) for each in seeds)}")
+    return {
+        seed: float(sum(values[seed] for values in of) - sum(values[seed] for values in minus))
+        for seed in next(iter(seeds))
+    }
+
+
+def _by_seed(curve: Curve, number: Callable[[np.ndarray], float]) -> Values:
+    """Return a number of each seed's curve (places in order); NaN where a value isn't finite."""
+    places = sorted(curve)
+    seeds = set.intersection(*(set(curve[place]) for place in places))
+    lines = {seed: np.array([curve[place][seed] for place in places]) for seed in sorted(seeds)}
+    return {seed: number(line) if np.isfinite(line).all() else float("nan") for seed, line in lines.items()}
+
+
+def slope_of(curve: Curve, along: Callable[[float], float]) -> Values:
+    """Return each seed's least-squares slope of the values on `along(place)`."""
+    places = [along(place) for place in sorted(curve)]
+    return _by_seed(curve, lambda line: slope(places, line))
+
+
+def peak_place(validation: Curve) -> float:
+    """Return the place with the highest validation value, averaged over seeds; the first of equals."""
+    means = {place: round(float(np.mean(list(values.values()))), 9) for place, values in validation.items()}
+    return min(means, key=lambda place: (-means[place], place))
+
+
+def peak_position(validation: Curve) -> Values:
+    """Return where each seed's own validation peak lies, counted from 0 among the places; the first of equals."""
+    return _by_seed(validation, lambda line: float(np.argmax(line)))
+
+
+def reach_position(curve: Curve) -> Values:
+    """Return the first place, counted from 0, at which each seed's curve has nine tenths of its last value."""
+    return _by_seed(curve, lambda line: float(np.argmax(line >= REACHED * line[-1])))
+
+
+def correlation(curve: Curve, other: Curve) -> Values:
+    """Return each seed's rank correlation (Spearman) of two curves over their common places; NaN where undefined."""
+    places = sorted(set(curve) & set(other))
+    joined = {place: curve[place] for place in places}
+    found = {}
+    for seed in sorted(set.intersection(*(set(values) for values in (*joined.values(), *other.values())))):
+        here, there = ([line[place][seed] for place in places] for line in (curve, other))
+        found[seed] = rank_correlation(here, there)
+    return found
+
+
+def rank_correlation(a: Sequence[float], b: Sequence[float]) -> float:
+    """Return Spearman's rank correlation; NaN for fewer than three points, constant or missing values."""
+    if len(a) < 3 or not np.isfinite([*a, *b]).all() or np.ptp(a) == 0 or np.ptp(b) == 0:
+        return float("nan")
+    return float(spearmanr(a, b).statistic)

@@ -1,0 +1,93 @@
+"""What every mode of target training shares: what it is asked, the start, and what a run leaves behind."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from whypretrain.architectures.convnet import Layer
+from whypretrain.files.snapshots import UNKEPT, Progress
+from whypretrain.learning.data import Columns, TargetData
+from whypretrain.learning.initialisation import initialise_head
+from whypretrain.learning.models import Network, first_layers, load_weights, reestimate_statistics
+from whypretrain.randomness import stream
+from whypretrain.study.moding import Mode
+
+Weights = dict[str, np.ndarray]
+
+FINETUNE = Mode("finetune")
+COLLAPSE = 0.05  # a run that ends with train top-1 below chance plus this is called collapsed
+
+
+@dataclass(frozen=True)
+class Request:
+    """One run: the start's weights, the network's layers, the data, the recipe, a learning rate, a seed and the mode.
+
+    Modes that don't learn by gradient steps have neither recipe nor learning rate. In `shared` a mode keeps what is the
+    same at every learning rate of a seed; `progress` keeps where the training is.
+    """
+
+    start: Weights
+    layers: tuple[Layer, ...]
+    data: TargetData
+    task: str
+    recipe: Mapping[str, Any] | None
+    learning_rate: float | None
+    seed: int
+    device: torch.device
+    mode: Mode = FINETUNE
+    shared: dict[str, Any] = field(default_factory=dict)
+    progress: Progress = UNKEPT
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One run's read-outs as columns, its predictions (uint8) on the test images, and its final weights."""
+
+    history: Columns
+    kernels: Columns
+    scores: dict[str, Any]
+    predictions: np.ndarray
+    final: Weights
+
+
+def start_network(request: Request) -> Network:
+    """Return the network of a run before it learns, on the device and in evaluation mode.
+
+    It has the start's weights under a new head; a mode that reads the features of one layer cuts it after that
+    layer. The norms' statistics are re-estimated on the target's training images, unless the mode keeps the start's.
+    """
+    classes, layers = request.data.classes, request.layers[: request.mode.layer]
+    head = initialise_head(layers[-1].outputs, classes, stream("head", request.seed, request.task))
+    network = Network(layers, classes)
+    load_weights(network, {**first_layers(request.start, request.mode.layer), **head})
+    network.to(request.device)
+    if not request.mode.source_norm:
+        reestimate_statistics(network, request.data.images["train"])
+    return network.eval()
+
+
+def scores(
+    classes: int,
+    top1: Mapping[str, float],
+    loss: Mapping[str, float],
+    *,
+    steps: int,
+    diverged: bool = False,
+    converged: bool = True,
+    strength: float = math.nan,
+) -> dict[str, Any]:
+    """Return a run's scores as a row: top-1 and loss by part, and how the run ended.
+
+    One that diverged has the chance score; one that ends near chance on its own training images
+    is `collapsed`. `strength` is the C of a probe or SVM; an SVM has no cross-entropy, so its losses are NaN.
+    """
+    chance = 1.0 / classes
+    row: dict[str, Any] = {"diverged": diverged, "collapsed": not diverged and top1["train"] < chance + COLLAPSE}
+    for part in top1:
+        row[f"top1_{part}"] = chance if diverged else top1[part]
+        row[f"loss_{part}"] = math.log(classes) if diverged else loss[part]
+    return row | {"steps": steps, "converged": converged, "strength": strength}

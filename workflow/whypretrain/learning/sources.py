@@ -1,0 +1,39 @@
+"""What the stages of source training share: the source's data and the versions they run on."""
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from whypretrain.command import StageError
+from whypretrain.learning.data import TargetData, device_of
+from whypretrain.learning.tasks import source_images
+from whypretrain.running import devices
+
+
+def set_up_torch(spec: Mapping[str, Any]) -> torch.device:
+    """Set torch's threads as the spec says and return the device, a GPU of this process's own (see `devices`).
+
+    Raises StageError where the spec asks for a GPU and there is none.
+    """
+    gpu = devices.take_own(spec["device"])
+    torch.set_num_threads(spec["threads"])
+    if spec["device"] == "cuda" and gpu is None:
+        raise StageError(devices.why_none())
+    if spec["device"] == "cuda" and not torch.cuda.is_available():
+        raise StageError(f"config says device: cuda, but torch can't use {gpu}: is its driver too old? See nvidia-smi")
+    device = device_of(spec["device"])
+    if device.type == "cuda":  # on a CPU all that is used here is deterministic, and the call costs a second
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic only so
+        torch.use_deterministic_algorithms(True)
+    return device
+
+
+def source_data(
+    spec: Mapping[str, Any], seed: int, tensors: Mapping[str, np.ndarray], device: torch.device
+) -> TargetData:
+    """Put a source task's images onto the device, from the dataset's tensors."""
+    parts = source_images(tensors, spec["task"], seed)
+    return TargetData.on(device, parts, spec["task"]["class_count"], spec["normalisation"])

@@ -1,0 +1,386 @@
+"""What config may hold: pydantic models, the one source of defaults, descriptions and schema.
+
+Read by the Snakefile and by the collectors alone.
+"""
+
+import difflib
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError, field_validator, model_validator
+
+from whypretrain.architectures import convnet
+from whypretrain.study.claim_config import Claim
+from whypretrain.study.execution import Execution
+from whypretrain.study.reading import read_yaml, with_includes
+from whypretrain.study.strict import ConfigError, Name, Number, Positive, Strict, several
+
+__all__ = ["Claim", "Config", "ConfigError", "load", "read_yaml", "schema", "validate"]
+
+RESULTS = r"^[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*$"  # no part leads upwards
+
+
+class Dataset(Strict):
+    """Images and labels, prepared once."""
+
+    module: str = Field(
+        description="Module in workflow/whypretrain/datasets, as mnist5k, digits, glyphs, patches or folder."
+    )
+    parameters: dict[str, Any] = Field(default_factory=dict, description="The module's own parameters.")
+    test_share: float = Field(
+        0.2,
+        ge=0.01,
+        le=0.5,
+        description="Share of each class's images that test, in whole percents; 20 % validate, the rest trains.",
+    )
+
+    @field_validator("test_share")
+    @classmethod
+    def _whole_percents(cls, share: float) -> float:
+        if abs(share * 100 - round(share * 100)) > 1e-9:
+            raise ValueError("allowed: whole percents, 0.01 to 0.5")
+        return share
+
+
+class Task(Strict):
+    """A dataset or a subset of its classes and images."""
+
+    dataset: Name = Field(description="Name of a dataset in `datasets`.")
+    classes: tuple[str, ...] | None = Field(None, min_length=2, description="Its classes; all where left out.")
+    class_half: Literal["a", "b"] | None = Field(
+        None, description="A random half of these classes, drawn by seed; a and b together are all of them."
+    )
+    images: Literal["all", "a", "b"] = Field(
+        "all", description="All training images, or one of two disjoint halves of them."
+    )
+    validation_shots: int | None = Field(
+        None,
+        ge=1,
+        description="Validation images per class of a target; where left out min(shots, 20), or as many as there are.",
+    )
+
+
+class Normalisation(Strict):
+    """Channel constants, the same for sources, targets and scratch."""
+
+    mean: float = Field(0.2, description="Subtracted from images scaled to 0…1.")
+    standard_deviation: Positive = Field(0.35, description="Divided by.")
+
+
+class Pretraining(Strict):
+    """Hyper-parameters of source training: warm-up, constant rate, annealed branches."""
+
+    objective: Literal["labels", "random-labels", "reconstruction", "from-file"] = Field(
+        "labels",
+        description="What is learnt: the task's labels; a fixed random label for each training image; or, layer after "
+        "layer and without labels, to reconstruct what the layer takes, each layer annealed in itself in its even "
+        "share of the epochs (such a source has no branches). With `from-file` nothing: the weights are a file's.",
+    )
+    file: str | None = Field(
+        None,
+        description="With `from-file`: .safetensors, .pth or .pt with weights by the names of a checkpoint "
+        "(`layer1.weight`), with its head or without; relative to the working folder. They are the last of two "
+        "checkpoints, with every seed.",
+    )
+    checkpoints: tuple[Number, ...] = Field(min_length=2, description="Epochs kept, from 0 up; the last ends training.")
+    learning_rate: Positive = Field(0.1, description="Peak learning rate.")
+    batch_size: int = Field(64, ge=2)
+    weight_decay: Number = Field(5e-4, description="Not on biases and norms.")
+    warmup_epochs: Number = Field(0.5, description="Linear warm-up.")
+    anneal_share: Positive = Field(0.2, description="Length of a branch to zero, as a share of the epochs before it.")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "Pretraining":
+        if self.checkpoints[0] != 0 or list(self.checkpoints) != sorted(set(self.checkpoints)):
+            raise ValueError(f"checkpoints are {list(self.checkpoints)}; allowed: increasing epochs that begin with 0")
+        if (self.objective == "from-file") != (self.file is not None):
+            raise ValueError("the objective from-file needs a `file`, and no other has one")
+        if self.file and not re.fullmatch(r"[^{}\n\0]+\.(safetensors|pth|pt)", self.file):
+            raise ValueError(f"file is {self.file!r}; allowed: .safetensors, .pth or .pt, no braces or line breaks")
+        if self.file and len(self.checkpoints) != 2:
+            raise ValueError(f"checkpoints are {list(self.checkpoints)}; allowed with from-file: 0 and one more")
+        return self
+
+
+class Source(Strict):
+    """One way of pre-training; with an architecture and a seed it is one network."""
+
+    task: Name = Field(description="Name of a task in `tasks`.")
+    pretraining: Name = Field(description="Name of an entry of `pretraining`.")
+    start: Name | None = Field(
+        None,
+        description="Another source whose last checkpoint this one starts from, annealed where it has branches, under "
+        "a new head; its own initialisation where left out. This source's epoch 0, which `rewind` takes, is then that.",
+    )
+
+
+class Bank(Strict):
+    """Kernels of several sources, pooled for each architecture and seed: what some treatments draw from."""
+
+    sources: tuple[Name, ...] = Field(min_length=1, description="Names in `sources`.")
+    epoch: str | float = Field("last+anneal", description="The checkpoint of each: a number or `last`, or `+anneal`.")
+    prune: float = Field(
+        0.15,
+        ge=0,
+        lt=1,
+        description="A kernel is dropped if its norm is below this share of the largest in its layer of its network; "
+        "none of 1x1. With 0 all are kept.",
+    )
+
+    @model_validator(mode="after")
+    def _sources_once(self) -> "Bank":
+        if len(set(self.sources)) != len(self.sources):
+            raise ValueError(f"sources are {list(self.sources)}; name each once")
+        return self
+
+
+class Regulariser(Strict):
+    """What a recipe does against overfitting, beside weight decay."""
+
+    name: str = Field(description="Module in workflow/whypretrain/regularisers, as l2-sp, dropout or augmentation.")
+    strength: Number = Field(description="In the module's own unit; 0 does nothing.")
+
+
+class Recipe(Strict):
+    """Hyper-parameters of target training."""
+
+    learning_rate_blocks: tuple[Annotated[tuple[Positive, ...], Field(min_length=1)], ...] = Field(
+        min_length=1, description="The grid; a block is what one job trains. Append blocks, never edit one."
+    )
+    epochs: int = Field(0, ge=0, description="Passes over the training images; min_steps is the least in any case.")
+    min_steps: int = Field(200, ge=1, description="Least number of updates.")
+    batch_size: int = Field(64, ge=2, description="Or all training images where they are fewer.")
+    weight_decay: Number = Field(5e-4, description="Not on biases and norms.")
+    warmup_share: float = Field(0.1, ge=0, lt=1, description="Share of the steps with a linearly rising rate.")
+    schedule: Literal["cosine", "constant"] = Field(
+        "cosine", description="After the warm-up: a cosine to zero, or constant with a linear end, as sources have it."
+    )
+    decay_share: float = Field(0, ge=0, le=1, description="Share of the steps of the linear end of `constant`.")
+    epoch_steps: int = Field(
+        20, ge=1, description="A read-out epoch is the fewest whole passes that make this many steps."
+    )
+    regulariser: Regulariser | None = Field(
+        None, description="One, with one strength; a grid of strengths is several recipes."
+    )
+
+    @model_validator(mode="after")
+    def _a_grid(self) -> "Recipe":
+        if len(set(self.learning_rates)) != len(self.learning_rates):
+            raise ValueError("learning_rate_blocks name a rate twice")
+        if self.schedule == "cosine" and self.decay_share:
+            raise ValueError("decay_share is of the schedule constant; a cosine has none")
+        if self.warmup_share + self.decay_share > 1:
+            raise ValueError("warmup_share and decay_share together are more than all steps")
+        return self
+
+    @property
+    def learning_rates(self) -> tuple[float, ...]:
+        """All rates of the grid, block by block."""
+        return tuple(rate for block in self.learning_rate_blocks for rate in block)
+
+
+class Block(Strict):
+    """A slice of the grid: every combination of what its lists name."""
+
+    architectures: tuple[Name, ...] = Field(min_length=1)
+    sources: tuple[Name, ...] = Field(
+        min_length=1, description="Names in `sources`, or `none` for the untrained network."
+    )
+    epochs: tuple[str | float, ...] = Field(
+        ("last+anneal",), min_length=1, description="Checkpoints: a number or `last`, raw or `+anneal`."
+    )
+    treatments: tuple[str, ...] = Field(("intact",), min_length=1)
+    spans: tuple[str, ...] = Field(("all",), min_length=1)
+    targets: tuple[str, ...] = Field(min_length=1, description="`task.shots`, shots a number per class or `full`.")
+    modes: tuple[str, ...] = Field(
+        ("finetune",),
+        min_length=1,
+        description="`finetune`, `lpft`, `freeze-N`, `probe`, `probe-L`, `svm-L`; all but the first two also "
+        "`+source-norm`.",
+    )
+    recipes: tuple[Name, ...] = Field((), description="Probes and SVMs have none.")
+    layers: tuple[Annotated[int, Field(ge=0)], ...] = Field(
+        (), description="What N stands for in spans (`above-N`) and modes (`freeze-N`, `svm-N`): the same in both."
+    )
+    measures: tuple[str, ...] = Field(
+        (), description="Read-outs of these arms: `start`, and modules in workflow/whypretrain/measures."
+    )
+
+
+class Setting(Strict):
+    """A source and a target between which claims are decided."""
+
+    source: Name
+    target: str = Field(description="`task.shots`.")
+    own: Name | None = Field(None, description="The source that has learnt the target itself.")
+    via: Name | None = Field(None, description="A source that started from this one and learnt another task.")
+    middle: Name | None = Field(None, description="The source that has learnt that other task alone.")
+
+
+Settings = Annotated[tuple[Setting, ...], BeforeValidator(several), Field(min_length=1)]
+
+
+class Network(Strict):
+    """One of two networks to compare: a checkpoint or start, or with a target what training made of it."""
+
+    source: Name
+    epoch: str | float = "last+anneal"
+    treatment: str = "intact"
+    span: str = "all"
+    target: str | None = None
+    mode: str = "finetune"
+    recipe: Name | None = None
+
+
+class Pair(Strict):
+    """Two networks of one architecture and seed, compared on images of a target."""
+
+    architectures: tuple[Name, ...] = Field(min_length=1)
+    first: Network
+    second: Network
+    images: str = Field(description="The target whose test images they are compared on, `task.shots`.")
+
+
+class Study(Strict):
+    """A named slice of the grid, with its claims and figures."""
+
+    title: str
+    question: str = Field(description="What the study asks, in one or two sentences.")
+    size: int = Field(ge=8, le=256, description="Height and width of all its images.")
+    normalisation: Normalisation = Field(default_factory=lambda: Normalisation.model_validate({}))
+    grid: tuple[Block, ...] = Field(min_length=1)
+    settings: dict[Name, Settings] = Field(
+        default_factory=dict, description="Named pairs of source and target; several under one name are averaged."
+    )
+    epoch: str | float = Field("last+anneal", description="The checkpoint that claims and figures are about.")
+    recipe: Name = Field(description="The recipe that claims are decided on.")
+    scratch_recipe: Name = Field(description="The recipe of training from scratch.")
+    claims: tuple[str, ...] = Field((), description="Names in `claims`.")
+    pairs: tuple[Name, ...] = Field((), description="Names in `pairs`.")
+    figures: tuple[str, ...] = Field((), description="Modules in workflow/whypretrain/figures.")
+
+
+class Config(Strict):
+    """All that a run of the pipeline is told."""
+
+    include: tuple[str, ...] = Field((), description="Files with more of these keys, relative to the project's root.")
+    results: str = Field(
+        "results",
+        json_schema_extra={"pattern": RESULTS},
+        description="Folder of all results, below the working folder; to keep them elsewhere, make it a link.",
+    )
+    seed_blocks: tuple[Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)], ...] = Field(
+        min_length=1, description="Seeds; a block is what one job trains. Append blocks, never edit one."
+    )
+    threads: int = Field(1, ge=1, description="Threads of a job that uses torch.")
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    keep_weights: bool = Field(
+        True,
+        description="Keep each run's final weights. With false they are temporary, and any read-out of them that "
+        "is new or changed trains those runs again.",
+    )
+    partial: bool = Field(
+        False,
+        description="Train nothing: show what is there of the studies, marked as partial, in the folder `partial` of "
+        "the results. It changes no result, nor makes one stale.",
+    )
+    execution: Execution = Field(
+        default_factory=lambda: Execution.model_validate({}),
+        description="How jobs are run. None of it changes a result, or makes one stale.",
+    )
+    architectures: dict[Name, convnet.Parameters] = Field(min_length=1)
+    datasets: dict[Name, Dataset] = Field(min_length=1)
+    tasks: dict[Name, Task] = Field(min_length=1)
+    pretraining: dict[Name, Pretraining] = Field(default_factory=dict)
+    sources: dict[Name, Source] = Field(default_factory=dict)
+    bank: Bank | None = Field(None, description="Kernels pooled from sources, for bank-kernels and bank-layer.")
+    recipes: dict[Name, Recipe] = Field(min_length=1)
+    claims: dict[str, Claim] = Field(default_factory=dict)
+    pairs: dict[Name, Pair] = Field(default_factory=dict)
+    studies: dict[Name, Study] = Field(min_length=1)
+
+    @field_validator("results")
+    @classmethod
+    def _below(cls, results: str) -> str:
+        if not re.fullmatch(RESULTS, results):
+            raise ValueError(
+                "allowed: a folder below the working folder, as results/laptop, of letters, digits, '_', '-' and '.', "
+                "each part beginning with a letter, a digit or '_'; to keep results elsewhere, make that folder a link"
+            )
+        return results
+
+    @model_validator(mode="after")
+    def _seeds_once(self) -> "Config":
+        if len(set(self.seeds)) != len(self.seeds):
+            raise ValueError("seed_blocks name a seed twice")
+        return self
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """All seeds, block by block."""
+        return tuple(seed for block in self.seed_blocks for seed in block)
+
+
+def _allowed_keys(location: tuple[int | str, ...]) -> list[str]:
+    model: Any = Config
+    for part in location[:-1]:
+        if isinstance(part, int) or not (isinstance(model, type) and issubclass(model, BaseModel)):
+            continue
+        field = model.model_fields.get(part)
+        if field is None:
+            continue
+        found = [a for a in _nested(field.annotation) if isinstance(a, type) and issubclass(a, BaseModel)]
+        model = found[0] if found else None
+    return list(model.model_fields) if isinstance(model, type) and issubclass(model, BaseModel) else []
+
+
+def _nested(annotation: Any) -> list[Any]:
+    arguments = getattr(annotation, "__args__", ())
+    return [annotation] + [inner for argument in arguments for inner in _nested(argument)]
+
+
+def _message(error: ValidationError) -> str:
+    # a misspelt key also makes the right one missing: tell of the misspelling
+    first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
+    location = tuple(first["loc"])
+    key = ".".join(str(part) for part in location) or "config"
+    if first["type"] == "extra_forbidden":
+        allowed = _allowed_keys(location)
+        near = difflib.get_close_matches(str(location[-1]), allowed, 1)
+        hint = f"; did you mean '{near[0]}'?" if near else "."
+        return f"{key}: no such key{hint} Allowed: {', '.join(allowed)}"
+    if first["type"] == "missing":
+        return f"{key}: is missing and has no default"
+    text = first["msg"].removeprefix("Value error, ")
+    value = first["input"]
+    shown = "" if isinstance(value, dict) else f" is {value!r}:"
+    return f"{key}:{shown} {text}"
+
+
+def validate(model: type[BaseModel], raw: Any, key: str) -> Any:
+    """Validate a part of config that another module describes; its mistakes are named below `key`."""
+    try:
+        return model.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        inner = ".".join(str(part) for part in first["loc"])
+        allowed = f" Allowed: {', '.join(model.model_fields) or 'none'}" if first["type"] == "extra_forbidden" else ""
+        raise ConfigError(f"{key}.{inner}: is {first['input']!r}: {first['msg']}.{allowed}") from None
+
+
+def load(raw: dict[str, Any], root: Path) -> Config:
+    """Return the checked config from what YAML gave, with its includes.
+
+    Raises ConfigError with one message: the key, its value, and what is allowed.
+    Names that refer to nothing, and what depends on depth or on images, are found by `plan.Plan`.
+    """
+    try:
+        return Config.model_validate(with_includes(raw, root))
+    except ValidationError as error:
+        raise ConfigError(_message(error)) from None
+
+
+def schema() -> dict[str, Any]:
+    """Return the JSON schema that stands in workflow/schemas/config.schema.json."""
+    return Config.model_json_schema()
