@@ -2,9 +2,11 @@
 
 import json
 import math
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,7 +18,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from test_mode_map import Made, arm
 
-from whypretrain.command import Job
+from whypretrain.command import Job, StageError
 from whypretrain.evidence.analysis import make_contrasts, select_learning_rates
 from whypretrain.evidence.claims import gap_of
 from whypretrain.evidence.missing import sentence
@@ -27,7 +29,7 @@ from whypretrain.files.schemas import write_table
 from whypretrain.planning import expected
 from whypretrain.planning.from_spec import shown
 from whypretrain.planning.plan import Plan, collected_tables
-from whypretrain.planning.stock import completeness_table
+from whypretrain.planning.stock import Stock, completeness_table
 from whypretrain.plotting import drawing
 from whypretrain.stages import collect_table, write_advice
 from whypretrain.study.claim_arms import ClaimArms
@@ -291,6 +293,21 @@ def test_after_a_failed_source_what_rests_on_it_is_stale_and_the_rest_is_shown(a
     assert reasons.str.contains("stale: it was made with other config values than there are now").all()
     assert table(again, "verdicts")["verdict"].tolist() == ["inconclusive"]
     marks(again)
+
+
+def test_what_a_job_is_making_again_meanwhile_is_not_there_and_not_damaged(tmp_path: Path, monkeypatch: Any):
+    monkeypatch.chdir(tmp_path)
+    plan = plan_of(put(tiny(), "partial", True))
+    stock = Stock(plan, lambda path: "")
+    suffixes = {Path(path).suffix for path in stock.expected}
+    assert suffixes == {".safetensors", ".json", ".parquet"}
+    assert {stock.fault(path) for path in stock.expected} == {"not there"}
+
+    gone = plan.run_file("scores", plan.arms[0], 0.1, 0)
+    monkeypatch.setattr(collect_table, "left_out", lambda paths: lambda path: path != gone)
+    job = Job(plan.specs.collect(), "0", {"table": ["results/tables/runs.parquet"]})
+    with pytest.raises(StageError, match=f"^{re.escape(gone)} was there a moment ago: .* Call once more$"):
+        collect_table.main(job)
 
 
 def test_where_nothing_is_trained_there_is_one_message(tmp_path: Path):

@@ -24,6 +24,7 @@ class Specs:
         self.config = config
         self.grid = grid
         self.pins = pins
+        self._targets: dict[str, dict[str, Any]] = {}
 
     # --- parts ---------------------------------------------------------------------------
 
@@ -70,13 +71,11 @@ class Specs:
 
     def target(self, target: str) -> dict[str, Any]:
         """Return what a job is told of a target, its shots None for all images."""
-        found = self.grid.target(target, "target")
-        return {
-            **self.task(found.task),
-            "target": target,
-            "shots": found.shots,
-            "validation_shots": found.validation_shots,
-        }
+        if target not in self._targets:
+            found = self.grid.target(target, "target")
+            counts = {"shots": found.shots, "validation_shots": found.validation_shots}
+            self._targets[target] = {**self.task(found.task), "target": target, **counts}
+        return self._targets[target]
 
     def rates(self, arm: Any) -> Rates:
         """Return all learning rates of an arm's recipe; one that is None where it has no recipe."""

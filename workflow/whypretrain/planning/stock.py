@@ -5,7 +5,6 @@ from. A seed of an arm counts where all learning rates of the recipe do: of fewe
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -41,8 +40,6 @@ class Stock:
         return self._faults[path]
 
     def _fault(self, result: Expected) -> str:
-        if not Path(result.path).exists():
-            return ABSENT
         try:
             found = read_origin(result.path)
             for path in result.inputs:
@@ -52,6 +49,8 @@ class Stock:
             stale = staleness(result, found, self.content)
         except Unreadable as error:
             return f"damaged: {error}"
+        except FileNotFoundError:
+            return ABSENT
         except (DamagedFile, OSError):
             return "damaged: it, or what it was made from, can't be read"
         return f"stale: {stale}" if stale else ""

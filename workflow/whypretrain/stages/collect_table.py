@@ -95,7 +95,12 @@ def main(job: Job) -> None:
     for part, coordinates in parts(plan, name):
         if missing(part.path):
             continue
-        frame, origin = _read(part.path)
+        try:
+            frame, origin = _read(part.path)
+        except DamagedFile:
+            if Path(part.path).exists():
+                raise
+            raise StageError(f"{part.path} was there a moment ago: a job is making it again. Call once more") from None
         if stale := staleness(part, origin, job.content):
             raise StageError(
                 f"{part.path} is stale: {stale}. "

@@ -5,7 +5,7 @@ trained twice under two names.
 """
 
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 UNTRAINED = "none"  # the source that is no pre-training
 ANNEAL = "+anneal"
@@ -30,7 +30,7 @@ class Arm:
 
     def columns(self) -> dict[str, str]:
         """Return the key columns of the tables that an arm gives."""
-        return asdict(self)
+        return dict(vars(self))
 
     @property
     def start(self) -> tuple[str, str, str, str, str]:
