@@ -2,13 +2,46 @@
 
 import io
 import itertools
+import re
+import warnings
 from collections.abc import Sequence
 
+import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
+from whypretrain import registry
+from whypretrain.plotting import drawing
+from whypretrain.plotting.view import View
+from whypretrain.study.declared import constants
+
+Tables = dict[str, pd.DataFrame]
 Words = list[tuple[str, Bbox]]
+
+
+def drawn(name: str, tables: Tables, view: View, weights: drawing.Loaded | None = None) -> Figure:
+    """Draw a figure as its stage does, from its tables alone."""
+    asked = {table: tables[table] for table in constants("figures", name)["TABLES"]}
+    figure = registry.load("figures", name).draw(asked, view, weights or [])
+    drawing.settle(figure)
+    return figure
+
+
+def assert_drawn(name: str, tables: Tables, view: View) -> None:
+    """Hold that a figure is drawn without a warning, has a title and no number that is none, and can be read."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        figure = drawn(name, tables, view)
+        written = svg(figure)
+    assert len(written) > 1000
+    assert title_of(figure).strip()
+    headings = [figure._supxlabel, *(part._suptitle for part in figure.subfigs)]  # type: ignore[attr-defined]
+    shown = [text for text in headings if text]
+    words = [text for text, _ in words_of(figure)] + [text.get_text() for text in shown]
+    assert not re.search(r"\bnan\b|\binf\b", " ".join(words), re.IGNORECASE)
+    assert figure.get_size_inches()[0] == drawing.WIDTH
+    assert_legible(figure, shown)
 
 
 def svg(figure: Figure) -> bytes:

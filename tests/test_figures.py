@@ -11,9 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import ROOT
-from figure_looks import overlap, svg, title_of
+from figure_looks import drawn, overlap, svg, title_of
 from jinja2 import Environment
-from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from whypretrain import registry
@@ -130,15 +129,6 @@ def weights_of(view: View, filters: int = 40) -> drawing.Loaded:
         for rate in ("0.01", "0.1", "1.0"):
             found.append(({**label, "what": "final", "learning_rate": rate}, {"layer1.weight": 2 * start}))
     return found
-
-
-def drawn(name: str, tables: dict[str, pd.DataFrame], view: View, weights: drawing.Loaded) -> Figure:
-    """Draw a figure as its stage does, from its tables alone."""
-    figure = registry.load("figures", name).draw(
-        {t: tables[t] for t in constants("figures", name)["TABLES"]}, view, weights
-    )
-    drawing.settle(figure)
-    return figure
 
 
 @pytest.fixture(scope="module")
