@@ -195,9 +195,8 @@ class Loopback:
         A node takes a start in the very second in which it killed the job's last execution for a start of that one,
         says "already killed, do not launch", and the job fails.
         """
-        begins = re.search(r"StartTime=(\S+)", self.shown(number))
-        assert begins, number
-        if datetime.fromisoformat(begins[1]) > datetime.now() + timedelta(seconds=10):
+        waits = re.search(r"EligibleTime=(\d\S+)", self.shown(number))
+        if waits and datetime.fromisoformat(waits[1]) > datetime.now() + timedelta(seconds=10):
             self.run("scontrol", "update", f"JobId={number}", "StartTime=now+3")
 
     def stop(self) -> None:

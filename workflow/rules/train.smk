@@ -15,12 +15,10 @@ for block in plan.training_blocks():
             final=(block.outputs("final") if plan.config.keep_weights else temp(block.outputs("final"))),
         log:
             f"{paths.results}/logs/train_run/{{architecture}}.{{source}}.epoch-{{epoch}}.{{treatment}}.{{span}}"
-            f".{{target}}.{{mode}}.{{recipe}}.{block.name}.log",
+            f".{{target}}.{{mode}}.{block.recipe}.{block.name}.log",
         benchmark:
             f"{paths.results}/benchmarks/train_run/{{architecture}}.{{source}}.epoch-{{epoch}}.{{treatment}}.{{span}}"
-            f".{{target}}.{{mode}}.{{recipe}}.{block.name}.jsonl"
-        wildcard_constraints:
-            recipe=block.recipe,
+            f".{{target}}.{{mode}}.{block.recipe}.{block.name}.jsonl"
         priority: block.priority
         conda:
             "../../envs/whypretrain.yaml"
@@ -29,7 +27,7 @@ for block in plan.training_blocks():
             **plan.needs("train"),
         params:
             spec=block.spec,
-            code=plan.train_code,
+            code=block.code,
         shell:
             "python -m whypretrain.stages.train_run --spec {params.spec:q} --code {params.code}"
             " --dataset {input.dataset:q} --starts {input.starts:q} --history {output.history:q}"

@@ -302,7 +302,11 @@ class Plan:
 
 @dataclass(frozen=True)
 class TrainingBlock:
-    """What one training job takes on for an arm: some learning rates of a recipe, and some seeds."""
+    """What one training job takes on for an arm: some learning rates of a recipe, and some seeds.
+
+    The recipe stands in the paths of its rule and is no wildcard of it. With one, Snakemake would hold every file of a
+    run against every output of every recipe's rules, which took most of a dry run.
+    """
 
     plan: Plan
     recipe: str
@@ -320,14 +324,21 @@ class TrainingBlock:
         if self.recipe == NO_RECIPE and kind in OF_STEPS:
             return []
         return [
-            self.plan.paths.open(kind, learning_rate=write_rate(rate), seed=seed)
+            self.plan.paths.open(kind, recipe=self.recipe, learning_rate=write_rate(rate), seed=seed)
             for rate in self.rates
             for seed in self.seeds
         ]
 
     def spec(self, wildcards: Any) -> str:
         """Spec of the job that trains this block for the arm of the wildcards."""
-        return self.plan.specs.train(wildcards, self.rates, self.seeds)
+        return self.plan.specs.train(self._arm(wildcards), self.rates, self.seeds)
+
+    def code(self, wildcards: Any) -> str:
+        """Fingerprint of the job that trains this block for the arm of the wildcards."""
+        return self.plan.train_code(self._arm(wildcards))
+
+    def _arm(self, wildcards: Any) -> SimpleNamespace:
+        return SimpleNamespace(**{**vars(wildcards), "recipe": self.recipe})
 
 
 @dataclass(frozen=True)
