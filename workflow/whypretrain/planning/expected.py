@@ -8,7 +8,8 @@ from types import SimpleNamespace
 from typing import Any
 
 from whypretrain.files.origins import Origin, digest_of
-from whypretrain.planning.plan import KINDS, PAIR_TABLES, SUMMARIES, Plan, SeedBlock, collected_tables
+from whypretrain.planning.jobs import SeedBlock
+from whypretrain.planning.plan import KINDS, PAIR_TABLES, SUMMARIES, Plan, collected_tables
 from whypretrain.study.coordinates import Arm
 from whypretrain.study.grid import START
 

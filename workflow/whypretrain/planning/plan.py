@@ -4,9 +4,7 @@ The Snakefile asks it, and the collectors ask it again to hold results against w
 should be. Every method that takes `wildcards` can stand as an input or params function.
 """
 
-import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,10 +13,11 @@ from typing import Any
 from whypretrain import registry
 from whypretrain.planning.figure_plan import FigurePlan
 from whypretrain.planning.fingerprints import stage_fingerprint
+from whypretrain.planning.jobs import OF_STEPS, SeedBlock, TrainingBlock
 from whypretrain.planning.specs import Rates, Specs
 from whypretrain.study import moding
 from whypretrain.study.config import Config
-from whypretrain.study.coordinates import ANNEAL, BANK, NO_RECIPE, UNTRAINED, Arm, Paths, write_number, write_rate
+from whypretrain.study.coordinates import ANNEAL, NO_RECIPE, UNTRAINED, Arm, Paths, write_number, write_rate
 from whypretrain.study.execution import resources
 from whypretrain.study.expansion import expand
 from whypretrain.study.grid import START
@@ -27,7 +26,6 @@ from whypretrain.weights import treating
 RUN_TABLES = {"runs": "scores", "history": "history", "kernels": "kernels", "provenance": "provenance"}
 PAIR_TABLES = {"pairs": "pair_layers", "barriers": "pair_barriers"}
 KINDS = ("history", "scores", "kernels", "predictions", "provenance")  # of a run's files, beside its final weights
-OF_STEPS = ("history", "kernels")  # what a mode that doesn't learn by steps has none of
 SUMMARIES = ("design", "arms", "contrasts", "transfer", "maturity", "correlations", "modes", "advice", "verdicts")
 STOCK = ("missing", "completeness")  # of what isn't complete
 
@@ -171,7 +169,7 @@ class Plan:
         """Return the sources that are trained by an entry of `pretraining`."""
         return sorted({s for _, s in self.trained_sources if self.config.sources[s].pretraining == pretraining})
 
-    def training_blocks(self) -> list["TrainingBlock"]:
+    def training_blocks(self) -> list[TrainingBlock]:
         """Return every block of seeds with every block of learning rates, of all recipes that any arm uses."""
         return [
             TrainingBlock(self, recipe, f"r{i}.s{j}", rates, seeds)
@@ -183,7 +181,7 @@ class Plan:
     def _rate_blocks(self, recipe: str) -> tuple[Rates, ...]:
         return ((None,),) if recipe == NO_RECIPE else self.config.recipes[recipe].learning_rate_blocks
 
-    def seed_blocks(self) -> list["SeedBlock"]:
+    def seed_blocks(self) -> list[SeedBlock]:
         """Return every block of seeds that jobs take on."""
         return (
             []
@@ -191,20 +189,20 @@ class Plan:
             else [SeedBlock(self, f"s{j}", seeds) for j, seeds in enumerate(self.config.seed_blocks)]
         )
 
-    def bank_blocks(self) -> list["SeedBlock"]:
+    def bank_blocks(self) -> list[SeedBlock]:
         """Return every block of seeds where there is a bank of kernels, and none where there isn't."""
         return self.seed_blocks() if self.config.bank else []
 
-    def pretraining_blocks(self) -> list[tuple["SeedBlock", str]]:
+    def pretraining_blocks(self) -> list[tuple[SeedBlock, str]]:
         """Return every block of seeds with every entry of `pretraining` in use."""
         return [(block, name) for block in self.seed_blocks() for name in self.pretrainings()]
 
-    def pair_blocks(self) -> list[tuple["SeedBlock", str]]:
+    def pair_blocks(self) -> list[tuple[SeedBlock, str]]:
         """Return every block of seeds with every pair."""
         pairs = sorted({pair for pair, _ in self.grid.compared})
         return [(block, pair) for block in self.seed_blocks() for pair in pairs]
 
-    def pair_outputs(self, kind: str, pair: str, block: "SeedBlock") -> list[str]:
+    def pair_outputs(self, kind: str, pair: str, block: SeedBlock) -> list[str]:
         """Return what comparing a pair gives for every seed of a block; a barrier only where both are trained."""
         sides = [side for (name, _), both in self.grid.compared.items() if name == pair for side in both]
         if kind == "pair_barriers" and not all(side.trained for side in sides):
@@ -298,181 +296,3 @@ class Plan:
         """Return the datasets that the read-outs of a start use: the target's, and the source's if it has one."""
         files = [self.dataset_of_target(wildcards)]
         return files if wildcards.source == UNTRAINED else [*files, self.dataset_of_source(wildcards)]
-
-
-@dataclass(frozen=True)
-class TrainingBlock:
-    """What one training job takes on for an arm: some learning rates of a recipe, and some seeds.
-
-    The recipe stands in the paths of its rule and is no wildcard of it. With one, Snakemake would hold every file of a
-    run against every output of every recipe's rules, which took most of a dry run.
-    """
-
-    plan: Plan
-    recipe: str
-    name: str
-    rates: Rates
-    seeds: tuple[int, ...]
-
-    @property
-    def priority(self) -> int:
-        """The longest runs first, so that none is left alone at the end."""
-        return 0 if self.recipe == NO_RECIPE else self.plan.config.recipes[self.recipe].min_steps
-
-    def outputs(self, kind: str) -> list[str]:
-        """Return one kind of file for each run of the block, in the order of the stage; none of what they lack."""
-        if self.recipe == NO_RECIPE and kind in OF_STEPS:
-            return []
-        return [
-            self.plan.paths.open(kind, recipe=self.recipe, learning_rate=write_rate(rate), seed=seed)
-            for rate in self.rates
-            for seed in self.seeds
-        ]
-
-    def spec(self, wildcards: Any) -> str:
-        """Spec of the job that trains this block for the arm of the wildcards."""
-        return self.plan.specs.train(self._arm(wildcards), self.rates, self.seeds)
-
-    def code(self, wildcards: Any) -> str:
-        """Fingerprint of the job that trains this block for the arm of the wildcards."""
-        return self.plan.train_code(self._arm(wildcards))
-
-    def _arm(self, wildcards: Any) -> SimpleNamespace:
-        return SimpleNamespace(**{**vars(wildcards), "recipe": self.recipe})
-
-
-@dataclass(frozen=True)
-class SeedBlock:
-    """What one job takes on of anything but training on a target: some seeds."""
-
-    plan: Plan
-    name: str
-    seeds: tuple[int, ...]
-
-    def files(self, kind: str) -> list[str]:
-        """Return one kind of file for each seed, its other wildcards open."""
-        return [self.plan.paths.open(kind, seed=seed) for seed in self.seeds]
-
-    def pretrained(self, pretraining: str) -> dict[str, str]:
-        """Return each seed's checkpoints and then its history, each under a name of its own, as sharing asks for."""
-        found = {}
-        for seed in self.seeds:
-            for epoch in self.plan.checkpoints(pretraining):
-                name = f"s{seed}_epoch_{re.sub(r'[^0-9]', '_', epoch)}"
-                found[name] = self.plan.paths.open("checkpoint", seed=seed, epoch=epoch)
-            found[f"s{seed}_history"] = self.plan.paths.open("source_history", seed=seed)
-        return found
-
-    def annealed(self) -> dict[str, str]:
-        """Return the end of each seed's branch and then its history, each under a name of its own."""
-        kinds = {"weights": "annealed", "history": "anneal_history"}
-        return {f"s{s}_{name}": self.plan.paths.open(kind, seed=s) for s in self.seeds for name, kind in kinds.items()}
-
-    def pretrain_spec(self, wildcards: Any) -> str:
-        """Spec of the job that pre-trains the source of the wildcards."""
-        return self.plan.specs.pretrain(wildcards, self.seeds)
-
-    def parents(self, wildcards: Any) -> list[str]:
-        """Return the checkpoints of another source, or the file, that a source starts from, for each seed; or none."""
-        settings = self.plan.config.sources[wildcards.source]
-        if self.plan.config.pretraining[settings.pretraining].file:
-            return [self.plan.paths.file("foreign", pretraining=settings.pretraining)] * len(self.seeds)
-        start = settings.start
-        if start is None:
-            return []
-        key = {"architecture": wildcards.architecture, "source": start, "epoch": self.plan.grid.end(start)}
-        return [self.plan.paths.file("checkpoint", **key, seed=seed) for seed in self.seeds]
-
-    def anneal_spec(self, wildcards: Any) -> str:
-        """Spec of the job that anneals the checkpoint of the wildcards."""
-        return self.plan.specs.anneal(wildcards, self.seeds)
-
-    def treat_spec(self, wildcards: Any) -> str:
-        """Spec of the job that treats the checkpoint of the wildcards."""
-        return self.plan.specs.treat(wildcards, self.seeds)
-
-    def references(self, wildcards: Any) -> list[str]:
-        """Return the checkpoints or banks that a treatment takes from, one for each seed; none for most."""
-        reference = treating.reference_of(wildcards.treatment)
-        if reference is None:
-            return []
-        if reference == BANK:
-            return [self.plan.paths.file("bank", architecture=wildcards.architecture, seed=s) for s in self.seeds]
-        return self._at_zero(wildcards.architecture, UNTRAINED if reference == UNTRAINED else wildcards.source)
-
-    def banked(self, wildcards: Any) -> list[str]:
-        """Return the checkpoints whose kernels are in a bank, all of one seed after all of another."""
-        key = {"architecture": wildcards.architecture}
-        return [
-            self.plan.paths.file("checkpoint", **key, source=source, epoch=epoch, seed=seed)
-            for seed in self.seeds
-            for source, epoch in self.plan.grid.banked
-        ]
-
-    def bank_spec(self, wildcards: Any) -> str:
-        """Spec of the job that pools the kernels of the sources of the bank, the same for every architecture."""
-        return self.plan.specs.bank(self.seeds)
-
-    def _at_zero(self, architecture: str, source: str) -> list[str]:
-        key = {"architecture": architecture, "source": source, "epoch": "0"}
-        return [self.plan.paths.file("checkpoint", **key, seed=seed) for seed in self.seeds]
-
-    def start_spec(self, wildcards: Any) -> str:
-        """Spec of the job that measures this block for the start and target of the wildcards."""
-        return self.plan.specs.measure_start(wildcards, self.seeds)
-
-    def untrained(self, wildcards: Any) -> list[str]:
-        """Return each seed's untrained network, on which tasks are compared; none where the start has no source."""
-        return [] if wildcards.source == UNTRAINED else self._at_zero(wildcards.architecture, UNTRAINED)
-
-    def run_spec(self, wildcards: Any) -> str:
-        """Spec of the job that takes one read-out of the arm of the wildcards."""
-        return self.plan.specs.measure(wildcards.measure, wildcards, self.seeds)
-
-    def pair_spec(self, wildcards: Any) -> str:
-        """Spec of the job that compares the pair of the wildcards."""
-        return self.plan.specs.pair(wildcards.pair, wildcards.architecture, self.seeds)
-
-    def initials(self, wildcards: Any) -> list[str]:
-        """Return each seed's initialisation of the source that an arm starts from."""
-        return self._at_zero(wildcards.architecture, wildcards.source)
-
-    def finals(self, arm: Any) -> list[str]:
-        """Return an arm's final weights, rate after rate and seed after seed."""
-        return self._files("final", arm, self.seeds)
-
-    def scores(self, arm: Any) -> list[str]:
-        """Return an arm's scores with all seeds of the study: what its learning rate is selected by."""
-        return self._files("scores", arm, self.plan.config.seeds)
-
-    def _files(self, kind: str, arm: Any, seeds: tuple[int, ...]) -> list[str]:
-        coordinates = {name: getattr(arm, name) for name in Arm.__dataclass_fields__}
-        return [
-            self.plan.paths.file(kind, **coordinates, learning_rate=write_rate(rate), seed=seed)
-            for rate in self.plan.specs.rates(arm)
-            for seed in seeds
-        ]
-
-    def weights(self, place: int) -> Callable[[Any], list[str]]:
-        """Return the weights of one network of a pair as a function of the wildcards."""
-
-        def files(wildcards: Any) -> list[str]:
-            side = self.plan.grid.compared[wildcards.pair, wildcards.architecture][place]
-            if side.trained:
-                return self.finals(side.arm)
-            return [self.plan.paths.file("start", **side.arm.columns(), seed=seed) for seed in self.seeds]
-
-        return files
-
-    def weights_scores(self, place: int) -> Callable[[Any], list[str]]:
-        """Return the scores that select the learning rate of one network of a pair; none of an untrained one."""
-
-        def files(wildcards: Any) -> list[str]:
-            side = self.plan.grid.compared[wildcards.pair, wildcards.architecture][place]
-            return self.scores(side.arm) if side.trained else []
-
-        return files
-
-    def dataset_of_pair(self, wildcards: Any) -> str:
-        """Return the dataset file of the images that a pair is compared on."""
-        return self.plan.dataset_of_target(SimpleNamespace(target=self.plan.config.pairs[wildcards.pair].images))
