@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Project, plan_of, put, tiny
+from conftest import Project, curves, fresh, plan_of, put, tiny
 from test_workflow import figures, flip, tables
 
 from whypretrain.files.origins import Origin, Unreadable, canonical, check_seal, content_digest, read_origin, sealed
@@ -52,6 +52,16 @@ DAMAGE = {
 def test_a_finished_study_has_nothing_stale_damaged_or_foreign(finished: Project):
     count = len(list(expected.every(plan_of(tiny()))))
     assert finished.run(*AUDIT, status=0) == f"results: {count} fresh; 0 not made yet.\n"
+
+
+def test_what_a_study_should_have_is_just_what_snakemake_would_make(tmp_path: Path):
+    project = fresh(tmp_path / "summary")
+    raw = put(curves(), "architectures.unused", {"widths": [4], "kernels": [3], "pool_after": []})
+    raw = put(raw, "bank", {"sources": ["letters"]})
+    project.write_config(raw)
+    lines = project.snakemake("--summary").splitlines()
+    made = {line.split("\t")[0] for line in lines if line.startswith("results/")}
+    assert {result.path for result in expected.every(plan_of(raw))} == made
 
 
 def test_results_that_are_cut_emptied_or_have_a_byte_flipped_are_named_and_made_again(

@@ -239,12 +239,33 @@ def _page(plan: Plan, spec: str, stage: str, tables: tuple[str, ...]) -> Made:
     return spec, plan.stage_code(stage), _named(plan, tables)
 
 
+def _asked_by_the_way(plan: Plan) -> set[str]:
+    """Return the checkpoints and banks that starts and read-outs take from."""
+    asked: set[str] = set()
+    for start in plan.grid.starts:
+        wildcards = SimpleNamespace(**dict(zip(OF_STARTS, start, strict=True)))
+        for seed in plan.config.seeds:
+            asked.add(plan.paths.file("checkpoint", **vars(wildcards), seed=seed))
+            asked.update(_of_seed(plan, seed).references(wildcards))
+    for _, arm, seed in plan.measured_starts():
+        asked.update(_of_seed(plan, seed).untrained(arm))
+    for measure in plan.grid.measures:
+        for _, arm, seed in plan.measured_runs(measure) if measure != START else ():
+            asked.update(_of_seed(plan, seed).initials(arm))
+    return asked
+
+
 def computed(plan: Plan) -> Iterator[Expected]:
     """Yield every result but tables, figures and pages."""
     for name in plan.specs.datasets():
         yield from (_dataset(plan, kind, name) for kind in ("dataset", "card"))
-    architectures, seeds = sorted(plan.config.architectures), plan.config.seeds
-    yield from (_untrained(plan, architecture, seed) for architecture in architectures for seed in seeds)
+    asked, seeds = _asked_by_the_way(plan), plan.config.seeds
+    for architecture in sorted(plan.config.architectures):
+        for seed in seeds:
+            if (untrained := _untrained(plan, architecture, seed)).path in asked:
+                yield untrained
+            if plan.config.bank and (bank := _bank(plan, architecture, seed)).path in asked:
+                yield bank
     yield from (_foreign(plan, name) for name in plan.pretrainings() if plan.config.pretraining[name].file)
     for path, wildcards, annealed in plan.histories():
         yield source(plan, path, wildcards, annealed)
@@ -257,8 +278,6 @@ def computed(plan: Plan) -> Iterator[Expected]:
     for start in plan.grid.starts:
         wildcards = SimpleNamespace(**dict(zip(OF_STARTS, start, strict=True)))
         yield from (_start(plan, wildcards, seed) for seed in seeds)
-    if plan.config.bank:
-        yield from (_bank(plan, architecture, seed) for architecture in architectures for seed in seeds)
     for kind in (*KINDS, "final"):
         for found in plan.runs() if kind == "final" else plan.runs_with(kind):
             yield run(plan, kind, *found)
