@@ -3,10 +3,10 @@
 # make partial  tables, figures and report of what is there of it, in results/partial; trains nothing
 # make test   set up if needed, check style and types, run all tests
 # make advise DATA=folder    which source, and which way of using it, is best for your own images (or DATA=photos.zip)
-# Other studies: make run CONFIG=config/laptop.yaml RESULTS=results/laptop; fewer seeds: make run SEEDS=[[0,1,2]]
+# Other studies: make run CONFIG=config/laptop.yaml; elsewhere than config says: RESULTS=results/other; fewer seeds:
+# make run SEEDS=[[0,1,2]]
 PYTHON ?= python3
 CORES ?= all
-RESULTS ?= results
 VENV := $(CURDIR)/.venv
 READY := $(VENV)/.ready
 # the environment is active in every recipe
@@ -16,28 +16,32 @@ export VIRTUAL_ENV := $(VENV)
 export CONFIG DATA RESULTS SEEDS
 configfile := $(if $(CONFIG),--configfile "$$CONFIG")
 # --config takes all that follows, so it stands last
-seeds := $(if $(SEEDS),--config "seed_blocks=$$SEEDS")
-shown := --config partial=true $(if $(SEEDS),"seed_blocks=$$SEEDS")
+given := $(if $(SEEDS),"seed_blocks=$$SEEDS") $(if $(RESULTS),"results=$$RESULTS")
+settings := $(if $(SEEDS)$(RESULTS),--config $(given))
+shown := --config partial=true $(given)
+looked := python workflow/check_config.py $(if $(CONFIG),"$$CONFIG",config/config.yaml)
+# where the results are: as given, else as config says
+results := $(if $(RESULTS),$$RESULTS,$$($(looked)))
 
 .PHONY: run partial advise audit test check setup schema clean
 .DELETE_ON_ERROR:
 
 run: $(READY)
-	$(if $(CONFIG),@python workflow/check_config.py "$$CONFIG")
-	snakemake --cores $(CORES) $(configfile) $(seeds)
-	snakemake $(configfile) --report "$$RESULTS/report.html" $(seeds)
+	@$(looked) > /dev/null
+	snakemake --cores $(CORES) $(configfile) $(settings)
+	snakemake $(configfile) --report "$(results)/report.html" $(settings)
 
 # it writes nothing that a run in progress does, so it needn't wait for its lock
 partial: $(READY)
 	snakemake --cores $(CORES) --nolock $(configfile) $(shown)
-	snakemake --nolock $(configfile) --report "$$RESULTS/partial/report.html" $(shown)
+	snakemake --nolock $(configfile) --report "$(results)/partial/report.html" $(shown)
 
 advise: $(READY)
 	@test -n "$$DATA" || { echo "say where the images are: make advise DATA=folder (or an archive of it)" >&2; exit 2; }
 	python workflow/advise.py --cores $(CORES) -- "$$DATA"
 
 audit: $(READY)
-	python workflow/audit.py $(configfile) $(seeds) $(if $(REMOVE),--remove)
+	python workflow/audit.py $(configfile) $(settings) $(if $(REMOVE),--remove)
 
 # two at a time; a file's tests stay together, and share what they run
 test: check

@@ -1,7 +1,8 @@
 """Look at a config before Snakemake does: python workflow/check_config.py FILE.
 
 Snakemake evaluates a file that says `__use_yte__` as Python while it reads it, before any check of a workflow.
-This reads plain values alone, so it may be asked about a file that somebody else wrote.
+This reads plain values alone, so it may be asked about a file that somebody else wrote. It prints where the file's
+results go.
 """
 
 import sys
@@ -18,7 +19,7 @@ def main() -> int:
     """Read each file named on the command line, and what it includes; return the exit status."""
     try:
         for name in sys.argv[1:]:
-            with_includes(read_yaml(Path(name)), ROOT)
+            print(with_includes(read_yaml(Path(name)), ROOT).get("results", "results"))
     except ConfigError as error:
         print(f"Mistake in config: {error}", file=sys.stderr)
         return 1
