@@ -79,6 +79,9 @@ def test_of_a_long_log_the_message_alone_is_shown(tmp_path: Path):
     lines = [f"12:00:0{n % 10} line {n}" for n in range(10_000)]
     found = failure(tmp_path, 1, "\n".join([*lines, "error: the start is damaged", ""]))
     assert ending(found.log) == ["error: the start is damaged"]
+    table = ["error: these don't fit:", *(f"  layer{n}.weight" for n in range(20))]
+    found = failure(tmp_path, 1, "\n".join([*lines, *table, ""]))
+    assert ending(found.log) == table
     found = failure(tmp_path, 2, "\n".join([*lines, "ValueError: no"]))
     assert ending(found.log) == [*lines[-4:], "ValueError: no"]
 

@@ -1,10 +1,13 @@
 """A network that somebody else trained: its tensors are taken, and nothing that stands beside them is ever run."""
 
 import os
+import pickle
 import re
 import subprocess
 import sys
-from collections import UserDict
+from collections import OrderedDict, UserDict
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +18,13 @@ import pytest
 import torch
 from conftest import Project, fresh, plan_of, put, tiny
 from safetensors.torch import save_file
+from torch import nn
 
 from whypretrain.architectures.convnet import Parameters, layers
 from whypretrain.files.storage import read_tensors
 from whypretrain.learning.models import Network, load_weights, weights_of
 from whypretrain.plotting.view import View
+from whypretrain.running.failures import WIDTH
 from whypretrain.stages.write_summary import source_lines
 from whypretrain.study import config
 from whypretrain.weights import foreign
@@ -93,18 +98,93 @@ def test_a_file_that_would_run_something_is_refused_and_runs_nothing(place: str,
     assert (tmp_path / "PWNED").exists()
 
 
-def test_the_recipe_makes_a_file_that_is_read(tmp_path: Path):
-    torch.save(UserDict(state()), tmp_path / "their weights.pth")
-    message = refusal(tmp_path / "their weights.pth")
-    program = message.split('python -c "')[1].split('"\n')[0]
-    subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=True)
-    assert foreign.read_weights(tmp_path / "their weights.safetensors").keys() == weights_of(network()).keys()
+SAVED: dict[str, Callable[[], Any]] = {
+    "beside an optimiser's state": lambda: {
+        "epoch": 3,
+        "optimizer": {"state": {0: {"step": torch.ones(1), "exp_avg": torch.ones(9)}}, "param_groups": [{"lr": 0.1}]},
+        "state_dict": state(),
+    },
+    "in a model in a checkpoint": lambda: {"model": {"state_dict": state(), "name": "tiny"}, "loss": torch.ones(())},
+    "as the tutorial has it": lambda: {"model_state_dict": state(), "optimizer_state_dict": {"state": {}}},
+    "beside plain values": lambda: state() | {"epoch": 3, "classes": ["a", "b"], "note": None},
+    "of DataParallel": lambda: {f"module.{name}": tensor for name, tensor in state().items()},
+    "of torch.compile": lambda: {f"_orig_mod.{name}": tensor for name, tensor in state().items()},
+    "of both, nested": lambda: {"model": {f"_orig_mod.module.{name}": tensor for name, tensor in state().items()}},
+    "of one wrapped layer": lambda: {n.replace("layer2.", "layer2._orig_mod."): t for n, t in state().items()},
+    "as parameters": lambda: {name: nn.Parameter(tensor.float()) for name, tensor in state().items()},
+    "averaged": lambda: {"n_averaged": torch.tensor(7)} | {f"module.{n}": t for n, t in state().items()},
+    "with indices": lambda: state() | {"index": torch.arange(4), "mask": torch.ones(2, dtype=torch.bool)},
+    "sparse": lambda: {name: tensor.to_sparse() for name, tensor in state().items()},
+}
 
 
-@pytest.mark.parametrize("content", [torch.zeros(3), [torch.zeros(3)], {"epoch": 3}, {"state_dict": state()}, 1])
-def test_tensors_without_names_are_refused_with_what_to_do(content: Any, tmp_path: Path):
+@pytest.mark.parametrize("what", SAVED)
+def test_what_training_programs_save_is_understood(what: str, tmp_path: Path):
+    torch.save(SAVED[what](), tmp_path / "theirs.pth")
+    is_theirs(foreign.read_weights(tmp_path / "theirs.pth"))
+
+
+def is_theirs(found: dict[str, np.ndarray]) -> None:
+    expected = weights_of(network())
+    assert found.keys() == expected.keys()
+    for name, array in expected.items():
+        np.testing.assert_array_equal(found[name], array)
+        assert found[name].dtype == np.float32
+
+
+def sequential() -> nn.Module:
+    parts = OrderedDict(network().named_children())
+    head = parts.pop("head")
+    return nn.Sequential(parts | {"pool": nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()), "head": head})
+
+
+REFUSED: dict[str, Callable[[], Any]] = {
+    "a whole network": sequential,
+    "a network in a checkpoint": lambda: {"epoch": 3, "net": sequential(), "best": np.float64(0.9)},
+    "TorchScript": lambda: torch.jit.trace(
+        sequential().eval(), torch.zeros(1, 1, 8, 8), check_trace=False, strict=False
+    ),
+    "a numpy scalar beside them": lambda: state() | {"top1": np.float64(0.9)},
+    "a numpy scalar beside what holds them": lambda: {"state_dict": state(), "top1": np.float64(0.9)},
+    "a dict of another class": lambda: UserDict(state()),
+    "arrays": lambda: {name: tensor.numpy() for name, tensor in state().items()},
+    "tied weights": lambda: UserDict(state() | {"layer1.weight": (both := state()["layer1.weight"]), "again": both}),
+    "of an old torch": lambda: state() | {"top1": np.float64(0.9)},
+    "in a place of another name": lambda: {"epoch": 3, "generator": state()},
+}
+OTHERWISE: dict[str, Callable[..., None]] = {
+    "TorchScript": torch.jit.save,
+    "of an old torch": partial(torch.save, _use_new_zipfile_serialization=False),
+}
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+@pytest.mark.parametrize("what", REFUSED)
+def test_what_is_refused_is_read_after_the_recipe_of_the_message_was_run(what: str, tmp_path: Path):
+    found, name = REFUSED[what](), '-c it\'s "best"; 50 % of $HOME {x}.pt'
+    OTHERWISE.get(what, torch.save)(found, tmp_path / name)
+    message = refusal(tmp_path / name)
+    (recipe,) = (line for line in message.splitlines() if line.startswith("  python -c "))
+    assert len(recipe) < WIDTH, "else the list of failures cuts it"
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    subprocess.run(["bash", "-c", recipe], cwd=tmp_path, env=environment, check=True)
+    converted = message.split("give pretraining the file ")[1]
+    weights = foreign.read_weights(tmp_path / converted)
+    weights.pop("again", None)
+    is_theirs(weights)
+
+
+@pytest.mark.parametrize("content", [torch.zeros(3), [torch.zeros(3)], {"epoch": 3}, {1: torch.zeros(3)}, {}, 1])
+def test_what_has_no_names_is_refused_with_what_to_do(content: Any, tmp_path: Path):
     torch.save(content, tmp_path / "theirs.pth")
-    assert "it holds something else" in refusal(tmp_path / "theirs.pth")
+    message = refusal(tmp_path / "theirs.pth")
+    assert "holds no weights by name, at its top or in state_dict, model_state_dict, model" in message
+    assert "state_dict() gives" in message
+
+
+def test_a_tensor_that_stands_there_twice_is_told(tmp_path: Path):
+    torch.save(state() | {"module.head.bias": torch.ones(LETTERS)}, tmp_path / "theirs.pth")
+    assert "holds head.bias twice, with the prefix of a wrapper and without" in refusal(tmp_path / "theirs.pth")
 
 
 @pytest.mark.parametrize("suffix", ["pth", "safetensors"])
@@ -112,16 +192,16 @@ def test_a_file_that_is_damaged_or_another_is_told(suffix: str, tmp_path: Path):
     path = tmp_path / f"theirs.{suffix}"
     (save_file if suffix == "safetensors" else torch.save)(state(), path)
     whole = path.read_bytes()
-    for content in (b"", whole[:100], whole[: len(whole) // 2], b"no weights at all", b"\0" * 1000):
+    others = (b"no weights at all", b"\0" * 1000, pickle.dumps({"epoch": 3}))
+    for content in (b"", whole[:100], whole[: len(whole) // 2], *others):
         path.write_bytes(content)
-        message = refusal(path)
-        assert str(path) in message
-        assert "is damaged, or no" in message or "isn't loaded" in message
+        assert f"{path} is damaged, or no" in refusal(path)
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_numbers_that_are_none_are_told(value: float, tmp_path: Path):
-    torch.save(state() | {"layer2.weight": torch.full((6, 4, 3, 3), value)}, tmp_path / "theirs.pth")
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e300, 1j])
+def test_numbers_that_are_none_are_told(value: complex, tmp_path: Path):
+    kind = torch.complex64 if isinstance(value, complex) else torch.float64
+    torch.save(state() | {"layer2.weight": torch.full((6, 4, 3, 3), value, dtype=kind)}, tmp_path / "theirs.pth")
     assert "the tensor layer2.weight holds what isn't a finite number" in refusal(tmp_path / "theirs.pth")
 
 
@@ -135,11 +215,12 @@ def test_with_a_head_or_without_they_fit_and_nothing_else_does():
     body = {name: array for name, array in given.items() if not name.startswith("head.")}
     foreign.check_fit(network(), body)
     wrong = {
-        "head.weight is (10, 6), not (26, 6); head.bias is (10,), not (26,)": weights_of(network(10)),
-        "layer2.weight is none, not (6, 4, 3, 3)": {n: a for n, a in body.items() if n != "layer2.weight"},
-        "conv1.weight is (1,), not none": body | {"conv1.weight": np.zeros(1, np.float32)},
-        "head.bias is none, not (26,)": body | {"head.weight": given["head.weight"]},
-        "; and 17 more": {f"module.{name}": array for name, array in body.items()},
+        "12 tensors 10 fit:\n  shape       head.weight               10x6, not 26x6\n": weights_of(network(10)),
+        "  shape       head.bias                 10, not 26": weights_of(network(10)),
+        "10 tensors 9 fit:\n  missing     layer2.weight": {n: a for n, a in body.items() if n != "layer2.weight"},
+        "  unexpected  conv1.weight              1": body | {"conv1.weight": np.zeros(1, np.float32)},
+        "  missing     head.bias                 26": body | {"head.weight": given["head.weight"]},
+        "  unexpected  and 5 more": {f"encoder.{name}": array for name, array in body.items()},
     }
     for told, weights in wrong.items():
         with pytest.raises(ValueError, match=re.escape(told)):
@@ -258,5 +339,6 @@ def test_another_file_under_the_name_is_noticed_and_one_that_is_malicious_stops_
     assert not (project.path / "PWNED").exists()
     torch.save({name: tensor for name, tensor in state().items() if "layer2" not in name}, path)
     text = project.snakemake("--cores", "1", *wanted, status=1)
-    assert "seed 0: the file doesn't hold the weights of this architecture: layer2.weight is none, not (6, 4" in text
+    assert "seed 0: the file doesn't hold the weights of this architecture; of its" in text
+    assert "|   missing     layer2.weight             6x4x3x3" in text
     assert "Traceback" not in text

@@ -13,6 +13,7 @@ from pathlib import Path
 from whypretrain.study.coordinates import Paths
 
 LINES = 5  # of a log
+MESSAGE = 24  # of a message
 WIDTH = 1000  # of a line of it
 SHOWN = 5  # groups of failures that ended alike
 NAMED = 4  # failures of a group
@@ -82,9 +83,9 @@ def ending(log: str) -> list[str]:
             text = file.read().decode("utf-8", "replace")
     except OSError:
         return []
-    lines = [line[:WIDTH].rstrip() for line in text.splitlines() if line.strip()][-LINES:]
+    lines = [line[:WIDTH].rstrip() for line in text.splitlines() if line.strip()][-MESSAGE:]
     message = [number for number, line in enumerate(lines) if line.startswith("error: ")]
-    return lines[message[-1] :] if message else lines
+    return lines[message[-1] :] if message else lines[-LINES:]
 
 
 def without_message(failure: Failure, lines: Sequence[str]) -> str:
