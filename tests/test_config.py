@@ -11,6 +11,7 @@ import pytest
 import yaml
 from conftest import ROOT, curves, fresh, plan_of, put, tiny
 
+from whypretrain.planning import setup
 from whypretrain.study import config
 from whypretrain.study.config import ConfigError
 
@@ -415,10 +416,65 @@ def test_overlapping_class_subsets_of_source_and_target_are_refused(classes: lis
         ("studies.tiny.epoch", "lst", "studies.tiny.epoch: 'lst' is no checkpoint"),
         ("studies.tiny.grid.0.targets", ["digits.02"], "'digits.02' has no shots"),
         ("claims.kept.measure", "cosine_mean", "share_of_gain is of accuracies"),
+        ("seed_blocks", [[0, 2**63]], "seed_blocks.0.1: is larger than any number here can be; allowed: up to 900719"),
+        ("recipes.short.min_steps", 10**400, "recipes.short.min_steps: is larger than any number"),
+        ("recipes.short.learning_rate_blocks", [["1e300"]], "recipes.short.learning_rate_blocks.0.0: is larger"),
+        ("datasets.glyphs.parameters", {"images_per_class": 10**400}, "parameters.images_per_class: is larger"),
+        ("datasets.glyphs.parameters", {"images_per_class": 10**9}, "datasets.glyphs: has 26,000,000,000 images"),
+        ("architectures.tiny.widths", [4, 10**9], "architectures.tiny: has a layer of 1,000,000,000 channels"),
+        ("architectures.tiny.widths", [40_000, 40_000], "and 14,400,360,000 weights; allowed: up to 65,536 and 1,000,"),
+        ("architectures.tiny.kernels", [99_999, 3], "weights; allowed: up to"),
+        ("threads", 10**9, "threads: is 1000000000: Input should be less than or equal to 1024"),
+        ("studies.tiny.normalisation", {"standard_deviation": 1e-300}, "should be greater than or equal to 0.001"),
+        ("tasks", {"a" * 41: {"dataset": "glyphs"}}, "at most 40 characters"),
+        ("results", "results/" + "a" * 101, "results: is"),
+        ("results", "workflow", "results: is 'workflow': allowed: any folder but the project's own: config, docs"),
+        ("results", "tests/results", "allowed: any folder but the project's own"),
     ],
 )
 def test_numbers_and_claims_that_cannot_be_are_refused(key: str, value: Any, expected: str):
     assert expected in complaint(put(tiny(), key, value))
+
+
+def theirs(file: str) -> dict[str, Any]:
+    return {"pretraining.brief": {"objective": "from-file", "file": file, "checkpoints": [0, 1]}}
+
+
+PLACES: dict[str, tuple[dict[str, Any], str]] = {
+    "a file": ({"results": "README.md"}, "results: is 'README.md', but README.md is a file; allowed: a folder, or"),
+    "below a file": ({"results": "README.md/a/b"}, "results: is 'README.md/a/b', but README.md is a file"),
+    "a link": ({"results": "gone/a"}, "results: is 'gone/a', but gone is a link to what isn't there"),
+    "images": (
+        {"results": "pets/out", "datasets.pets": {"module": "folder", "parameters": {"path": "./pets"}}},
+        "results: is 'pets/out', in the folder of images pets of datasets.pets, where each folder is a class",
+    ),
+    "no weights": (theirs("theirs.pth"), "pretraining.brief.file: is 'theirs.pth', which is no file"),
+    "a folder for weights": (theirs("pets.pt"), "pretraining.brief.file: is 'pets.pt', which is no"),
+    "a name too long for a file": (theirs("a" * 300 + ".pt"), "pretraining.brief.file: is 'aaa"),
+}
+
+
+@pytest.mark.parametrize("what", PLACES)
+def test_a_folder_or_file_that_cannot_serve_is_told(
+    what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    changes, told = PLACES[what]
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "README.md").touch()
+    (tmp_path / "gone").symlink_to("elsewhere")
+    (tmp_path / "pets.pt").mkdir()
+    for name in ("cats", "dogs"):
+        (tmp_path / "pets" / name).mkdir(parents=True)
+        for number in range(9):
+            (tmp_path / f"pets/{name}/{number}.png").write_bytes(b"no picture")
+    raw = tiny()
+    for key, value in changes.items():
+        raw = put(raw, key, value)
+    with pytest.raises(SystemExit):
+        setup.refuse_stale(setup.make_plan(raw, [], ROOT), [], {})
+    message = capsys.readouterr().err
+    assert message.startswith(f"Mistake in config: {told}")
+    assert message.count("\n") == 1
 
 
 def test_a_merged_mapping_may_be_overridden(tmp_path: Path):

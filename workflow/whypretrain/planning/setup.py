@@ -35,20 +35,50 @@ def make_plan(raw: Mapping[str, Any], files: Iterable[str | Path], base: Path) -
         for file in files:
             read_yaml(Path(file))  # refuses a key written twice, which Snakemake would let pass
         config = load(dict(raw), base)
+        _check_folder(config.results)
         check_blocks(config, Path(config.results) / "blocks.json")
         plan = Plan(config, pinned_versions(base / "envs" / "requirements.txt"))
-        _check_images(plan)
+        _check_files(plan)
         return plan
     except ConfigError as error:
         print(f"Mistake in config: {error}", file=sys.stderr)
         sys.exit(1)
 
 
-def _check_images(plan: Plan) -> None:
-    """Decode the user's own images before anything is trained; once they are a dataset, its job looks after them."""
+def _check_folder(results: str) -> None:
+    """Refuse a results folder that is, or lies below, a file or a link that leads nowhere."""
+    for place in (Path(results), *Path(results).parents):
+        if not place.is_dir() and (place.exists() or place.is_symlink()):
+            what = "a file" if place.exists() else "a link to what isn't there"
+            raise ConfigError(
+                f"results: is '{results}', but {place} is {what}; allowed: a folder, or a name that is free"
+            )
+
+
+def _check_files(plan: Plan) -> None:
+    """Look at the user's own files before anything is trained; once they are a result, its job looks after them.
+
+    Images are decoded.
+    """
+    for name in plan.pretrainings() if not plan.config.partial else ():
+        file = plan.config.pretraining[name].file
+        if not file or Path(plan.paths.file("foreign", pretraining=name)).exists():
+            continue
+        if not (os.access(file, os.R_OK) and Path(file).is_file()):
+            raise ConfigError(
+                f"pretraining.{name}.file: is '{file}', which is no file that can be read in {Path.cwd()}"
+            )
     for name, dataset in plan.config.datasets.items():
         module = plan.grid.dataset_module(name)
-        if not hasattr(module, "check") or Path(plan.paths.file("dataset", dataset=name)).exists():
+        if not hasattr(module, "check"):
+            continue
+        images = Path(dataset.parameters["path"])
+        if Path(plan.config.results).resolve().is_relative_to(images.resolve()):
+            raise ConfigError(
+                f"results: is '{plan.config.results}', in the folder of images {images} of datasets.{name}, where each "
+                "folder is a class; choose another"
+            )
+        if Path(plan.paths.file("dataset", dataset=name)).exists():
             continue
         if message := module.check(dataset.parameters["path"]).message:
             raise ConfigError(f"datasets.{name}.parameters.path: {message}")

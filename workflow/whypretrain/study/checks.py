@@ -3,6 +3,7 @@
 import math
 
 from whypretrain import registry
+from whypretrain.architectures import convnet
 from whypretrain.learning.schedules import checkpoint_steps, layer_ends
 from whypretrain.study import moding
 from whypretrain.study.claim_arms import ClaimArms
@@ -12,11 +13,22 @@ from whypretrain.study.declared import constants
 from whypretrain.study.grid import Grid, known
 
 FEWEST_CLASSES = 2  # of a task
+MOST_CHANNELS, MOST_WEIGHTS, MOST_IMAGES = 2**16, 10**9, 10**7  # what is more fits no memory
 
 
 def check_parts(grid: Grid) -> None:
-    """Check tasks and sources, each by itself."""
+    """Check architectures, datasets, tasks and sources, each by itself."""
     config = grid.config
+    for name, architecture in config.architectures.items():
+        weights = sum(each.outputs * each.inputs * each.kernel**2 for each in convnet.layers(architecture))
+        if max(architecture.widths) > MOST_CHANNELS or weights > MOST_WEIGHTS:
+            raise ConfigError(
+                f"architectures.{name}: has a layer of {max(architecture.widths):,} channels, and {weights:,} weights; "
+                f"allowed: up to {MOST_CHANNELS:,} and {MOST_WEIGHTS:,}"
+            )
+    for name, counts in grid.counts.items():
+        if (images := sum(counts.values())) > MOST_IMAGES:
+            raise ConfigError(f"datasets.{name}: has {images:,} images; allowed: up to {MOST_IMAGES:,}")
     for name, task in config.tasks.items():
         known(f"tasks.{name}.dataset", task.dataset, config.datasets)
         for label in task.classes or ():

@@ -18,7 +18,9 @@ from whypretrain.study.strict import ConfigError, Name, Number, Positive, Strict
 
 __all__ = ["Claim", "Config", "ConfigError", "load", "read_yaml", "schema", "validate"]
 
-RESULTS = r"^[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*$"  # no part leads upwards
+RESULTS = r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}(/[A-Za-z0-9_][A-Za-z0-9_.-]{0,99})*$"  # no part leads upwards
+TAKEN = ("config", "docs", "envs", "profiles", "tests", "workflow")  # the project's own folders
+LARGEST = 2**53  # of all numbers: up to here floats, and what files hold, are exact
 
 
 class Dataset(Strict):
@@ -65,7 +67,7 @@ class Normalisation(Strict):
     """Channel constants, the same for sources, targets and scratch."""
 
     mean: float = Field(0.2, description="Subtracted from images scaled to 0…1.")
-    standard_deviation: Positive = Field(0.35, description="Divided by.")
+    standard_deviation: float = Field(0.35, ge=0.001, description="Divided by.")
 
 
 class Pretraining(Strict):
@@ -273,7 +275,7 @@ class Config(Strict):
     seed_blocks: tuple[Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)], ...] = Field(
         min_length=1, description="Seeds; a block is what one job trains. Append blocks, never edit one."
     )
-    threads: int = Field(1, ge=1, description="Threads of a job that uses torch.")
+    threads: int = Field(1, ge=1, le=1024, description="Threads of a job that uses torch.")
     device: Literal["auto", "cpu", "cuda"] = "auto"
     keep_weights: bool = Field(
         True,
@@ -308,6 +310,8 @@ class Config(Strict):
                 "allowed: a folder below the working folder, as results/laptop, of letters, digits, '_', '-' and '.', "
                 "each part beginning with a letter, a digit or '_'; to keep results elsewhere, make that folder a link"
             )
+        if results.split("/")[0] in TAKEN:
+            raise ValueError(f"allowed: any folder but the project's own: {', '.join(TAKEN)}")
         return results
 
     @model_validator(mode="after")
@@ -369,6 +373,14 @@ def validate(model: type[BaseModel], raw: Any, key: str) -> Any:
         raise ConfigError(f"{key}.{inner}: is {first['input']!r}: {first['msg']}.{allowed}") from None
 
 
+def _refuse_huge(value: Any, key: str) -> None:
+    if isinstance(value, int | float) and abs(value) > LARGEST:
+        raise ConfigError(f"{key}: is larger than any number here can be; allowed: up to {LARGEST}")
+    entries = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list | tuple) else ()
+    for name, entry in entries:
+        _refuse_huge(entry, f"{key}.{name}" if key else str(name))
+
+
 def load(raw: dict[str, Any], root: Path) -> Config:
     """Return the checked config from what YAML gave, with its includes.
 
@@ -376,9 +388,11 @@ def load(raw: dict[str, Any], root: Path) -> Config:
     Names that refer to nothing, and what depends on depth or on images, are found by `plan.Plan`.
     """
     try:
-        return Config.model_validate(with_includes(raw, root))
+        config = Config.model_validate(with_includes(raw, root))
     except ValidationError as error:
         raise ConfigError(_message(error)) from None
+    _refuse_huge(config.model_dump(), "")  # texts that are numbers are so by now
+    return config
 
 
 def schema() -> dict[str, Any]:
