@@ -127,6 +127,19 @@ def test_without_records_changed_code_is_named_too(again: Project):
     assert "other code" in text
 
 
+def test_what_is_stale_stays_so_when_snakemake_was_told_to_touch_it_and_what_is_fresh_keeps_its_record(again: Project):
+    again.snakemake("--touch", "--forceall", "--cores", "2")
+    again.edit("workflow/whypretrain/learning/training.py", "MOMENTUM = 0.9", "MOMENTUM = 0.8")
+    planned = heavy(again.planned())
+    assert planned["train_run_short_r0_s0"] == 3
+    again.snakemake("--touch", "--cores", "2")
+    text = again.snakemake("-n", "--cores", "2", status=1)
+    assert "are stale, and Snakemake has no record" in text
+    assert "it was made with other code than there is now" in text
+    again.run(*shlex.split(text.split("Remove them: ")[1].split(". Then")[0]))
+    assert heavy(again.planned()) == planned
+
+
 @pytest.mark.parametrize("target", [None, "results/tables/runs.parquet"])
 @pytest.mark.parametrize("checkpoints", [[0, 0.25, 0.5, 1], [0, 1]])
 def test_other_checkpoints_together_with_another_recipe_are_noticed(

@@ -158,7 +158,7 @@ def unknown_and_stale(plan: Plan, metadata: Path = METADATA) -> list[Finding]:
     results = Path(plan.config.results)
     if not results.exists():
         return []
-    noted, places = metadata / UNKNOWN.format(quote(str(results), safe="")), _places(results)
+    noted, places = _noted(results, metadata), _places(results)
     try:
         found = json.loads(noted.read_text(encoding="utf-8"))
         unknown = set(found["unknown"] if found["places"] == places else _results(plan))
@@ -181,6 +181,20 @@ def unknown_and_stale(plan: Plan, metadata: Path = METADATA) -> list[Finding]:
     return findings
 
 
+def forget_stale(plan: Plan, metadata: Path = METADATA) -> None:
+    """Take from Snakemake its records of stale results: `--touch` has made them say that these are fresh."""
+    content = cache(content_digest)
+    for result in expected.every(plan):
+        with contextlib.suppress(OSError, Unreadable):
+            if _stale(result, read_origin(result.path), content):
+                _record(result.path, metadata).unlink()
+    _noted(Path(plan.config.results), metadata).unlink(missing_ok=True)
+
+
+def _noted(results: Path, metadata: Path) -> Path:
+    return metadata / UNKNOWN.format(quote(str(results), safe=""))
+
+
 def _places(results: Path) -> dict[str, int]:
     """Return what the file system calls the results folder and each folder in it: copied ones are others."""
     folders = (path for path in [results, *results.iterdir()] if path.is_dir() and path.name not in FOLDERS)
@@ -198,10 +212,15 @@ def _results(plan: Plan) -> Iterator[str]:
 
 
 def recorded(path: str, metadata: Path = METADATA) -> bool:
-    """Whether Snakemake has a record of a file; long names are cut into folders, as its file backend does."""
+    """Whether Snakemake has a record of a file."""
+    return _record(path, metadata).exists()
+
+
+def _record(path: str, metadata: Path) -> Path:
+    """Return where Snakemake's record of a file is; long names are cut into folders, as its file backend does."""
     name = urlsafe_b64encode(path.encode()).decode()
     parts = [name[place : place + 254] for place in range(0, len(name), 254)]
-    return metadata.joinpath(*(f"@{part}" for part in parts[:-1]), parts[-1]).exists()
+    return metadata.joinpath(*(f"@{part}" for part in parts[:-1]), parts[-1])
 
 
 def half_made_and_stale(plan: Plan) -> list[Finding]:

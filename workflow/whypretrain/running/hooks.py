@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
+from whypretrain.planning.auditing import forget_stale
 from whypretrain.planning.blocks import record_blocks
 from whypretrain.planning.plan import Plan
 from whypretrain.running import devices, slurm
@@ -27,6 +28,8 @@ def begin(plan: Plan, workflow: Any) -> None:
     `workflow` is Snakemake's. Which executor runs the jobs is known from here on, not while the Snakefile is parsed.
     """
     _take_folder(plan)
+    if workflow.touch and not plan.config.partial:
+        atexit.register(forget_stale, plan)  # once they are touched; the next call names them
     if workflow.executor_plugin.name == "slurm":
         prepare_cluster(workflow, plan)
     if workflow.local_exec:
