@@ -24,6 +24,10 @@ from whypretrain.study.config import ConfigError, load, read_yaml
 
 TOLD = 10  # so many files stand in a message; of more it says how many
 
+LOOKED_AT = (
+    "WHYPRETRAIN_LOOKED_AT"  # the environment's variable that names the folder whose images were looked at just now
+)
+
 STORE = "SNAKEMAKE_OUTPUT_CACHE"  # the environment's variable that says where what is shared is kept
 
 REGISTRIES = ("datasets", "objectives", "treatments", "modes", "regularisers", "measures")
@@ -45,13 +49,21 @@ def make_plan(raw: Mapping[str, Any], files: Iterable[str | Path], base: Path) -
 
 
 def _check_images(plan: Plan) -> None:
-    """Decode the user's own images before anything is trained; once they are a dataset, its job looks after them."""
+    """Decode the user's own images before anything is trained, and say what is to be known of them.
+
+    Once they are a dataset, its job looks after them.
+    """
     for name, dataset in plan.config.datasets.items():
         module = plan.grid.dataset_module(name)
         if not hasattr(module, "check") or Path(plan.paths.file("dataset", dataset=name)).exists():
             continue
-        if message := module.check(dataset.parameters["path"]).message:
-            raise ConfigError(f"datasets.{name}.parameters.path: {message}")
+        if dataset.parameters["path"] == os.environ.get(LOOKED_AT):
+            continue
+        report = module.check(dataset.parameters["path"])
+        if report.message:
+            raise ConfigError(f"datasets.{name}.parameters.path: {report.message}")
+        for note in report.notes:
+            print(f"datasets.{name}: {note}", file=sys.stderr)
 
 
 def refuse_stale(plan: Plan, files: Sequence[str | Path], changes: Mapping[str, Any]) -> None:
