@@ -683,6 +683,16 @@ def test_a_mistake_in_the_folder_is_one_in_config_with_its_key(images: Path):
         plan_of(study(images))
 
 
+def test_snakemake_says_before_any_job_what_is_to_be_known_of_a_folder(many: Path, tmp_path: Path):
+    (many / "my cat" / "1.cr2").write_bytes(b"")
+    project = fresh(tmp_path / "project")
+    (project.path / "pictures").symlink_to(many)
+    project.write_config(study(Path("pictures")))
+    said = project.snakemake("-n", "--cores", "1")
+    first = said.index("datasets.digits: 1 of 21 left out: 1 .cr2.")
+    assert first < said.index("datasets.digits: The same picture in two classes")
+
+
 def test_the_images_are_inputs_of_their_dataset_and_of_no_other(many: Path):
     plan = plan_of(study(many))
     of_folder, of_glyphs = SimpleNamespace(dataset="digits"), SimpleNamespace(dataset="glyphs")
