@@ -50,8 +50,25 @@ def test_a_folder_is_told_in_numbers(tmp_path: Path):
     told = " ".join(advise.look_at(folder).split())  # where its lines break depends on the path
     assert "33 images of 2 classes" in told
     assert "Fewer than" not in told
-    assert "notes.txt" in told
+    assert told.startswith("1 of 34 left out: 1 .txt.")
     assert "cat/1.png = cat/copy.png" in told
+
+
+def test_a_divided_folder_is_told_with_what_its_parts_are_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    for part, count in {"train": 12, "val": 3, "test": 5}.items():
+        folder_of(tmp_path / "pets" / part, {"cat": count, "dog": 20})
+    told = " ".join(advise.look_at(tmp_path / "pets").split())
+    assert "80 images of 2 classes" in told
+    assert "divided already, and stay so with every seed: train (32), val (23), test (25)" in told
+    dataset = advise.write_config(tmp_path / "pets", "results/pets", TEMPLATE)
+    plan = Plan(config.load(yaml.safe_load(dataset.read_text()), ROOT), pinned_versions(ROOT / "envs/requirements.txt"))
+    about = json.loads(plan.figures.advice_spec())["studies"][0]["targets"]["yours"]
+    assert about["parts"]["train"] == {"cat": 12, "dog": 20}
+    assert about["parts"]["test"] == {"cat": 5, "dog": 20}
+    said = advising.images_sentence(about["counts"], about["parts"], 5, about["given"])
+    assert "divided by you, the same for 5 trainings: 32 to learn from, 23 to choose by, 25 to test on" in said
+    assert "these images both choose the best way and judge it" in said
 
 
 def test_few_images_are_told_with_what_that_means(tmp_path: Path):

@@ -2,9 +2,12 @@
 
 import json
 import os
+import shutil
+import struct
 import subprocess
 import sys
 import time
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,6 +19,9 @@ from conftest import ROOT, fresh, plan_of, put, tiny
 from PIL import Image
 
 from whypretrain.datasets import digits, folder
+from whypretrain.files.storage import read_tensors
+from whypretrain.learning import partition
+from whypretrain.learning.tasks import source_images
 from whypretrain.study import config
 from whypretrain.unusable import UnusableFiles
 
@@ -42,7 +48,8 @@ def images(tmp_path: Path) -> Path:
 
 
 def grey(path: Path) -> np.ndarray:
-    return np.asarray(folder.read_grey(path))
+    """Return an image's grey levels, as in a folder of no others."""
+    return np.asarray(folder.read_grey(path, folder.tops_of([path])))
 
 
 def refusal(path: Path) -> str:
@@ -103,6 +110,113 @@ def test_sixteen_bits_are_scaled_and_not_clipped(tmp_path: Path):
 def test_floating_point_grey_has_the_first_whole_range_that_holds_it(tmp_path: Path, values: Any, expected: Any):
     path = write(tmp_path / "a.tif", Image.fromarray(np.array(values, dtype=np.float32)))
     assert grey(path).tolist() == expected
+
+
+TWELVE = np.linspace(0, 4095, 12 * 12).round().astype(np.uint16).reshape(12, 12)
+
+
+@pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
+def test_more_than_8_bits_are_scaled_by_what_the_folder_uses(images: Path, bits: int):
+    values = (TWELVE >> 12 - bits if bits < 12 else TWELVE.astype(np.uint32) << bits - 12).astype(np.uint16)
+    write(images / "cat" / "0.png", Image.fromarray(values))
+    write(images / "dog" / "0.tif", Image.fromarray(values // 2))  # scaled as the brightest is, not by itself
+    found, _ = folder.prepare(parameters(images), 12)
+    top = 2**bits - 1
+    np.testing.assert_array_equal(found[0, 0], np.rint(values * (255 / top)))
+    np.testing.assert_array_equal(found[4, 0], np.rint(values // 2 * (255 / top)))
+    (note,) = (note for note in folder.check(str(images)).notes if "more than 8 bits" in note)
+    assert f"0 to {top} ({bits} bits)" in note
+
+
+def sixteen_bit_png(values: np.ndarray, kind: int) -> bytes:
+    """Return a PNG of 16 bits, which Pillow can't write of more than one channel."""
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    return png(rows, depth=16, kind=kind, size=values.shape[:2])
+
+
+def chunk(name: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+
+def png(rows: bytes, *, depth: int = 8, kind: int = 0, size: tuple[int, ...] = (12, 12), **extra: bytes) -> bytes:
+    header = struct.pack(">IIBBBBB", size[1], size[0], depth, kind, 0, 0, 0)
+    parts = [chunk(b"IHDR", header), extra.get("before", b""), chunk(b"IDAT", zlib.compress(rows))]
+    return b"".join([b"\x89PNG\r\n\x1a\n", *parts, extra.get("after", b""), chunk(b"IEND", b"")])
+
+
+@pytest.mark.parametrize(("kind", "channels"), [(0, 1), (2, 3), (4, 2), (6, 4)])
+def test_twelve_bits_in_colours_and_with_transparency_keep_their_levels(tmp_path: Path, kind: int, channels: int):
+    values = np.repeat(TWELVE[..., None], channels, axis=2)
+    if kind in (4, 6):
+        values[..., -1] = 65535
+    (tmp_path / "a.png").write_bytes(sixteen_bit_png(values, kind))
+    np.testing.assert_array_equal(grey(tmp_path / "a.png"), np.rint(TWELVE * (255 / 4095)))
+
+
+def test_a_transparent_colour_of_sixteen_bits_is_white(tmp_path: Path):
+    values = np.array([[[0, 0, 0], [9, 8, 7], [9, 8, 8]]], dtype=np.uint16)
+    rows = b"\0" + values.astype(">u2").tobytes()
+    key = chunk(b"tRNS", struct.pack(">3H", 9, 8, 7))
+    (tmp_path / "a.png").write_bytes(png(rows, depth=16, kind=2, size=(1, 3), before=key))
+    assert grey(tmp_path / "a.png").tolist() == [[0, 255, 8]]
+
+
+def test_floating_point_grey_has_one_range_in_a_folder(images: Path):
+    write(images / "cat" / "0.tif", Image.fromarray(np.full((12, 12), 0.5, dtype=np.float32)))
+    write(images / "cat" / "1.tif", Image.fromarray(np.full((12, 12), 255, dtype=np.float32)))
+    found, _ = folder.prepare(parameters(images), 12)
+    assert (found[1, 0].max(), found[3, 0].max()) == (0, 255)
+    assert "0 to 255 (8 bits) are in use" in folder.check(str(images)).notes[0]
+
+
+def test_pictures_that_are_nearly_one_grey_are_named(images: Path):
+    write(images / "cat" / "black.png", Image.fromarray((RAMP > 128).astype(np.uint8)))  # a mask of 0 and 1
+    write(images / "dog" / "dull.png", Image.fromarray(RAMP // 24 + 100))
+    assert folder.check(str(images)).faint == ("cat/black.png", "dog/dull.png")
+    assert "2 of 8 pictures are nearly one grey" in " ".join(folder.check(str(images)).notes)
+
+
+# --- what stands beside the pixels ---------------------------------------------------------
+
+LARGE = bytes(3 * 10**6)
+EXTRAS = {
+    "a profile": chunk(b"iCCP", b"x\0\0" + zlib.compress(LARGE)),
+    "a profile that is damaged": chunk(b"iCCP", b"x\0\1none"),
+    "a packed text": chunk(b"zTXt", b"Comment\0\0" + zlib.compress(LARGE)),
+    "a text in Unicode": chunk(b"iTXt", b"Comment\0\1\0\0\0" + zlib.compress(LARGE)),
+    "a text of 70 MB": chunk(b"tEXt", b"Comment\0" + b"a" * 70 * 10**6),
+    "a damaged check sum": chunk(b"tEXt", b"Comment\0a")[:-1] + b"\0",
+    "a camera's data that is damaged": chunk(b"eXIf", b"no camera's data"),
+}
+
+
+@pytest.mark.parametrize("what", EXTRAS)
+@pytest.mark.parametrize("place", ["before", "after"])
+def test_what_stands_beside_the_pixels_of_a_png_is_no_reason_to_refuse_them(tmp_path: Path, what: str, place: str):
+    rows = b"".join(b"\0" + row.tobytes() for row in RAMP)
+    (tmp_path / "a.png").write_bytes(png(rows, **{place: EXTRAS[what]}))  # type: ignore[arg-type]
+    np.testing.assert_array_equal(grey(tmp_path / "a.png"), RAMP)
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "tif", "webp"])
+def test_a_large_profile_is_no_reason_to_refuse_an_image_of_another_format(tmp_path: Path, suffix: str):
+    path = write(tmp_path / f"a.{suffix}", icc_profile=LARGE, **lossless(suffix))
+    np.testing.assert_allclose(grey(path), RAMP, atol=8)
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png"])
+def test_a_photo_of_108_megapixels_is_read(images: Path, suffix: str):
+    image = Image.new("L", (12000, 9000), 40)
+    image.paste(200, (6000, 0, 12000, 9000))
+    write(images / "cat" / f"photo.{suffix}", image)
+    assert folder.check(str(images)).message is None
+    pixels = folder.prepare(parameters(images), 8)[0][3, 0]
+    np.testing.assert_allclose(pixels[:, [0, 1, 2, 5, 6, 7]], np.repeat([[40] * 3 + [200] * 3], 8, 0), atol=2)
+
+
+def test_a_photo_of_200_megapixels_is_read_reduced(tmp_path: Path):
+    path = write(tmp_path / "a.jpg", Image.new("L", (16320, 12240), 40))
+    assert grey(path).shape == (6120, 8160)
 
 
 def test_transparent_pixels_are_white_and_half_transparent_ones_half_white(tmp_path: Path):
@@ -173,7 +287,7 @@ def test_other_files_and_hidden_ones_are_left_out_and_told(images: Path):
         (images / name).mkdir()
     report = folder.check(str(images))
     assert report.counts == folder.class_counts(parameters(images)) == {"cat": 3, "dog": 3}
-    assert sorted(report.left_out) == ["beside.png", "cat/Thumbs.db", "notes.txt"]
+    assert sorted(report.found.left_out) == ["beside.png", "cat/Thumbs.db", "notes.txt"]
     assert report.problems == {}
     assert report.message is None
 
@@ -226,6 +340,161 @@ def test_ten_thousand_files_are_listed_in_no_time_and_once(tmp_path: Path):
     begin = time.process_time()
     folder.class_counts(parameters(tmp_path))
     assert time.process_time() - begin < 0.01
+
+
+# --- formats -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("suffix", ["jfif", "jpe", "JFIF", "ppm", "pgm", "avif"])
+def test_more_formats_are_read(images: Path, suffix: str):
+    kind = {"ppm": "PPM", "pgm": "PPM", "avif": "AVIF"}.get(suffix, "JPEG")
+    path = write(images / "cat" / f"3.{suffix}", Image.fromarray(RAMP), format=kind)
+    assert folder.class_counts(parameters(images)) == {"cat": 4, "dog": 3}
+    np.testing.assert_allclose(grey(path), RAMP, atol=12)
+
+
+def test_heic_is_read_where_its_package_is_installed(images: Path):
+    heif = pytest.importorskip("pillow_heif")
+    heif.from_pillow(Image.fromarray(RAMP).resize((64, 64)).convert("RGB")).save(images / "cat" / "3.heic", quality=-1)
+    assert folder.class_counts(parameters(images)) == {"cat": 4, "dog": 3}
+    assert folder.prepare(parameters(images), 12)[0].shape == (7, 1, 12, 12)
+
+
+def test_what_is_left_out_is_counted_by_its_kind_first_of_all(images: Path):
+    for number in range(40):
+        (images / "cat" / f"IMG_{number}.CR2").write_bytes(b"")
+    for number in range(6):
+        (images / "dog" / f"{number}.psd").write_bytes(b"")
+    write(images / "beside.png")
+    (images / "README").write_text("")
+    shutil.copy(images / "cat" / "0.png", images / "dog" / "again.png")
+    told = folder.check(str(images)).notes[0]
+    assert told.startswith(
+        "48 of 55 left out: 40 .cr2, 6 .psd, 1 without a suffix, 1 .png beside the folders of classes. Read are .png,"
+    )
+
+
+def test_a_class_of_files_that_are_not_read_says_so(images: Path):
+    for number in range(5):
+        (images / "dog" / f"{number}.png").unlink(missing_ok=True)
+        (images / "dog" / f"{number}.nef").write_bytes(b"")
+    assert "5 of 8 left out: 5 .nef" in refusal(images)
+
+
+@pytest.mark.skipif("HEIF" in folder.READ, reason="pillow-heif is installed")
+def test_of_heic_it_says_what_would_read_it(images: Path):
+    (images / "dog" / "3.HEIC").write_bytes(b"")
+    assert ".heic too, once pillow-heif is installed (pip install pillow-heif)" in folder.check(str(images)).notes[0]
+
+
+# --- folders that are divided already ------------------------------------------------------
+
+
+def divided(path: Path, names: tuple[str, ...] = ("train", "val", "test"), count: int = 4) -> Path:
+    for place, name in enumerate(names):
+        for label in ("cat", "dog"):
+            for number in range(count):
+                level = 20 * place + 3 * number + (label == "dog")
+                write(path / name / label / f"{number}.png", Image.fromarray(RAMP // 2 + np.uint8(level)))
+    return path
+
+
+def parts_of(path: Path, seed: int) -> dict[str, list[str]]:
+    """Return the files of each part with a seed, as a task gets them."""
+    grid = plan_of(study(path)).grid
+    labels = np.repeat(np.arange(2), list(grid.counts["digits"].values()))
+    given = partition.given_parts(grid.counts["digits"], grid.given_parts("digits"))
+    found = partition.partition(labels, "digits", seed, 0.2, given)
+    names = [str(file.relative_to(path)) for file in folder.files(parameters(path))]
+    for part, sizes in grid.part_sizes("digits").items():
+        assert np.bincount(labels[found[part]]).tolist() == list(sizes.values())
+    return {part: [names[index] for index in indices] for part, indices in found.items()}
+
+
+@pytest.mark.parametrize(
+    "names", [("train", "val", "test"), ("Training", "Validation", "TEST"), ("train", "dev", "testing")]
+)
+def test_the_parts_of_a_divided_folder_are_used_with_every_seed(tmp_path: Path, names: tuple[str, ...]):
+    path = divided(tmp_path / "images", names)
+    assert folder.class_counts(parameters(path)) == {"cat": 12, "dog": 12}
+    for seed in (0, 1):
+        for name, files in zip(names, parts_of(path, seed).values(), strict=True):
+            assert files == [f"{name}/{label}/{number}.png" for label in ("cat", "dog") for number in range(4)]
+    report = folder.check(str(path))
+    assert (
+        f"divided already, and stay so with every seed: {names[0]} (8), {names[1]} (8), {names[2]} (8)."
+        in report.notes[0]
+    )
+
+
+@pytest.mark.parametrize(("there", "missing"), [("test", "validation"), ("validation", "test")])
+def test_a_part_that_is_missing_is_drawn_from_train(tmp_path: Path, there: str, missing: str):
+    path = divided(tmp_path / "images", ("train", there), 10)
+    one, other = parts_of(path, 0), parts_of(path, 1)
+    assert (
+        one[there] == other[there] == sorted(f"{there}/{label}/{n}.png" for label in ("cat", "dog") for n in range(10))
+    )
+    assert {name.split("/")[0] for name in one["train"] + one[missing]} == {"train"}
+    assert len(one[missing]) == 4
+    assert one[missing] != other[missing]
+    assert f"for {missing}, images are drawn from train." in folder.check(str(path)).notes[0]
+
+
+def test_the_stage_keeps_the_parts_and_a_task_trains_and_tests_on_them(tmp_path: Path):
+    path = divided(tmp_path / "images", count=5)
+    spec = plan_of(study(path)).specs
+    done = prepare_stage(spec.dataset(SimpleNamespace(dataset="digits")), tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = source_images(read_tensors(tmp_path / "d"), spec.task("digits"), 3)
+    exact, _ = folder.prepare(parameters(path), 8)
+    for part, images in found.items():
+        order = list(found).index(part)
+        assert images.indices.tolist() == [*range(5 * order, 5 * order + 5), *range(15 + 5 * order, 20 + 5 * order)]
+        np.testing.assert_array_equal(images.images, exact[images.indices])
+
+
+def only_files(path: Path) -> None:
+    for label in ("cat", "dog"):
+        for file in (path / "test" / label).iterdir():
+            file.rename(path / "test" / f"{label}-{file.name}")
+        (path / "test" / label).rmdir()
+
+
+DIVIDED: dict[str, tuple[Callable[[Path], Any], list[str]]] = {
+    "a class is missing in a part": (
+        lambda path: shutil.rmtree(path / "test" / "dog"),
+        ["too few images of 'test/dog' (0)", "1 image file or more in each part"],
+    ),
+    "a class that isn't trained on": (
+        lambda path: write(path / "val" / "fox" / "1.png"),
+        ["'train/fox' (0)", "'test/fox' (0)"],
+    ),
+    "a part without classes": (only_files, ["'test' holds no folders", "images/train'"]),
+    "a folder beside the parts": (lambda path: (path / "labels").mkdir(), ["holds 'labels' too"]),
+    "a part twice": (lambda path: (path / "valid" / "cat").mkdir(parents=True), ["holds 'valid' too"]),
+    "deeper": (
+        lambda path: (path / "test" / "cat" / "young").mkdir(),
+        ["'test/cat' holds the folder 'young'", "images/test/cat' if that"],
+    ),
+}
+
+
+@pytest.mark.parametrize("what", DIVIDED)
+def test_a_divided_folder_that_is_none_says_what_is_wrong(what: str, tmp_path: Path):
+    change, expected = DIVIDED[what]
+    path = divided(tmp_path / "images")
+    change(path)
+    message = refusal(path)
+    assert "\n" not in message
+    for text in expected:
+        assert text in message
+
+
+def test_classes_named_as_parts_beside_others_are_classes(images: Path):
+    for name in ("train", "test"):
+        for number in range(3):
+            write(images / name / f"{number}.png", noise(8 + number))
+    assert list(folder.class_counts(parameters(images))) == ["cat", "dog", "test", "train"]
 
 
 # --- what is refused -----------------------------------------------------------------------
@@ -334,11 +603,11 @@ def test_all_that_can_not_be_used_stands_in_one_message(images: Path):
     report = folder.check(str(images))
     assert report.problems == {
         "cat/empty.png": "empty, 0 bytes",
-        "cat/text.jpg": "not an image of PNG, JPEG, BMP, GIF, TIFF, WEBP",
+        "cat/text.jpg": f"not an image of {', '.join(folder.FORMATS)}",
         "dog/cut.bmp": report.problems["dog/cut.bmp"],
         "dog/far.tif": "grey values from 0 to 70000; allowed: 0 to 65535",
         "dog/nan.tif": "grey values from nan to nan; allowed: 0 to 65535",
-        "dog/vector.png": "not an image of PNG, JPEG, BMP, GIF, TIFF, WEBP",
+        "dog/vector.png": f"not an image of {', '.join(folder.FORMATS)}",
     }
     assert "truncated" in report.problems["dog/cut.bmp"]
     with pytest.raises(UnusableFiles) as caught:
@@ -359,12 +628,13 @@ def test_of_many_bad_files_ten_are_named_and_the_others_counted(images: Path):
     assert "bad-09.png (empty, 0 bytes); and 3 more. Mend them" in message
 
 
-@pytest.mark.parametrize("limit", [300, 1000])
-def test_an_image_of_too_many_pixels_is_told_and_not_decoded(images: Path, monkeypatch: pytest.MonkeyPatch, limit: int):
-    # 1024 pixels: more than a limit of 1000, where Pillow warns, and than twice 300, where it refuses
-    write(images / "cat" / "bomb.png", noise())
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
-    assert folder.check(str(images)).problems == {"cat/bomb.png": f"more than {limit:,} pixels, Pillow's limit"}
+@pytest.mark.parametrize(("suffix", "most"), [("png", 600), ("jpg", 800)])
+def test_an_image_of_too_many_pixels_is_told_and_not_decoded(
+    images: Path, monkeypatch: pytest.MonkeyPatch, suffix: str, most: int
+):
+    write(images / "cat" / f"bomb.{suffix}", noise())  # 1024 pixels
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 300 if suffix == "png" else 200)
+    assert folder.check(str(images)).problems == {f"cat/bomb.{suffix}": f"1,024 pixels; allowed: up to {most}"}
 
 
 def test_the_same_picture_twice_is_told(images: Path):
@@ -372,6 +642,19 @@ def test_the_same_picture_twice_is_told(images: Path):
     write(images / "dog" / "other.png", Image.fromarray(RAMP.T.copy()))
     first, *_ = folder.check(str(images)).repeated
     assert first == ("cat/0.png", "dog/0.png", "dog/again.bmp")
+
+
+def test_the_same_picture_in_two_classes_is_a_contradiction_and_says_which_files(images: Path):
+    (images / "dog" / "copy.png").write_bytes((images / "dog" / "2.png").read_bytes())
+    for number in range(3):  # the fixture's two classes are alike
+        write(images / "cat" / f"{number}.png", Image.fromarray(RAMP.T // (number + 1)))
+    write(images / "cat" / "2.png", Image.fromarray(RAMP // 2))
+    contradiction, flattery = folder.check(str(images)).notes
+    assert contradiction == (
+        "The same picture in two classes, so that one of its labels is wrong; keep it in one of them: "
+        "cat/2.png = dog/1.png."
+    )
+    assert "several times (dog/2.png = dog/copy.png)" in flattery
 
 
 # --- in the pipeline -----------------------------------------------------------------------
@@ -398,6 +681,16 @@ def test_a_mistake_in_the_folder_is_one_in_config_with_its_key(images: Path):
         plan_of(put(study(images), "datasets.digits.parameters.path", ""))
     with pytest.raises(config.ConfigError, match=r"asks for 2 images of class cat; allowed: up to 1"):
         plan_of(study(images))
+
+
+def test_snakemake_says_before_any_job_what_is_to_be_known_of_a_folder(many: Path, tmp_path: Path):
+    (many / "my cat" / "1.cr2").write_bytes(b"")
+    project = fresh(tmp_path / "project")
+    (project.path / "pictures").symlink_to(many)
+    project.write_config(study(Path("pictures")))
+    said = project.snakemake("-n", "--cores", "1")
+    first = said.index("datasets.digits: 1 of 21 left out: 1 .cr2.")
+    assert first < said.index("datasets.digits: The same picture in two classes")
 
 
 def test_the_images_are_inputs_of_their_dataset_and_of_no_other(many: Path):

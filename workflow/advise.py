@@ -6,6 +6,7 @@ looked at first; then the study of config/advise.yaml runs with the folder as it
 
 import argparse
 import hashlib
+import os
 import re
 import subprocess
 import sys
@@ -19,10 +20,10 @@ sys.path.insert(0, str(ROOT / "workflow"))
 from whypretrain.datasets import folder  # noqa: E402
 from whypretrain.evidence import advising  # noqa: E402
 from whypretrain.learning import archives, partition  # noqa: E402
+from whypretrain.planning.setup import LOOKED_AT  # noqa: E402
 from whypretrain.unusable import UnusableFiles  # noqa: E402
 
 TEST_SHARE = 0.3
-SHOWN = 5  # groups of files that are one picture
 
 
 def results_of(data: Path) -> str:
@@ -36,14 +37,9 @@ def look_at(data: Path) -> str:
     report = folder.check(str(data))
     if report.message:
         raise UnusableFiles(report.message)
-    parts = partition.part_sizes(report.counts, TEST_SHARE)
-    told = [f"{data}: {sum(report.counts.values())} images of {len(report.counts)} classes."]
+    parts = partition.part_sizes(report.counts, TEST_SHARE, report.found.parts)
+    told = [*report.notes, f"{data}: {sum(report.counts.values())} images of {len(report.counts)} classes."]
     told += advising.few_images(report.counts, parts)
-    if report.left_out:
-        told.append(f"Left out, for they aren't images by their names: {', '.join(report.left_out[:SHOWN])}.")
-    if report.repeated:
-        same = "; ".join(" = ".join(group) for group in report.repeated[:SHOWN])
-        told.append(f"The same picture several times ({same}): one can train while another tests, which flatters.")
     return "\n\n".join(map(advising.wrapped, told))
 
 
@@ -74,8 +70,9 @@ def main() -> int:
         return 1
     config = write_config(images, results, asked.config)
     snakemake = ["snakemake", "--snakefile", str(ROOT / "Snakefile"), "--configfile", str(config)]
+    told = {**os.environ, LOOKED_AT: str(images)}
     for more in (["--cores", asked.cores], ["--report", str(config.parent / "report.html")]):
-        if status := subprocess.run([*snakemake, *more], check=False).returncode:
+        if status := subprocess.run([*snakemake, *more], env=told, check=False).returncode:
             return status
     text = (config.parent / "advice.rst").read_text(encoding="utf-8")
     print("\n" + "\n".join(line for line in text.split("\n") if not line.startswith(".. ")).strip())

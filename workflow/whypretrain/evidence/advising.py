@@ -2,7 +2,7 @@
 
 import math
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from whypretrain.study import moding
@@ -94,11 +94,24 @@ NOTE = (
 )
 
 
-def images_sentence(counts: Mapping[str, int], parts: Mapping[str, Mapping[str, int]], splits: int) -> str:
-    """Say how many images there are and how a split divides them; `parts` has images by part and class."""
+def images_sentence(
+    counts: Mapping[str, int], parts: Mapping[str, Mapping[str, int]], seeds: int, given: Collection[str] = ()
+) -> str:
+    """Say how many images there are and how they are divided; `parts` has images by part and class.
+
+    `given` names the parts that the images come divided into, which are the same with every seed.
+    """
     shares = ", ".join(f"{sum(parts[part].values())} to {purpose}" for part, purpose in PURPOSES.items())
-    times = "one split, with" if splits == 1 else f"{splits} splits, each with"
-    return f"{sum(counts.values())} images of {len(counts)} classes; {times} {shares}."
+    times = "one split, with" if seeds == 1 else f"{seeds} splits, each with"
+    if len(given) == len(PURPOSES):
+        times = f"divided by you, the same for {seeds} trainings:"
+    told = f"{sum(counts.values())} images of {len(counts)} classes; {times} {shares}."
+    if "test" not in given:
+        return told
+    return (
+        f"{told} The test images are yours and always the same: intervals tell how trainings differ, not how other "
+        "test images would, and these images both choose the best way and judge it."
+    )
 
 
 PURPOSES = {"train": "learn from", "validation": "choose by", "test": "test on"}

@@ -3,9 +3,12 @@
 A partition is made once per dataset and seed, before any class subset: a task only
 restricts it, so no image changes its part from one task to another. Labels are class
 indices (N,); images are named by their index.
+
+A dataset may come divided: images that are given to validate or to test do so with every
+seed, and only the parts that it lacks are drawn, from those given to train.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -19,39 +22,61 @@ PARTS = ("train", "validation", "test")
 HALVES = ("all", "a", "b")
 
 
-def _sizes(count: int, test_share: float) -> dict[str, int]:
-    """Return the images of a class in each part; of 3 images or more every part has at least one."""
-    validation = (count * VALIDATION_PERCENT + 50) // 100
-    test = (count * round(100 * test_share) + 50) // 100
-    if count >= len(PARTS):
+Counts = Mapping[str, Mapping[str, int]]  # images by part and class
+
+
+def _sizes(count: int, test_share: float, given: Sequence[str] = ()) -> dict[str, int]:
+    """Return the images drawn of a class for each part that isn't given; of 3 or more each has at least one."""
+    validation = 0 if "validation" in given else (count * VALIDATION_PERCENT + 50) // 100
+    test = 0 if "test" in given else (count * round(100 * test_share) + 50) // 100
+    if count >= len(PARTS) and "test" not in given:
         test = min(max(test, 1), count - validation - 1)
     return {"train": count - validation - test, "validation": validation, "test": test}
 
 
-def part_sizes(class_counts: dict[str, int], test_share: float) -> dict[str, dict[str, int]]:
+def part_sizes(
+    class_counts: dict[str, int], test_share: float, given: Counts | None = None
+) -> dict[str, dict[str, int]]:
     """Return images per part and class (`["train"]["7"]`), known from the counts alone.
 
     `test_share` is the share of each class that tests, in whole percents; 20 % of each
-    validate, and the rest trains.
+    validate, and the rest trains. `given` has the images of the parts that the dataset comes
+    divided into.
     """
-    return {part: {name: _sizes(n, test_share)[part] for name, n in class_counts.items()} for part in PARTS}
+    fixed = {part: given[part] for part in PARTS[1:] if given and part in given}
+    sizes: dict[str, dict[str, int]] = {part: {} for part in PARTS}
+    for name, count in class_counts.items():
+        drawn = _sizes(count - sum(images[name] for images in fixed.values()), test_share, tuple(fixed))
+        for part in PARTS:
+            sizes[part][name] = fixed[part][name] if part in fixed else drawn[part]
+    return sizes
 
 
-def partition(labels: np.ndarray, dataset: str, seed: int, test_share: float) -> dict[str, np.ndarray]:
+def given_parts(class_counts: dict[str, int], given: Counts) -> np.ndarray:
+    """Return each image's part, as its place in PARTS, of a dataset sorted by class and part."""
+    sizes = [given.get(part, {}).get(name, 0) for name in class_counts for part in PARTS]
+    return np.repeat(np.tile(np.arange(len(PARTS), dtype=np.uint8), len(class_counts)), sizes)
+
+
+def partition(
+    labels: np.ndarray, dataset: str, seed: int, test_share: float, given: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
     """Return the image indices, sorted, of `train`, `validation` and `test`.
 
-    Stratified by class; a function of the labels, the dataset's name, the seed and the
-    share of each class that tests alone.
+    Stratified by class; a function of the labels, the dataset's name, the seed, the share of
+    each class that tests and the parts that `given_parts` tells of alone.
     """
     rng = stream("partition", dataset, seed)
-    drawn: dict[str, list[np.ndarray]] = {part: [] for part in PARTS}
+    given = np.zeros(len(labels), np.uint8) if given is None else given
+    found = {part: [np.flatnonzero(given == place)] if place else [] for place, part in enumerate(PARTS)}
+    fixed = [part for part, pieces in found.items() if pieces and len(pieces[0])]
     for label in np.unique(labels):
-        order = rng.permutation(np.flatnonzero(labels == label))
+        order = rng.permutation(np.flatnonzero((labels == label) & (given == 0)))
         start = 0
-        for part, n in _sizes(len(order), test_share).items():
-            drawn[part].append(order[start : start + n])
+        for part, n in _sizes(len(order), test_share, fixed).items():
+            found[part].append(order[start : start + n])
             start += n
-    return {part: np.sort(np.concatenate(pieces)) for part, pieces in drawn.items()}
+    return {part: np.sort(np.concatenate(pieces)) for part, pieces in found.items()}
 
 
 def half_size(n: int, which: str) -> int:

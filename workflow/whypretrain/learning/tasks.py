@@ -28,7 +28,7 @@ def task_classes(task: Mapping[str, Any], seed: int) -> list[int]:
 
 def _part(tensors: Mapping[str, np.ndarray], task: Mapping[str, Any], seed: int, part: str) -> np.ndarray:
     labels = tensors["labels"]
-    indices = partition.partition(labels, task["dataset"], seed, task["test_share"])[part]
+    indices = partition.partition(labels, task["dataset"], seed, task["test_share"], tensors.get("parts"))[part]
     if part == "train":
         indices = partition.half(indices, labels, task["images"])
     return partition.restrict(indices, labels, task_classes(task, seed))

@@ -193,7 +193,7 @@ class FigurePlan:
         return canonical({"studies": studies, "seeds": self.config.seeds, **self._marked()})
 
     def _images(self, task: str) -> dict[str, Any]:
-        """Return a task's images by class, and by part and class."""
+        """Return a task's images by class, and by part and class, and the parts that they come divided into."""
         dataset, images = self.config.tasks[task].dataset, self.grid.images_per_class(task)
         test = self.grid.part_sizes(dataset)["test"]
         parts = {
@@ -202,4 +202,4 @@ class FigurePlan:
             "test": {name: test[name] for name in images},
         }
         counts = {name: sum(of_class[name] for of_class in parts.values()) for name in images}
-        return {"counts": counts, "parts": parts}
+        return {"counts": counts, "parts": parts, "given": list(self.grid.given_parts(dataset))}

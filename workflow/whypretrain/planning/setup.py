@@ -24,6 +24,10 @@ from whypretrain.study.config import ConfigError, load, read_yaml
 
 TOLD = 10  # so many files stand in a message; of more it says how many
 
+LOOKED_AT = (
+    "WHYPRETRAIN_LOOKED_AT"  # the environment's variable that names the folder whose images were looked at just now
+)
+
 STORE = "SNAKEMAKE_OUTPUT_CACHE"  # the environment's variable that says where what is shared is kept
 
 REGISTRIES = ("datasets", "objectives", "treatments", "modes", "regularisers", "measures")
@@ -58,7 +62,7 @@ def _check_folder(results: str) -> None:
 def _check_files(plan: Plan) -> None:
     """Look at the user's own files before anything is trained; once they are a result, its job looks after them.
 
-    Images are decoded.
+    Images are decoded, and it is said what is to be known of them.
     """
     for name in plan.pretrainings() if not plan.config.partial else ():
         file = plan.config.pretraining[name].file
@@ -80,8 +84,13 @@ def _check_files(plan: Plan) -> None:
             )
         if Path(plan.paths.file("dataset", dataset=name)).exists():
             continue
-        if message := module.check(dataset.parameters["path"]).message:
-            raise ConfigError(f"datasets.{name}.parameters.path: {message}")
+        if dataset.parameters["path"] == os.environ.get(LOOKED_AT):
+            continue
+        report = module.check(dataset.parameters["path"])
+        if report.message:
+            raise ConfigError(f"datasets.{name}.parameters.path: {report.message}")
+        for note in report.notes:
+            print(f"datasets.{name}: {note}", file=sys.stderr)
 
 
 def refuse_stale(plan: Plan, files: Sequence[str | Path], changes: Mapping[str, Any]) -> None:

@@ -5,6 +5,7 @@ import numpy as np
 from whypretrain import registry
 from whypretrain.command import Job, StageError, log, run_stage
 from whypretrain.files.storage import checksum, write_card, write_tensors
+from whypretrain.learning import partition
 from whypretrain.unusable import UnusableFiles
 
 
@@ -24,6 +25,8 @@ def main(job: Job) -> None:
     if found != list(counts.values()):
         raise StageError(f"dataset {spec['dataset']} has {found} images per class, but its module says {counts}")
     tensors = {"images": images, "labels": labels}
+    if hasattr(module, "parts") and (given := module.parts(parameters)):
+        tensors["parts"] = partition.given_parts(counts, given)
     scaled = images.astype(np.float64) / 255
     card = {
         "dataset": spec["dataset"],

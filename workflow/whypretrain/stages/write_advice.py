@@ -42,7 +42,7 @@ def paragraphs(spec: Mapping[str, Any], advice: pd.DataFrame, provenance: pd.Dat
         rows = advice[advice["study"] == study["study"]].to_dict("records")
         for target, about in study["targets"].items():
             mine = [row for row in rows if row["target"] == target]
-            said = advising.images_sentence(about["counts"], about["parts"], len(spec["seeds"]))
+            said = advising.images_sentence(about["counts"], about["parts"], len(spec["seeds"]), about["given"])
             fewer = any(row["shots"] != "full" for row in mine)
             yield f"{said} With a number of images per class only so many are learnt from." if fewer else said
             yield from advising.few_images(about["counts"], about["parts"])

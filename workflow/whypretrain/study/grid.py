@@ -99,9 +99,15 @@ class Grid:
         raw = self.config.datasets[dataset].parameters
         return validate(self.dataset_module(dataset).Parameters, raw, f"datasets.{dataset}.parameters")
 
+    def given_parts(self, dataset: str) -> dict[str, dict[str, int]]:
+        """Return the images per part and class of a dataset that comes divided; of others nothing."""
+        module = self.dataset_module(dataset)
+        return module.parts(self.dataset_parameters(dataset)) if hasattr(module, "parts") else {}
+
     def part_sizes(self, dataset: str) -> dict[str, dict[str, int]]:
         """Return a dataset's images per part and class."""
-        return partition.part_sizes(self.counts[dataset], self.config.datasets[dataset].test_share)
+        share = self.config.datasets[dataset].test_share
+        return partition.part_sizes(self.counts[dataset], share, self.given_parts(dataset))
 
     def classes(self, task: str) -> tuple[str, ...]:
         """Return the names of the classes that a task names; where it is a half of them, of both halves."""
