@@ -83,7 +83,14 @@ def tables_of(view: View, seeds: int, families: tuple[str, ...] = mode_map.FAMIL
                     **{"source": "none" if family == "scratch" else setting["source"], "family": family},
                     **{"mode": MEMBER.get(family, family), "recipe": "short", "learning_rate": 0.1, "members": 3},
                     **{"grid_edge": False, "top1_validation": 0.5, "mean": estimate.mean, "low": low, "high": high},
-                    **{"n": seeds, "behind": 0.0, "p": p[number], "best": number == scores.mean(1).argmax()},
+                    **{
+                        "n": seeds,
+                        "balanced": 0.5,
+                        "largest_class": 0.1,
+                        "behind": 0.0,
+                        "p": p[number],
+                        "best": number == scores.mean(1).argmax(),
+                    },
                     "not_worse": bool(p[number] > 0.05),
                 }
             )
@@ -103,7 +110,8 @@ def tables_of(view: View, seeds: int, families: tuple[str, ...] = mode_map.FAMIL
             arm = {"study": study, **begin, **mode, "relation": "different", "learning_rate": 0.1, "grid_edge": False}
             counts = {"n": seeds, "diverged": 0, "collapsed": 0, "unconverged": 0}
             numbers = {f"{what}_{part}": values.mean for what in ("top1", "loss") for part in schemas.PARTS}
-            arms.append({**arm, **counts, **numbers, "top1_test_low": low, "top1_test_high": high})
+            numbers |= {"top1_test_low": low, "top1_test_high": high, "balanced_test": 0.5, "largest_class": 0.1}
+            arms.append({**arm, **counts, **numbers})
     told = itertools.cycle(("supported", "contradicted", "inconclusive"))
     for rule, verdict in zip(view.rules, told, strict=False):
         row = {"claim": rule["claim"], "paper": "Course", "study": view.study, "setting": rule["setting"]}

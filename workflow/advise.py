@@ -19,6 +19,7 @@ sys.path.insert(0, str(ROOT / "workflow"))
 from whypretrain.datasets import folder  # noqa: E402
 from whypretrain.evidence import advising  # noqa: E402
 from whypretrain.learning import archives, partition  # noqa: E402
+from whypretrain.plotting import fonts  # noqa: E402
 from whypretrain.unusable import UnusableFiles  # noqa: E402
 
 TEST_SHARE = 0.3
@@ -44,7 +45,8 @@ def look_at(data: Path) -> str:
     if report.repeated:
         same = "; ".join(" = ".join(group) for group in report.repeated[:SHOWN])
         told.append(f"The same picture several times ({same}): one can train while another tests, which flatters.")
-    return "\n\n".join(map(advising.wrapped, told))
+    told.append(fonts.note(report.counts))
+    return "\n\n".join(map(advising.wrapped, filter(None, told)))
 
 
 def write_config(images: Path, results: str, template: str) -> Path:
@@ -74,11 +76,21 @@ def main() -> int:
         return 1
     config = write_config(images, results, asked.config)
     snakemake = ["snakemake", "--snakefile", str(ROOT / "Snakefile"), "--configfile", str(config)]
-    for more in (["--cores", asked.cores], ["--report", str(config.parent / "report.html")]):
+    advice, cores = config.parent / "advice.rst", ["--cores", asked.cores]
+    # the advice alone first: a figure that fails withholds none of it, and no older advice is taken for it
+    if status := subprocess.run([*snakemake, *cores, "--", str(advice)], check=False).returncode:
+        return status
+    for more in (cores, ["--report", str(config.parent / "report.html")]):
         if status := subprocess.run([*snakemake, *more], check=False).returncode:
-            return status
-    text = (config.parent / "advice.rst").read_text(encoding="utf-8")
+            break
+    text = advice.read_text(encoding="utf-8")
     print("\n" + "\n".join(line for line in text.split("\n") if not line.startswith(".. ")).strip())
+    if status:
+        print(f"\nTables are in {config.parent / 'tables'}.", flush=True)
+        failed = config.parent / "failures.txt"
+        told = failed.read_text(encoding="utf-8") if failed.exists() else "Its message stands above."
+        print(f"\nThe advice is complete, but not all figures or not the report. {told}", file=sys.stderr)
+        return status
     print(f"\nMore in {config.parent / 'report.html'}, tables in {config.parent / 'tables'}.")
     return 0
 

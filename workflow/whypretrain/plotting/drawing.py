@@ -35,6 +35,8 @@ matplotlib.rcParams.update(
         "lines.linewidth": 1.4,
         "figure.titlesize": 9,
         "figure.dpi": 160,
+        # what users name stands as it is: a $ begins no formula
+        "text.parse_math": False,
         # the same bytes each time: ids in the SVG come from this, not from chance
         "svg.hashsalt": "whypretrain",
     }
