@@ -381,3 +381,14 @@ def test_families_are_those_of_the_mode_map_and_their_colours_stay_apart() -> No
     for vision in VISION:
         for (one, a), (other, b) in itertools.combinations(shades.items(), 2):
             assert np.linalg.norm(lab(a, vision) - lab(b, vision)) > 25, (one, other)
+
+
+@pytest.mark.parametrize("name", ["mode-map", "modes-by-shots"])
+def test_what_always_guessing_the_largest_class_gives_is_drawn_and_said(name: str) -> None:
+    tables = tables_of(LONE, 3)
+    tables["modes"]["largest_class"] = share = float(tables["modes"]["mean"].mean())
+    figure = drawn(name, tables, LONE)
+    legends = " ".join(each.get_title().get_text() for each in figure.legends)
+    assert f"always guessing the largest class, {100 * share:.1f} %" in legends
+    (line,) = [line for axes in figure.get_axes() for line in axes.lines if line.get_linestyle() == ":"]
+    assert 100 * share in [*line.get_xdata(), *line.get_ydata()]
