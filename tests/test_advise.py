@@ -137,6 +137,35 @@ def test_the_time_is_that_of_the_recommended_way_and_of_all_its_rates():
     assert told == "Time: one training took 3.0 s (cpu, 1 thread(s))."
 
 
+def images_alike(path: Path) -> Path:
+    """180 and 20 images of noise: nothing tells the two classes apart. Their names want to be formulas."""
+    generator = np.random.default_rng(0)
+    for number in range(200):
+        file = path / ("$5" if number < 180 else r"under $20 \frac") / f"{number}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(generator.integers(0, 256, (8, 8)).astype(np.uint8)).save(file)
+    return path
+
+
+def test_of_classes_drawn_alike_nothing_is_learnt_and_a_figure_that_fails_withholds_no_advice(tmp_path: Path):
+    project = fresh(tmp_path / "project")
+    figure = project.path / "workflow/whypretrain/figures/modes_by_shots.py"
+    figure.write_text(
+        figure.read_text().replace("    rows = points(", '    raise ValueError("broken")\n    rows = points(')
+    )
+    command = [sys.executable, "workflow/advise.py", "--cores", "2", "--config", TEMPLATE, images_alike(tmp_path / "a")]
+    done = subprocess.run(command, cwd=project.path, env=project.environment(), capture_output=True, text=True)
+    told = " ".join(done.stdout.split())
+    assert done.returncode != 0
+    assert "from glyphs: nothing was learnt from these images." in told, done.stdout + done.stderr
+    assert "where always guessing the largest class gives 0.90; balanced accuracy 0." in told
+    ending = done.stderr[done.stderr.rindex("The advice is complete") :]
+    assert "1 job failed" in ending
+    assert "ValueError: broken" in ending
+    figures = project.path / advise.results_of((tmp_path / "a").resolve()) / "figures/advice"
+    assert (figures / "confusion-matrices.png").exists()
+
+
 # --- a real run ----------------------------------------------------------------------------
 
 

@@ -9,6 +9,8 @@ ROW = {
     **{"study": "modes", "setting": "near-5", "architecture": "tiny", "target": "glyphs-b", "shots": "5"},
     **{"source": "glyphs", "family": "lpft", "mode": "lpft", "recipe": "short", "learning_rate": 0.03},
     **{"grid_edge": False, "expected": 0.8712, "low": 0.8512, "high": 0.8912, "n": 5, "compared": 7},
+    **{"balanced": 0.7, "balanced_low": 0.65, "balanced_high": 0.75, "classes": 26, "largest_class": 0.5},
+    "learnt": True,
     "not_worse": "svm-4 of glyphs, scratch",
 }
 SCRATCH = {"source": "none", "family": "scratch", "mode": "finetune"}
@@ -45,8 +47,20 @@ def test_every_family_of_the_mode_map_has_words_of_its_own() -> None:
 def test_a_sentence_gives_target_source_mode_accuracy_and_what_is_not_worse() -> None:
     assert advising.sentence(ROW) == (
         "With 5 images per class of glyphs-b, from glyphs: probe, then fine-tune all layers (lpft, recipe short, "
-        "learning rate 0.03, network tiny), expected 0.87 (0.85 to 0.89, n = 5) of test images right; not worse, of 7 "
-        "ways: svm-4 of glyphs, scratch."
+        "learning rate 0.03, network tiny), expected 0.87 (0.85 to 0.89, n = 5) of test images right, where "
+        "always guessing the largest class gives 0.50; balanced accuracy 0.70 (0.65 to 0.75), where guessing gives "
+        "0.04; not worse, of 7 ways: svm-4 of glyphs, scratch."
+    )
+
+
+def test_where_nothing_was_learnt_that_is_the_answer() -> None:
+    uneven = {"shots": "full", "expected": 0.89, "low": 0.86, "high": 0.93, "largest_class": 0.9, "classes": 2}
+    alike = {"balanced": 0.5, "balanced_low": 0.48, "balanced_high": 0.52, "learnt": False}
+    assert advising.sentence(ROW | uneven | alike) == (
+        "With all images per class of glyphs-b, from glyphs: nothing was learnt from these images. The best of 7 ways, "
+        "probe, then fine-tune all layers (lpft, recipe short, learning rate 0.03, network tiny): expected 0.89 (0.86 "
+        "to 0.93, n = 5) of test images right, where always guessing the largest class gives 0.90; balanced "
+        "accuracy 0.50 (0.48 to 0.52), where guessing gives 0.50."
     )
 
 
@@ -62,8 +76,8 @@ def test_a_sentence_gives_target_source_mode_accuracy_and_what_is_not_worse() ->
         (SCRATCH, "", "in setting near-5: train from scratch ("),
         ({"low": np.nan, "high": np.nan, "n": 1}, "", "expected 0.87 (no interval, n = 1) of test"),
         ({"expected": 0.98, "high": 1.08}, "", "expected 0.98 (0.85 to 1.00, n = 5) of test"),  # no more than all
-        ({"not_worse": ""}, "", "right; the other 6 ways are worse."),
-        ({"not_worse": "", "compared": 2}, "", "right; the other way is worse."),
+        ({"not_worse": ""}, "", "guessing gives 0.04; the other 6 ways are worse."),
+        ({"not_worse": "", "compared": 2}, "", "guessing gives 0.04; the other way is worse."),
         (
             {"grid_edge": True},
             "",

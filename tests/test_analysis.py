@@ -36,6 +36,7 @@ def run(arm: Arm, rate: float, seed: int, validation: float, test: float, **valu
         "top1_train": 1.0,
         "top1_validation": validation,
         "top1_test": test,
+        "balanced_test": test / 2,
         "loss_train": 0.1,
         "loss_validation": 1.0,
         "loss_test": 2 * test,
@@ -175,7 +176,7 @@ def test_arms_are_means_with_a_t_interval_at_the_selected_rate():
     assert len(design) == (3 + 1) * 9
     assert design[design["selected"]]["learning_rate"].unique().tolist() == [0.1]
     assert design["selected"].sum() == (3 + 1) * 3
-    arms = check_table("arms", summarise_arms(runs, design, selected))
+    arms = check_table("arms", summarise_arms(runs, design, selected, {INTACT.task: 0.7}))
     assert len(arms) == 4
     row = arms[arms["treatment"] == "shuffle-kernels"].iloc[0]
     expected = value(runs, SHUFFLED)
@@ -183,5 +184,6 @@ def test_arms_are_means_with_a_t_interval_at_the_selected_rate():
     limits = stats.t.interval(0.95, 2, expected.mean(), stats.sem(expected))
     assert (row["top1_test_low"], row["top1_test_high"]) == pytest.approx(limits)
     assert (row["n"], row["diverged"], row["collapsed"]) == (3, 1, 0)
+    assert (row["balanced_test"], row["largest_class"]) == pytest.approx((expected.mean() / 2, 0.7))
     assert row["relation"] == "different"
     assert not row["grid_edge"]

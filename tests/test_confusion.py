@@ -2,12 +2,16 @@
 
 import io
 import itertools
+import shutil
 import warnings
+from pathlib import Path
 
+import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from matplotlib import font_manager
 from matplotlib.figure import Figure
 from test_measures import CPU, RECIPE, data_of, described, trained
 
@@ -18,7 +22,7 @@ from whypretrain.learning.initialisation import initialise_layers
 from whypretrain.learning.runs import Outcome, Request
 from whypretrain.measures import confusion
 from whypretrain.planning.plan import Plan, pinned_versions
-from whypretrain.plotting import drawing
+from whypretrain.plotting import drawing, fonts
 from whypretrain.plotting.view import View
 from whypretrain.readouts.measuring import Measured
 from whypretrain.study import config
@@ -60,6 +64,8 @@ def test_a_matrix_counts_the_runs_own_predictions(mode: str) -> None:
         assert images == int(((labels == label) & (outcome.predictions == prediction)).sum())
     diagonal = found.loc[found["label"] == found["prediction"], "images"].sum()
     assert diagonal / len(labels) == pytest.approx(outcome.scores["top1_test"])
+    shares = [(outcome.predictions[labels == label] == label).mean() for label in range(4)]
+    assert outcome.scores["balanced_test"] == pytest.approx(np.mean(shares))
 
 
 def test_classes_are_true_in_rows_and_predicted_in_columns() -> None:
@@ -161,6 +167,50 @@ def test_any_number_of_classes_is_drawn(classes: int) -> None:
         figure.draw_without_rendering()
         boxes = [label.get_window_extent() for label in axes.get_xticklabels() if label.get_text()]
         assert all(a.x1 < b.x0 for a, b in itertools.pairwise(boxes))
+
+
+@pytest.mark.parametrize("classes", [10, 30])
+def test_all_classes_up_to_thirty_are_named_and_as_they_are_written(classes: int) -> None:
+    names = ["$5", r"under $20 \frac", *(f"a long name, number {number}" for number in range(2, classes))]
+    matrix = np.eye(classes, dtype=int) * 5
+    view = View("order", "Order", [SETTING], [], {"deep": 8}, "short", "scratch", seed=0, classes={"easy": names})
+    figure = drawn(rows_of({("deep", arm): [matrix] for arm in ARMS}), view)
+    figure.draw_without_rendering()
+    for axes in [each for each in figure.get_axes() if each.get_images()]:
+        assert [label.get_text() for label in axes.get_xticklabels()] == names
+        assert not any(label.get_parse_math() for label in axes.get_xticklabels())
+        boxes = [label.get_window_extent() for label in axes.get_xticklabels()]
+        assert all(a.x1 < b.x0 for a, b in itertools.pairwise(boxes))
+    assert "taken for" in title_of(figure)
+
+
+def test_a_character_that_no_font_has_is_written_as_its_code() -> None:
+    assert fonts.choose("Übung 5 $ ßщ") == set()
+    noncharacter = "\ufdd0"  # which no font will ever have
+    assert fonts.choose(f"a{noncharacter}") == {noncharacter}
+    assert fonts.coded({"classes": {"easy": [f"a{noncharacter}", "b"]}, "seed": 0}, {noncharacter}) == {
+        "classes": {"easy": ["a[U+FDD0]", "b"]},
+        "seed": 0,
+    }
+    assert f"a{noncharacter};" in fonts.note(["b", f"a{noncharacter}"])
+    assert fonts.note(["b"]) == ""
+
+
+def test_a_font_that_is_installed_draws_what_matplotlibs_own_lacks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # a font of formulas has signs that the font of texts lacks; it is put where fonts are installed
+    own, folder = fonts.OWN, Path(matplotlib.get_data_path()) / "fonts/ttf"
+    text = fonts._held(str(folder / "DejaVuSans.ttf"))
+    extra = min(fonts._held(str(folder / "STIXGeneral.ttf")) - text)
+    (tmp_path / ".fonts").mkdir()
+    shutil.copy(folder / "STIXGeneral.ttf", tmp_path / ".fonts")
+    monkeypatch.setattr(font_manager, "X11FontDirectories", [str(tmp_path)])
+    try:
+        assert fonts.choose(f"a{extra}") == set()
+        assert matplotlib.rcParams["font.family"] == [own, "STIXGeneral"]
+    finally:
+        fonts.choose("")
 
 
 def test_without_any_arm_it_is_said() -> None:

@@ -71,7 +71,7 @@ def tables_of(
     for arm, rate, seed in itertools.product(arms, rates, range(seeds)):
         key = {**key_columns(arm), "learning_rate": rate, "seed": seed}
         scores = {f"top1_{part}": rng.uniform(0.1, 0.9) for part in schemas.PARTS}
-        scores |= {f"loss_{part}": rng.uniform(0.1, 2.0) for part in schemas.PARTS}
+        scores |= {f"loss_{part}": rng.uniform(0.1, 2.0) for part in schemas.PARTS} | {"balanced_test": 0.5}
         runs.append({**key, "diverged": rate == 1.0 and seed == 0, "collapsed": False, **scores, "steps": 40})
         runs[-1] |= {"converged": True, "strength": float("nan")}
         for epoch in range(3):
@@ -105,7 +105,7 @@ def tables_of(
         "history": pd.DataFrame(history),
         "kernels": pd.DataFrame(kernels),
         "design": design,
-        "arms": summarise_arms(frame, design, selected),
+        "arms": summarise_arms(frame, design, selected, dict.fromkeys(frame["target"], 0.1)),
         "contrasts": make_contrasts(frame, selected, studies),
         "sources": pd.DataFrame(sources),
     }

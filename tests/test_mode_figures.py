@@ -83,7 +83,14 @@ def tables_of(view: View, seeds: int, families: tuple[str, ...] = mode_map.FAMIL
                     **{"source": "none" if family == "scratch" else setting["source"], "family": family},
                     **{"mode": MEMBER.get(family, family), "recipe": "short", "learning_rate": 0.1, "members": 3},
                     **{"grid_edge": False, "top1_validation": 0.5, "mean": estimate.mean, "low": low, "high": high},
-                    **{"n": seeds, "behind": 0.0, "p": p[number], "best": number == scores.mean(1).argmax()},
+                    **{
+                        "n": seeds,
+                        "balanced": 0.5,
+                        "largest_class": 0.1,
+                        "behind": 0.0,
+                        "p": p[number],
+                        "best": number == scores.mean(1).argmax(),
+                    },
                     "not_worse": bool(p[number] > 0.05),
                 }
             )
@@ -103,7 +110,8 @@ def tables_of(view: View, seeds: int, families: tuple[str, ...] = mode_map.FAMIL
             arm = {"study": study, **begin, **mode, "relation": "different", "learning_rate": 0.1, "grid_edge": False}
             counts = {"n": seeds, "diverged": 0, "collapsed": 0, "unconverged": 0}
             numbers = {f"{what}_{part}": values.mean for what in ("top1", "loss") for part in schemas.PARTS}
-            arms.append({**arm, **counts, **numbers, "top1_test_low": low, "top1_test_high": high})
+            numbers |= {"top1_test_low": low, "top1_test_high": high, "balanced_test": 0.5, "largest_class": 0.1}
+            arms.append({**arm, **counts, **numbers})
     told = itertools.cycle(("supported", "contradicted", "inconclusive"))
     for rule, verdict in zip(view.rules, told, strict=False):
         row = {"claim": rule["claim"], "paper": "Course", "study": view.study, "setting": rule["setting"]}
@@ -373,3 +381,14 @@ def test_families_are_those_of_the_mode_map_and_their_colours_stay_apart() -> No
     for vision in VISION:
         for (one, a), (other, b) in itertools.combinations(shades.items(), 2):
             assert np.linalg.norm(lab(a, vision) - lab(b, vision)) > 25, (one, other)
+
+
+@pytest.mark.parametrize("name", ["mode-map", "modes-by-shots"])
+def test_what_always_guessing_the_largest_class_gives_is_drawn_and_said(name: str) -> None:
+    tables = tables_of(LONE, 3)
+    tables["modes"]["largest_class"] = share = float(tables["modes"]["mean"].mean())
+    figure = drawn(name, tables, LONE)
+    legends = " ".join(each.get_title().get_text() for each in figure.legends)
+    assert f"always guessing the largest class, {100 * share:.1f} %" in legends
+    (line,) = [line for axes in figure.get_axes() for line in axes.lines if line.get_linestyle() == ":"]
+    assert 100 * share in [*line.get_xdata(), *line.get_ydata()]

@@ -2,12 +2,14 @@
 
 import copy
 import itertools
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 from conftest import plan_of, put, tiny
+from PIL import Image
 from scipy import stats
 
 from whypretrain.evidence import mode_map
@@ -50,6 +52,7 @@ class Made:
         self.plan: Plan = plan_of(raw or raw_modes())
         self.test = {arm: generator.uniform(0.3, 0.7, len(SEEDS)) for arm in self.plan.arms}
         self.validation = {arm: generator.uniform(0.3, 0.7, len(SEEDS)) for arm in self.plan.arms}
+        self.balanced = {arm: generator.uniform(0.3, 0.7, len(SEEDS)) for arm in self.plan.arms}
 
     def tables(self) -> tuple[pd.DataFrame, pd.DataFrame]:
         rows = [
@@ -58,6 +61,7 @@ class Made:
                 **{"learning_rate": np.nan if rate is None else rate, "seed": seed, "loss_validation": 1.0},
                 "top1_validation": self.validation[arm][SEEDS.index(seed)] * (rate in (None, 0.1)),
                 "top1_test": self.test[arm][SEEDS.index(seed)] * (rate in (None, 0.1)),
+                "balanced_test": self.balanced[arm][SEEDS.index(seed)] * (rate in (None, 0.1)),
             }
             for arm, rate, seed in self.plan.runs()
         ]
@@ -213,14 +217,17 @@ def test_expected_is_the_way_that_is_best_elsewhere_with_the_interval_of_repeate
     modes, advice = made.tables()
     rows = cell(modes)
     scores = np.array([made.test[arm(row["mode"], row["source"])] for row in rows.to_dict("records")])
-    chosen = []
-    for seed in range(len(SEEDS)):
-        others = np.delete(scores, seed, axis=1).mean(1)
-        chosen.append(scores[others.argmax(), seed])
-    share = made.plan.grid.test_share("digits")
-    expected = repeated_splits(chosen, share)
+    balanced = np.array([made.balanced[arm(row["mode"], row["source"])] for row in rows.to_dict("records")])
+    assert rows["balanced"].tolist() == pytest.approx(balanced.mean(1).tolist())
+    best = [np.delete(scores, seed, axis=1).mean(1).argmax() for seed in range(len(SEEDS))]
     told = cell(advice).iloc[0]
-    assert told[["expected", "low", "high"]].tolist() == pytest.approx([expected.mean, expected.low, expected.high])
+    sizes = {part: sum(found.values()) for part, found in made.plan.grid.part_sizes("digits").items()}
+    for read, names in (
+        (scores, ["expected", "low", "high"]),
+        (balanced, ["balanced", "balanced_low", "balanced_high"]),
+    ):
+        found = repeated_splits(read[best, range(len(SEEDS))], sizes["test"] / sizes["train"])
+        assert told[names].tolist() == pytest.approx([found.mean, found.low, found.high])
     assert told["n"] == len(SEEDS)
     assert told.name == rows.index[rows["best"]][0]
 
@@ -231,18 +238,56 @@ def test_the_best_is_never_chosen_by_the_luck_of_the_seed_it_is_scored_on():
     for _ in range(400):
         noise = generator.normal(0.5, 0.1, (8, 5))  # eight ways that are equally good
         lucky.append(noise.mean(1).max())
-        honest.append(mode_map._chosen_elsewhere(noise).mean())
+        honest.append(mode_map._chosen_elsewhere(noise, noise).mean())
     assert np.mean(lucky) > 0.55
     assert np.mean(honest) == pytest.approx(0.5, abs=3 * np.std(honest) / np.sqrt(len(honest)))
 
 
 def test_what_is_clearly_best_is_chosen_elsewhere_with_every_seed():
     scores = np.array([[0.8, 0.9, 0.85], [0.5, 0.6, 0.7], [0.1, 0.2, 0.3]])
-    assert mode_map._chosen_elsewhere(scores).tolist() == [0.8, 0.9, 0.85]
-    assert mode_map._chosen_elsewhere(scores[:, :1]).tolist() == [0.8]  # nothing else to choose on
+    assert mode_map._chosen_elsewhere(scores, scores).tolist() == [0.8, 0.9, 0.85]
+    assert mode_map._chosen_elsewhere(scores[:, :1], scores[:, :1]).tolist() == [0.8]  # nothing else to choose on
     # the first two seeds have another best than the third: worked by hand
     scores = np.array([[1.0, 1.0, 0.0], [0.0, 0.0, 0.9]])
-    assert mode_map._chosen_elsewhere(scores).tolist() == [1.0, 1.0, 0.0]
+    assert mode_map._chosen_elsewhere(scores, scores).tolist() == [1.0, 1.0, 0.0]
+
+
+def test_images_to_choose_by_are_not_learnt_from():
+    raw = raw_modes()
+    raw["datasets"]["digits"]["test_share"] = 0.3
+    # 50 % to learn from, 20 % to choose by, 30 % to test on
+    assert plan_of(raw).grid.test_ratio("digits") == pytest.approx(0.6, abs=0.01)
+
+
+def test_guessing_is_right_for_the_share_of_the_largest_class(tmp_path: Path):
+    for number in range(200):
+        file = tmp_path / ("most" if number < 180 else "few") / f"{number}.png"
+        file.parent.mkdir(exist_ok=True)
+        Image.fromarray(np.full((8, 8), number, np.uint8)).save(file)
+    raw = raw_modes()
+    raw["datasets"]["digits"] = {"module": "folder", "parameters": {"path": str(tmp_path)}, "test_share": 0.3}
+    assert plan_of(raw).grid.largest_class("digits") == pytest.approx(0.9)
+
+
+@pytest.mark.parametrize(
+    ("top1", "balanced", "learnt"),
+    [
+        (0.1, 0.1, False),
+        (0.05, 0.1, False),  # worse than by guessing
+        (0.5, 0.1, True),
+        (0.1, 0.5, True),  # classes are told apart, though no more images are right
+    ],
+)
+def test_something_is_learnt_where_an_interval_lies_above_what_guessing_gives(
+    top1: float, balanced: float, learnt: bool
+):
+    made, luck = Made(), np.array([-0.02, -0.01, 0.0, 0.01, 0.02])
+    made.test = dict.fromkeys(made.plan.arms, top1 + luck)
+    made.balanced = dict.fromkeys(made.plan.arms, balanced + luck)
+    advice = made.tables()[1]
+    assert advice["learnt"].tolist() == [learnt] * len(advice)
+    assert advice["largest_class"].tolist() == pytest.approx([0.1] * len(advice), abs=0.01)
+    assert set(advice["classes"]) == {10}
 
 
 # --- comparisons with the best ----------------------------------------------------------------
@@ -294,7 +339,7 @@ def test_the_interval_of_repeated_splits_is_nadeau_and_bengios(confidence: float
     scores = np.array([0.81, 0.84, 0.79, 0.86, 0.83])
     variance = (1 / 5 + 0.3 / 0.7) * scores.var(ddof=1)
     half = stats.t.ppf((1 + confidence) / 2, 4) * np.sqrt(variance)
-    found = repeated_splits(scores, 0.3, confidence)
+    found = repeated_splits(scores, 0.3 / 0.7, confidence)
     assert found.mean == pytest.approx(scores.mean())
     assert (found.low, found.high) == pytest.approx((scores.mean() - half, scores.mean() + half))
     assert (found.n, found.sd) == (5, pytest.approx(scores.std(ddof=1)))
@@ -304,7 +349,7 @@ def test_without_test_images_in_common_it_is_the_plain_interval_and_more_splits_
     generator = np.random.default_rng(0)
     few = generator.normal(0.8, 0.02, 5)
     assert repeated_splits(few, 0.0) == interval(few)
-    many = repeated_splits(generator.normal(0.8, 0.02, 5000), 0.3)
+    many = repeated_splits(generator.normal(0.8, 0.02, 5000), 0.3 / 0.7)
     # the splits' own images stay the same, however many splits
     assert many.high - many.low == pytest.approx(2 * 1.96 * 0.02 * np.sqrt(0.3 / 0.7), rel=0.05)
 

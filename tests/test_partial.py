@@ -89,6 +89,7 @@ def without(made: Made, gone: dict[tuple[str, int], bool]) -> pd.DataFrame:
             rows.append(
                 {**keys, "top1_validation": score, "top1_test": score, "loss_validation": 1.0, "loss_test": 1.0}
             )
+            rows[-1]["balanced_test"] = score
     return pd.DataFrame(rows)
 
 

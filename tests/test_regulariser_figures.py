@@ -81,7 +81,7 @@ def scores_of(view: View, arm: Arm) -> dict[str, float]:
         worse = 0.05 * (1 + len(arm.source) % 4)
         test, top1 = test + worse, top1 - worse
     return {"loss_train": train, "loss_test": test, "loss_validation": test, "top1_train": 0.98} | dict.fromkeys(
-        ("top1_test", "top1_validation"), top1
+        ("top1_test", "top1_validation", "balanced_test"), top1
     )
 
 
@@ -93,7 +93,7 @@ def tables_of(view: View, seeds: int, arms: list[Arm] | None = None, spread: flo
     for arm, rate, seed in itertools.product(arms, (0.01, 0.1), range(seeds)):
         means = scores_of(view, arm)
         values = {name: abs(mean + spread * rng.normal()) for name, mean in means.items()}
-        values |= {name: min(value, 1.0) for name, value in values.items() if name.startswith("top1")}
+        values |= {name: min(value, 1.0) for name, value in values.items() if name.startswith(("top1", "balanced"))}
         key = {**key_columns(arm), "learning_rate": rate, "seed": seed, "diverged": False, "collapsed": False}
         rows.append({**key, **values, "steps": 40, "converged": True, "strength": np.nan})
     return with_design(pd.DataFrame(rows, columns=list(schemas.TABLES["runs"])), arms)

@@ -309,6 +309,16 @@ def test_a_run_that_learns_nothing_is_collapsed():
     assert outcome.scores["top1_train"] == pytest.approx(1 / CLASSES)
 
 
+def test_a_run_that_learns_nothing_of_uneven_classes_is_collapsed_too():
+    asked = request(rate=0.05)
+    labels = {part: torch.where(torch.arange(30) < 27, 0, 1) for part in asked.data.images}
+    constant = {part: torch.zeros_like(images) for part, images in asked.data.images.items()}
+    scores = finetune.run(Request(**{**vars(asked), "data": TargetData(constant, labels, 2)})).scores
+    assert scores["top1_test"] == pytest.approx(0.9)
+    assert scores["balanced_test"] == pytest.approx(0.5)
+    assert scores["collapsed"]
+
+
 def test_test_images_and_labels_play_no_part_in_training():
     asked = request()
     images = asked.data.images | {"test": torch.randn_like(asked.data.images["test"])}

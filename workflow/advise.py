@@ -21,6 +21,7 @@ from whypretrain.datasets import folder  # noqa: E402
 from whypretrain.evidence import advising  # noqa: E402
 from whypretrain.learning import archives, partition  # noqa: E402
 from whypretrain.planning.setup import LOOKED_AT  # noqa: E402
+from whypretrain.plotting import fonts  # noqa: E402
 from whypretrain.unusable import UnusableFiles  # noqa: E402
 
 TEST_SHARE = 0.3
@@ -40,7 +41,8 @@ def look_at(data: Path) -> str:
     parts = partition.part_sizes(report.counts, TEST_SHARE, report.found.parts)
     told = [*report.notes, f"{data}: {sum(report.counts.values())} images of {len(report.counts)} classes."]
     told += advising.few_images(report.counts, parts)
-    return "\n\n".join(map(advising.wrapped, told))
+    told.append(fonts.note(report.counts))
+    return "\n\n".join(map(advising.wrapped, filter(None, told)))
 
 
 def write_config(images: Path, results: str, template: str) -> Path:
@@ -70,12 +72,22 @@ def main() -> int:
         return 1
     config = write_config(images, results, asked.config)
     snakemake = ["snakemake", "--snakefile", str(ROOT / "Snakefile"), "--configfile", str(config)]
-    told = {**os.environ, LOOKED_AT: str(images)}
-    for more in (["--cores", asked.cores], ["--report", str(config.parent / "report.html")]):
-        if status := subprocess.run([*snakemake, *more], env=told, check=False).returncode:
-            return status
-    text = (config.parent / "advice.rst").read_text(encoding="utf-8")
+    environment = {**os.environ, LOOKED_AT: str(images)}
+    advice, cores = config.parent / "advice.rst", ["--cores", asked.cores]
+    # the advice alone first: a figure that fails withholds none of it, and no older advice is taken for it
+    if status := subprocess.run([*snakemake, *cores, "--", str(advice)], env=environment, check=False).returncode:
+        return status
+    for more in (cores, ["--report", str(config.parent / "report.html")]):
+        if status := subprocess.run([*snakemake, *more], env=environment, check=False).returncode:
+            break
+    text = advice.read_text(encoding="utf-8")
     print("\n" + "\n".join(line for line in text.split("\n") if not line.startswith(".. ")).strip())
+    if status:
+        print(f"\nTables are in {config.parent / 'tables'}.", flush=True)
+        failed = config.parent / "failures.txt"
+        told = failed.read_text(encoding="utf-8") if failed.exists() else "Its message stands above."
+        print(f"\nThe advice is complete, but not all figures or not the report. {told}", file=sys.stderr)
+        return status
     print(f"\nMore in {config.parent / 'report.html'}, tables in {config.parent / 'tables'}.")
     return 0
 

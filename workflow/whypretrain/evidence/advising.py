@@ -9,6 +9,8 @@ from whypretrain.study import moding
 
 ANY = "any source"  # the setting of what is compared over all sources of a target
 UNTRAINED, SCRATCH = "none", "scratch"
+NOTHING = "nothing was learnt from these images"
+GUESSING = "always guessing the largest class gives"
 
 
 def in_words(family: str, mode: str) -> str:
@@ -50,10 +52,16 @@ def sentence(row: Mapping[Any, Any], source: str = "") -> str:
     told = in_words(row["family"], row["mode"])
     if everywhere and row["family"] != SCRATCH:
         told = f"take {row['source']}, {told}"
-    return (
-        f"With {images(row['shots'])} of {row['target']}, {where}: {told} ({_details(row)}), expected "
-        f"{_expected(row)} of test images right; {_others(row)}{_edge(row)}."
+    asked = f"With {images(row['shots'])} of {row['target']}, {where}: "
+    way = f"{told} ({_details(row)})"
+    expected = (
+        f"expected {_between(row, 'expected', '', ', n = ' + str(row['n']))} of test images right, where {GUESSING} "
+        f"{row['largest_class']:.2f}; balanced accuracy {_between(row, 'balanced', 'balanced_')}, where guessing gives "
+        f"{1 / row['classes']:.2f}"
     )
+    if not row["learnt"]:
+        return f"{asked}{NOTHING}. The best of {row['compared']} ways, {way}: {expected}."
+    return f"{asked}{way}, {expected}; {_others(row)}{_edge(row)}."
 
 
 def _details(row: Mapping[str, Any]) -> str:
@@ -66,12 +74,12 @@ def _details(row: Mapping[str, Any]) -> str:
     return ", ".join([*words, f"network {row['architecture']}"])
 
 
-def _expected(row: Mapping[str, Any]) -> str:
-    """Return the share of test images that will be right, with its interval."""
-    low, high = row["low"], row["high"]
+def _between(row: Mapping[str, Any], measure: str, limits: str, more: str = "") -> str:
+    """Return a share with its interval, which stands in the columns that begin with `limits`."""
+    low, high = row[f"{limits}low"], row[f"{limits}high"]
     if not (math.isfinite(low) and math.isfinite(high)):
-        return f"{row['expected']:.2f} (no interval, n = {row['n']})"
-    return f"{row['expected']:.2f} ({max(low, 0.0):.2f} to {min(high, 1.0):.2f}, n = {row['n']})"
+        return f"{row[measure]:.2f} (no interval{more})"
+    return f"{row[measure]:.2f} ({max(low, 0.0):.2f} to {min(high, 1.0):.2f}{more})"
 
 
 def _others(row: Mapping[str, Any]) -> str:
@@ -89,7 +97,9 @@ def _edge(row: Mapping[str, Any]) -> str:
 FEW = 10  # images of a class, below which its accuracy says little
 NOTE = (
     "Expected is the share of test images that the way comes to which was best on the other splits, so that no split "
-    "both chooses and judges; its interval is for repeated splits of one set of images (Nadeau and Bengio 2003). A way "
+    "both chooses and judges; its interval is for repeated splits of one set of images (Nadeau and Bengio 2003). "
+    "Balanced accuracy is the mean over classes of the share of a class's test images that is right, however many it "
+    f"has. Where neither interval lies above what guessing gives, {NOTHING} as far as these splits can tell. A way "
     "is called not worse where paired tests, adjusted for all comparisons with the best, can't tell them apart."
 )
 

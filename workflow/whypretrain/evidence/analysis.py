@@ -69,8 +69,13 @@ def make_design(
     return design.sort_values(["study", *ARM_KEYS, "learning_rate", "seed"], ignore_index=True)
 
 
-def summarise_arms(runs: pd.DataFrame, design: pd.DataFrame, selected: pd.DataFrame) -> pd.DataFrame:
-    """Return one row a study and arm: the means over seeds at the selected rate, with a t-interval for test top-1."""
+def summarise_arms(
+    runs: pd.DataFrame, design: pd.DataFrame, selected: pd.DataFrame, largest: Mapping[str, float]
+) -> pd.DataFrame:
+    """Return one row a study and arm: the means over seeds at the selected rate, with a t-interval for test top-1.
+
+    `largest` gives for each target task what always guessing its largest class gets right.
+    """
     kept = design[design["selected"]].merge(runs, on=[*ARM_KEYS, "learning_rate", "seed"])
     edges = dict(zip(selected[ARM_KEYS].itertuples(index=False, name=None), selected["grid_edge"], strict=True))
     rows = []
@@ -87,6 +92,8 @@ def summarise_arms(runs: pd.DataFrame, design: pd.DataFrame, selected: pd.DataFr
             "unconverged": int((~group["converged"].astype(bool)).sum()),
             "top1_test_low": estimate.low,
             "top1_test_high": estimate.high,
+            "balanced_test": group["balanced_test"].mean(),
+            "largest_class": largest[str(row["target"])],
         }
         row |= {f"{what}_{part}": group[f"{what}_{part}"].mean() for what in ("top1", "loss") for part in PARTS}
         rows.append(row)

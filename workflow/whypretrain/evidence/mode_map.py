@@ -13,7 +13,7 @@ import pandas as pd
 from whypretrain.evidence import values
 from whypretrain.evidence.advising import ANY, SCRATCH
 from whypretrain.evidence.readings import Readings
-from whypretrain.evidence.statistics import interval, not_worse_than_best, repeated_splits
+from whypretrain.evidence.statistics import Interval, beyond, interval, not_worse_than_best, repeated_splits
 from whypretrain.evidence.values import Values
 from whypretrain.study import moding
 from whypretrain.study.config import Setting
@@ -107,7 +107,7 @@ class ModeMap:
 
     def rows(self, setting: str, target: str, candidates: Sequence[Candidate]) -> Iterator[Row]:
         """Yield a row for each candidate of a cell."""
-        scores = np.array([[c.test[seed] for seed in sorted(c.test)] for c in candidates])
+        scores, balanced = self._scores(candidates)
         compared = not_worse_than_best(scores)
         best = int(np.argmax(scores.mean(1).round(9)))
         for number, candidate in enumerate(candidates):
@@ -123,6 +123,8 @@ class ModeMap:
                 "low": estimate.low,
                 "high": estimate.high,
                 "n": estimate.n,
+                "balanced": float(balanced[number].mean()),
+                "largest_class": self.grid.largest_class(target.rpartition(".")[0]),
                 "behind": max(
                     0.0, float(scores[best].mean() - scores[number].mean())
                 ),  # equal but for rounding is equal
@@ -131,13 +133,24 @@ class ModeMap:
                 "not_worse": bool(number == best or compared[number] > LEVEL),
             }
 
+    def _scores(self, candidates: Sequence[Candidate]) -> tuple[np.ndarray, np.ndarray]:
+        """Return test top-1 and balanced accuracy, both (candidates, seeds)."""
+        balanced = [self.readings.value("balanced_test", candidate.arm) for candidate in candidates]
+        seeds = [sorted(candidate.test) for candidate in candidates]
+        return (
+            np.array([[c.test[seed] for seed in own] for c, own in zip(candidates, seeds, strict=True)]),
+            np.array([[found[seed] for seed in own] for found, own in zip(balanced, seeds, strict=True)]),
+        )
+
     def advice(self, setting: str, target: str, candidates: Sequence[Candidate]) -> Row:
         """Return what is recommended in a cell: the best on test, and what that choice scores where it wasn't made."""
         rows = list(self.rows(setting, target, candidates))
         best = next(row for row in rows if row["best"])
-        scores = np.array([[c.test[seed] for seed in sorted(c.test)] for c in candidates])
-        share = self.grid.test_share(target.rpartition(".")[0])
-        expected = repeated_splits(_chosen_elsewhere(scores), share)
+        scores, balanced = self._scores(candidates)
+        task = target.rpartition(".")[0]
+        ratio, largest, classes = self.grid.test_ratio(task), self.grid.largest_class(task), self.grid.class_count(task)
+        expected = repeated_splits(_chosen_elsewhere(scores, scores), ratio)
+        alike = repeated_splits(_chosen_elsewhere(scores, balanced), ratio)
         others = [_words(row) for row in rows if row["not_worse"] and not row["best"]]
         return {
             **self._key(setting, target),
@@ -146,6 +159,12 @@ class ModeMap:
             "low": expected.low,
             "high": expected.high,
             "n": expected.n,
+            "largest_class": largest,
+            "balanced": alike.mean,
+            "balanced_low": alike.low,
+            "balanced_high": alike.high,
+            "classes": classes,
+            "learnt": _above(expected, largest) or _above(alike, 1 / classes),
             "compared": len(rows),
             "not_worse": ", ".join(others),
         }
@@ -174,16 +193,19 @@ def _words(row: Mapping[str, Any]) -> str:
     return SCRATCH if row["family"] == SCRATCH else f"{row['mode']} of {row['source']}"
 
 
-def _chosen_elsewhere(scores: np.ndarray) -> np.ndarray:
-    """Return for each seed the score of the candidate that is best on all other seeds: the best, not chosen by luck.
+def _above(found: Interval, guess: float) -> bool:
+    """Say whether an interval lies above what guessing gives; of one seed, which has none, the value itself."""
+    return beyond(found.low if np.isfinite(found.low) else found.mean, guess)
 
-    `scores` has shape (candidates, seeds). Of one seed it is the best score itself.
+
+def _chosen_elsewhere(scores: np.ndarray, read: np.ndarray) -> np.ndarray:
+    """Return for each seed what is read of the candidate that is best on all other seeds: the best, not by luck.
+
+    `scores`, which choose, and `read` have shape (candidates, seeds). Of one seed it is the best there.
     """
     seeds = scores.shape[1]
-    if seeds < 2:
-        return scores.max(0)
-    others = (scores.sum(1, keepdims=True) - scores) / (seeds - 1)
-    return scores[others.round(9).argmax(0), np.arange(seeds)]
+    others = (scores.sum(1, keepdims=True) - scores) / (seeds - 1) if seeds > 1 else scores
+    return read[others.round(9).argmax(0), np.arange(seeds)]
 
 
 def mode_tables(grid: Grid, readings: Readings) -> tuple[pd.DataFrame, pd.DataFrame]:

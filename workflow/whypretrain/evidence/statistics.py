@@ -138,14 +138,14 @@ def not_worse_than_best(scores: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.minimum(p, 1.0)
 
 
-def repeated_splits(scores: ArrayLike, test_share: float, confidence: float = 0.95) -> Interval:
+def repeated_splits(scores: ArrayLike, ratio: float, confidence: float = 0.95) -> Interval:
     """Return the t-interval of the mean over repeated random splits of one set of images.
 
     Splits share images, so their scores aren't independent: the variance of the mean is that of Nadeau and Bengio
-    (2003), (1/n + test/train) times the variance over splits, where test and train are the shares of the images.
+    (2003), (1/n + ratio) times the variance over splits, where `ratio` is test images per image that is learnt from.
     """
     plain = interval(scores, confidence)
-    wider = float(np.sqrt(1 + plain.n * test_share / (1 - test_share)))
+    wider = float(np.sqrt(1 + plain.n * ratio))
     low, high = (plain.mean + (limit - plain.mean) * wider for limit in (plain.low, plain.high))
     return replace(plain, low=low, high=high)
 

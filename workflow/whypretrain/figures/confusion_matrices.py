@@ -14,7 +14,10 @@ TABLES = ("design", "confusion")
 
 NAMES = (drawing.INTACT, drawing.SHUFFLED, drawing.SCRATCH)
 WRITTEN = 12  # classes up to which a cell's number is written
-MOST_TICKS = 30
+NAMED = 30  # classes up to which all are named
+ACROSS = 30  # characters that fit beside each other below a panel
+LONGEST = 24  # characters of a name
+LETTER = 0.02  # inches that a figure is higher for each of them
 
 
 def shares(rows: pd.DataFrame) -> np.ndarray:
@@ -64,10 +67,12 @@ def draw(tables: dict[str, pd.DataFrame], view: View, weights: drawing.Loaded) -
     setting, matrices, counts = panels(tables, view)
     names = [str(name) for name in view.classes.get(setting.target, ())] if setting else []
     shown = [name for name in view.architectures if any(key[0] == name for key in matrices)] or view.architectures
-    figure = drawing.new_figure(2.35 * len(shown) + 0.35, title(matrices, names, counts))
+    room = LETTER * max((len(_short(name)) for name in names), default=0)  # names may stand upright
+    figure = drawing.new_figure((2.35 + room) * len(shown) + 0.35, title(matrices, names, counts))
     grid = figure.subplots(len(shown), len(NAMES), squeeze=False)
     picture = None
     for number, (line, architecture) in enumerate(zip(grid, shown, strict=True), start=1):
+        first = True
         for axes, name in zip(line, NAMES, strict=True):
             axes.set_title(f"{architecture}, {name}", loc="left", fontsize=7.5)
             matrix = matrices.get((architecture, name))
@@ -76,7 +81,8 @@ def draw(tables: dict[str, pd.DataFrame], view: View, weights: drawing.Loaded) -
                 continue
             picture = axes.imshow(100 * matrix, cmap="Blues", vmin=0, vmax=100, interpolation="nearest")
             _write(axes, 100 * matrix)
-            _name_classes(axes, names or [str(place) for place in range(len(matrix))])
+            _name_classes(axes, names or [str(place) for place in range(len(matrix))], first)
+            first = False
             if number == len(shown):
                 axes.set_xlabel("prediction")
         line[0].set_ylabel("class")
@@ -97,14 +103,19 @@ def _write(axes: Axes, matrix: np.ndarray) -> None:
             axes.text(prediction, label, f"{share:.0f}", ha="center", va="center", fontsize=4.5, color=shade)
 
 
-def _name_classes(axes: Axes, names: Sequence[str]) -> None:
-    """Name classes along both axes, as many as there is room for."""
-    longest = max(map(len, names), default=1)
-    step = max(-(-len(names) * max(longest, 1) // MOST_TICKS), 1)
-    places = range(0, len(names), step)
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_ticks(list(places), [names[place] for place in places])
-    axes.tick_params(length=0, labelsize=5.5)
+def _short(name: str) -> str:
+    """Return a name in one line, without its middle where it is long."""
+    words, half = " ".join(name.split()), LONGEST // 2
+    return words if len(words) <= LONGEST else f"{words[: half - 1]}…{words[-half:]}"
+
+
+def _name_classes(axes: Axes, names: Sequence[str], first: bool) -> None:
+    """Name classes along both axes, those of rows in a line's first panel alone: all up to NAMED, of more as many."""
+    places = range(0, len(names), -(-len(names) // NAMED))
+    texts = [_short(names[place]) for place in places]
+    axes.set_xticks(list(places), texts, rotation=90 if len(texts) * max(map(len, texts)) > ACROSS else 0)
+    axes.set_yticks(list(places), texts if first else [""] * len(texts))
+    axes.tick_params(length=0, labelsize=min(5.5, 100 / len(texts)))
     axes.spines[:].set_visible(False)
 
 

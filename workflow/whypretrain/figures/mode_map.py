@@ -84,6 +84,9 @@ def draw(tables: dict[str, pd.DataFrame], view: View, weights: drawing.Loaded) -
     for column in grid.T:
         _align(column)
         drawing.name_x(column[-1], "test top-1 (%)", len(columns))
+    for axes, place in zip(grid.flat, panels, strict=False):
+        for cell in (each for each in cells if each[:3] == place):
+            drawing.guess(axes, cell.rows["largest_class"], upright=True)
     _legend(figure, cells)
     return figure
 
@@ -198,11 +201,12 @@ def _legend(figure: Figure, cells: Sequence[Cell]) -> None:
     if any(cell.rules for cell in cells):
         handles.append(Line2D([], [], **RING, label="what the course advises"))
     counts = drawing.how_many(n for cell in cells for n in cell.rows["n"])
+    shares = [cell.rows["largest_class"] for cell in cells]
     figure.legend(
         handles=handles,
         loc="outside lower center",
         ncols=len(handles),
         title=f"means over seeds with 95 % t-intervals; {counts}; of svm-L, probe-L and freeze-N the one that "
-        "validation chose",
+        f"validation chose\n{drawing.guessed(pd.concat([pd.Series(dtype=float), *shares]))}".rstrip(),
         title_fontsize=7.5,
     )

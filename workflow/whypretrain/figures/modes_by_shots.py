@@ -44,11 +44,14 @@ def draw(tables: dict[str, pd.DataFrame], view: View, weights: drawing.Loaded) -
         else:
             drawing.say(axes)
     curve_drawing.level(grid.flat)
+    for axes, (architecture, pair) in zip(grid.flat, places, strict=False):
+        drawing.guess(axes, rows.loc[(rows["architecture"] == architecture) & (rows["pair"] == pair), "largest_class"])
     for axes in grid[:, 0]:
         axes.set_ylabel("test top-1 (%)")
     for axes in grid.flat[max(len(places) - columns, 0) : max(len(places), 1)]:
         drawing.name_x(axes, "training images per class", columns)
     told = f"means over seeds with 95 % t-intervals; {drawing.how_many(rows['n'])}"
+    told = "; ".join(filter(None, (told, drawing.guessed(rows["largest_class"]))))
     curve_drawing.legend(figure, looks.values(), told)
     return figure
 

@@ -40,6 +40,10 @@ def _fraction(description: str, nullable: bool = False) -> Column:
     return Column(float, Check.in_range(0, 1), nullable=nullable, description=f"{description}, fraction of 1")
 
 
+def _balanced(description: str) -> Column:
+    return _fraction(f"{description}: mean over classes of the share that is right; guessing gives 1 / classes")
+
+
 def _loss(description: str, nullable: bool = False) -> Column:
     return Column(float, Check.ge(0), nullable=nullable, description=f"{description}, nats")
 
@@ -54,6 +58,7 @@ def _cosine(description: str) -> Column:
 
 PARTS = {"train": "training images", "validation": "validation images", "test": "test images"}
 
+LARGEST = {"largest_class": _fraction("share of test images that always guessing the largest class gets right")}
 STUDY = {"study": Column(str, description="study in config")}
 ESTIMATE = {
     "n": Column(int, Check.ge(0), description="seeds"),
@@ -164,9 +169,12 @@ TABLES: dict[str, dict[str, Column]] = {
     },
     "runs": {
         **RUN_COLUMNS,
-        "diverged": Column(bool, description="loss not finite; scores are those of chance"),
-        "collapsed": Column(bool, description="ended with train top-1 below chance + 5 points"),
+        "diverged": Column(bool, description="loss not finite; scores are those of guessing all classes alike"),
+        "collapsed": Column(
+            bool, description="ended with balanced accuracy on training images below 1 / classes + 5 points"
+        ),
         **{f"top1_{part}": _fraction(f"top-1 on {text}") for part, text in PARTS.items()},
+        "balanced_test": _balanced("balanced accuracy on test images"),
         **{f"loss_{part}": _loss(f"loss on {text}; empty for an SVM", nullable=True) for part, text in PARTS.items()},
         "steps": Column(int, Check.ge(0), description="updates done"),
         "converged": Column(bool, description="whether the probe or SVM converged; true for others"),
@@ -314,6 +322,8 @@ TABLES: dict[str, dict[str, Column]] = {
         "grid_edge": Column(bool, description="the selected rate is the least or the largest of its grid"),
         "top1_validation": _fraction("mean validation top-1 of the chosen member"),
         **MEAN,
+        "balanced": _balanced("mean balanced accuracy on test images"),
+        **LARGEST,
         "behind": Column(
             float, Check.in_range(0, 1), description="mean test top-1 of the cell's best minus this one's"
         ),
@@ -331,6 +341,12 @@ TABLES: dict[str, dict[str, Column]] = {
         "low": Column(float, nullable=True, description="lower limit of its 95 % interval for repeated splits"),
         "high": Column(float, nullable=True, description="upper limit (Nadeau and Bengio 2003)"),
         "n": Column(int, Check.ge(1), description="seeds: splits of the images"),
+        **LARGEST,
+        "balanced": _balanced("the same way's balanced accuracy on test images"),
+        "balanced_low": Column(float, nullable=True, description="lower limit of its interval, as of expected"),
+        "balanced_high": Column(float, nullable=True, description="upper limit"),
+        "classes": Column(int, Check.ge(1), description="classes of the target"),
+        "learnt": Column(bool, description="whether either interval lies above what guessing gives"),
         "compared": Column(int, Check.ge(2), description="ways that were compared"),
         "not_worse": Column(str, description="the other ways that are not worse than the best"),
     },
@@ -417,6 +433,8 @@ TABLES: dict[str, dict[str, Column]] = {
         "collapsed": Column(int, Check.ge(0), description="runs of the arm that collapsed, at the selected rate"),
         "unconverged": Column(int, Check.ge(0), description="runs of the arm whose probe did not converge"),
         **{f"top1_{part}": _fraction(f"mean top-1 on {text}") for part, text in PARTS.items()},
+        "balanced_test": _balanced("mean balanced accuracy on test images"),
+        **LARGEST,
         "top1_test_low": Column(float, nullable=True, description="lower limit of its 95 % t-interval over seeds"),
         "top1_test_high": Column(float, nullable=True, description="upper limit of its 95 % t-interval over seeds"),
         **{f"loss_{part}": _loss(f"mean loss on {text}; empty for an SVM", True) for part, text in PARTS.items()},

@@ -36,7 +36,13 @@ def run_on_features(request: Request, fit: Fit) -> Outcome:
     network = runs.start_network(request)
     probe = classify(request, network, fit)
     row = runs.scores(
-        request.data.classes, probe.top1, probe.loss, steps=0, converged=probe.converged, strength=probe.strength
+        request.data,
+        probe.top1,
+        probe.loss,
+        probe.predictions,
+        steps=0,
+        converged=probe.converged,
+        strength=probe.strength,
     )
     log.info(
         "%s on layer %d, seed %d: C %g%s, train top-1 %.3f, validation top-1 %.3f",

@@ -19,7 +19,7 @@ from whypretrain.study.moding import Mode
 Weights = dict[str, np.ndarray]
 
 FINETUNE = Mode("finetune")
-COLLAPSE = 0.05  # a run that ends with train top-1 below chance plus this is called collapsed
+COLLAPSE = 0.05  # a run that ends with balanced accuracy on train below chance plus this is called collapsed
 
 
 @dataclass(frozen=True)
@@ -70,24 +70,36 @@ def start_network(request: Request) -> Network:
     return network.eval()
 
 
+def balanced_accuracy(labels: np.ndarray, predictions: np.ndarray) -> float:
+    """Return the mean over classes of the share of a class's images that is right: guessing gives 1 / classes."""
+    right = labels == predictions
+    return float(np.mean([right[labels == label].mean() for label in np.unique(labels)]))
+
+
 def scores(
-    classes: int,
+    data: TargetData,
     top1: Mapping[str, float],
     loss: Mapping[str, float],
+    predictions: Mapping[str, np.ndarray],
     *,
     steps: int,
     diverged: bool = False,
     converged: bool = True,
     strength: float = math.nan,
 ) -> dict[str, Any]:
-    """Return a run's scores as a row: top-1 and loss by part, and how the run ended.
+    """Return a run's scores as a row: top-1 and loss by part, balanced accuracy on test, and how the run ended.
 
-    One that diverged has the chance score; one that ends near chance on its own training images
-    is `collapsed`. `strength` is the C of a probe or SVM; an SVM has no cross-entropy, so its losses are NaN.
+    One that diverged has the score of guessing all classes alike; one whose balanced accuracy is near that on its own
+    training images, however uneven these are, is `collapsed`. `strength` is the C of a probe or SVM; an SVM has no
+    cross-entropy, so its losses are NaN.
     """
-    chance = 1.0 / classes
-    row: dict[str, Any] = {"diverged": diverged, "collapsed": not diverged and top1["train"] < chance + COLLAPSE}
+    chance = 1.0 / data.classes
+    balanced = {
+        part: balanced_accuracy(data.labels[part].cpu().numpy(), predictions[part]) for part in ("train", "test")
+    }
+    row: dict[str, Any] = {"diverged": diverged, "collapsed": not diverged and balanced["train"] < chance + COLLAPSE}
     for part in top1:
         row[f"top1_{part}"] = chance if diverged else top1[part]
-        row[f"loss_{part}"] = math.log(classes) if diverged else loss[part]
+        row[f"loss_{part}"] = math.log(data.classes) if diverged else loss[part]
+    row["balanced_test"] = chance if diverged else balanced["test"]
     return row | {"steps": steps, "converged": converged, "strength": strength}

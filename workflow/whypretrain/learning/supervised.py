@@ -133,9 +133,10 @@ def _outcome(
     if diverged:
         log.info("rate %g seed %d diverged after %d steps", request.learning_rate, request.seed, steps)
     row = runs.scores(
-        data.classes,
+        data,
         {part: score.top1 for part, score in scored.items()},
         {part: score.loss for part, score in scored.items()},
+        {part: score.predictions for part, score in scored.items()},
         steps=steps,
         diverged=diverged,
     )

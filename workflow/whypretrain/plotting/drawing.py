@@ -35,6 +35,8 @@ matplotlib.rcParams.update(
         "lines.linewidth": 1.4,
         "figure.titlesize": 9,
         "figure.dpi": 160,
+        # what users name stands as it is: a $ begins no formula
+        "text.parse_math": False,
         # the same bytes each time: ids in the SVG come from this, not from chance
         "svg.hashsalt": "whypretrain",
     }
@@ -345,6 +347,25 @@ def band(axes: Axes, found: pd.DataFrame, x: str, shade: str, style: Style = "-"
     """Draw a mean over `x` with its interval as a band."""
     axes.plot(found[x], scale * found["mean"], color=shade, linestyle=style)
     axes.fill_between(found[x], scale * found["low"], scale * found["high"], color=shade, alpha=0.2, linewidth=0)
+
+
+GUESSING = "dotted: always guessing the largest class"
+
+
+def guess(axes: Axes, largest: pd.Series, upright: bool = False) -> None:
+    """Draw what always guessing the largest class gets right; where it lies beyond the axis that stays as it is."""
+    limits = axes.get_xlim(), axes.get_ylim()
+    for share in sorted(set(largest)):
+        (axes.axvline if upright else axes.axhline)(
+            100 * share, color="#767676", linestyle=":", linewidth=0.9, zorder=0
+        )
+    axes.set(xlim=limits[0], ylim=limits[1])
+
+
+def guessed(largest: pd.Series) -> str:
+    """Say what always guessing the largest class gets right, and how it is drawn."""
+    ends = [f"{100 * share:.1f}" for share in (largest.min(), largest.max())]
+    return f"{GUESSING}, {' to '.join(dict.fromkeys(ends))} %" if len(largest) else ""
 
 
 def legend(figure: Figure, entries: Entries, title: str, columns: int = 4) -> None:

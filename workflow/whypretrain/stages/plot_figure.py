@@ -1,5 +1,6 @@
 """Draw one figure of a study from the tables, as SVG and as PNG."""
 
+import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -11,7 +12,7 @@ from whypretrain.command import Job, log, run_stage
 from whypretrain.evidence.missing import left_out, sentence
 from whypretrain.files.origins import BLANK, canonical
 from whypretrain.files.storage import read_columns, read_tensors, write_sealed, write_whole
-from whypretrain.plotting import drawing
+from whypretrain.plotting import drawing, fonts
 from whypretrain.plotting.view import View
 
 
@@ -42,7 +43,9 @@ def main(job: Job) -> None:
     missing, stock = left_out(job.files("stock")), job.files("stock")
     there = [(label, path) for label, path in _labelled(job) if not missing(path)]
     weights = [(label, read_tensors(path)) for label, path in there]
-    view = View(**job.spec["view"])
+    if lacking := fonts.choose(json.dumps(job.spec["view"], ensure_ascii=False)):
+        log.warning("no installed font has %s: written as codes", " ".join(sorted(lacking)))
+    view = View(**fonts.coded(job.spec["view"], lacking))
     if stock:
         figure = _draw_partial(partial(module.draw, tables, view, weights), view)
     else:

@@ -14,7 +14,8 @@ def main(job: Job) -> None:
     selected = select_learning_rates(runs)
     relations = {arm: plan.grid.relation(arm.source, arm.task) for arm in plan.arms}
     design = make_design(runs, selected, plan.grid.arms, relations)
-    arms = summarise_arms(runs, design, selected)
+    largest = {task: plan.grid.largest_class(task) for task in {arm.task for arm in plan.arms}}
+    arms = summarise_arms(runs, design, selected, largest)
     write_table(job.file("design"), "design", design, job.origin(job.file("runs")))
     write_table(job.file("arms"), "arms", arms, job.origin(job.file("runs")))
     log.info("%d arms, %d with the learning rate at the edge of its grid", len(arms), int(arms["grid_edge"].sum()))

@@ -58,7 +58,9 @@ ADVICE = """\
 The best way of using each source on test images, and those that multiple comparisons with the best can't tell from it
 (paired t-tests over seeds, Bonferroni, p above 0.05): any of these may be taken, the cheapest as well. Expected is the
 share of test images that is right when the way is chosen on all seeds but the one it is scored on, with a 95 %
-interval for repeated splits of one set of images (Nadeau and Bengio 2003); n is the number of seeds.
+interval for repeated splits of one set of images (Nadeau and Bengio 2003); n is the number of seeds. Balanced accuracy
+is the mean over classes of the share of a class's test images that is right. Where neither interval lies above what
+guessing gives, nothing was learnt, as far as these seeds can tell.
 """
 
 TABLES = """\
@@ -166,13 +168,14 @@ def arm_table(arms: pd.DataFrame, view: View) -> str:
     names = list(dict.fromkeys(name for found in panels.values() for name in found))
     if not names:
         return f"{drawing.ABSENT.capitalize()}: intact, all kernels shuffled, scratch.\n"
-    rows = [["architecture", "setting", *map(plain, names), "n"]]
+    rows = [["architecture", "setting", *map(plain, names), "guessing", "n"]]
     for (architecture, setting), found in panels.items():
         if found:
             cells = [share(found[name]) if name in found else "–" for name in names]
             n = drawing.how_many(row["n"] for row in found.values()).removeprefix("n = ")
-            rows.append([plain(architecture), plain(f"{setting.name} ({setting.label})"), *cells, n])
-    return list_table(rows, [12, 26, *[18] * len(names), 4])
+            guess = f"{100 * next(iter(found.values()))['largest_class']:.1f}"
+            rows.append([plain(architecture), plain(f"{setting.name} ({setting.label})"), *cells, guess, n])
+    return list_table(rows, [12, 26, *[18] * len(names), 8, 4])
 
 
 def advice_section(advice: pd.DataFrame, view: View) -> list[str]:
@@ -203,7 +206,7 @@ def study_section(
             *(advice_section(drawing.of_study(advice, view), view) if study["advice"] else []),
             heading("Key numbers", "~"),
             "Test top-1 (%) on the target, means with 95 % t-intervals over seeds, each arm at the learning rate that "
-            "validation selected (†: that rate is at the edge of its grid):\n",
+            "validation selected (†: that rate is at the edge of its grid); guessing: always the largest class:\n",
             arm_table(arms, view),
             *numbers,
             "",

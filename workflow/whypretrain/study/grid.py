@@ -140,9 +140,19 @@ class Grid:
             for name in self.classes(task)
         }
 
-    def test_share(self, task: str) -> float:
-        """Return the share of a task's images that is test."""
-        return self.config.datasets[self.config.tasks[task].dataset].test_share
+    def test_ratio(self, task: str) -> float:
+        """Return how many images of a task test for each that is there to learn from (not to choose by)."""
+        sizes, images = self.part_sizes(self.config.tasks[task].dataset)["test"], self.images_per_class(task)
+        return sum(sizes[name] for name in images) / sum(training for training, _ in images.values())
+
+    def largest_class(self, task: str) -> float:
+        """Return the share of a task's test images that always guessing its largest class gets right.
+
+        It is the mean over seeds where these draw the classes.
+        """
+        sizes = list(self.part_sizes(self.config.tasks[task].dataset)["test"].values())
+        drawn = [[sizes[label] for label in self.drawn_classes(task, seed)] for seed in self.config.seeds]
+        return sum(max(images) / sum(images) for images in drawn) / len(drawn)
 
     def test_images(self, task: str) -> int:
         """Return how many test images a task has; of a random half of uneven classes the fewest."""
