@@ -73,7 +73,7 @@ def main() -> int:
         print(f"Can't use these images: {error}", file=sys.stderr)
         return 1
     config = write_config(images, results, asked.config)
-    snakemake = ["snakemake", "--snakefile", str(ROOT / "Snakefile"), "--configfile", str(config)]
+    snakemake = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--configfile", str(config)]
     for more in (["--cores", asked.cores], ["--report", str(config.parent / "report.html")]):
         if status := subprocess.run([*snakemake, *more], check=False).returncode:
             return status

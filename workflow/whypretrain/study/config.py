@@ -275,6 +275,10 @@ class Config(Strict):
     )
     threads: int = Field(1, ge=1, description="Threads of a job that uses torch.")
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    study: Name | None = Field(
+        None,
+        description="The one study that is made; a later call for all of them goes on from its results.",
+    )
     keep_weights: bool = Field(
         True,
         description="Keep each run's final weights. With false they are temporary, and any read-out of them that "
@@ -376,9 +380,14 @@ def load(raw: dict[str, Any], root: Path) -> Config:
     Names that refer to nothing, and what depends on depth or on images, are found by `plan.Plan`.
     """
     try:
-        return Config.model_validate(with_includes(raw, root))
+        config = Config.model_validate(with_includes(raw, root))
     except ValidationError as error:
         raise ConfigError(_message(error)) from None
+    if config.study is None:
+        return config
+    if config.study not in config.studies:
+        raise ConfigError(f"study: is '{config.study}'; allowed: {', '.join(config.studies)}")
+    return config.model_copy(update={"studies": {config.study: config.studies[config.study]}})
 
 
 def schema() -> dict[str, Any]:
