@@ -3,21 +3,33 @@
 # make partial  tables, figures and report of what is there of it, in results/partial; trains nothing
 # make test   set up if needed, check style and types, run all tests
 # make advise DATA=folder    which source, and which way of using it, is best for your own images (or DATA=photos.zip)
-# Other studies: make run CONFIG=config/laptop.yaml; elsewhere than config says: RESULTS=results/other; fewer seeds:
-# make run SEEDS=[[0,1,2]]
+# Other studies: make run CONFIG=config/laptop.yaml; elsewhere than config says: RESULTS=results/other; one of them:
+# make run STUDY=kernel-order, from which make run goes on
 PYTHON ?= python3
 CORES ?= all
-VENV := $(CURDIR)/.venv
+# below this folder, whose own path may hold what make and shells take for more than a name
+VENV := .venv
 READY := $(VENV)/.ready
-# the environment is active in every recipe
-export PATH := $(VENV)/bin:$(PATH)
-export VIRTUAL_ENV := $(VENV)
-# what the user gives reaches the shell through the environment alone, so that no name in it is a command
-export CONFIG DATA RESULTS SEEDS
+# the environment is active in every recipe; its programs are called as modules, since what pip writes to start them by
+# fails below some paths, or runs what stands in them
+export PATH := $(CURDIR)/$(VENV)/bin:$(value PATH)
+export VIRTUAL_ENV := $(CURDIR)/$(VENV)
+unexport PYTHONPATH
+# Snakemake asks for the user's name, and for a folder to keep its cache in
+export USER ?= $(shell id -un 2> /dev/null || id -u)
+ifeq ($(shell cache="$${XDG_CACHE_HOME:-$$HOME/.cache}"; mkdir -p "$$cache" 2> /dev/null; test -w "$$cache" && echo yes),)
+export XDG_CACHE_HOME := $(CURDIR)/.snakemake/cache
+endif
+# what the user gives is taken as it is, a dollar too, and reaches the shell through the environment alone, so that no
+# name in it is a command
+asked := PYTHON CORES CONFIG DATA RESULTS STUDY
+$(foreach name,$(asked),$(eval override $(name) := $$(value $(name))))
+export $(asked)
+snakemake := python -m snakemake
 configfile := $(if $(CONFIG),--configfile "$$CONFIG")
 # --config takes all that follows, so it stands last
-given := $(if $(SEEDS),"seed_blocks=$$SEEDS") $(if $(RESULTS),"results=$$RESULTS")
-settings := $(if $(SEEDS)$(RESULTS),--config $(given))
+given := $(if $(STUDY),"study=$$STUDY") $(if $(RESULTS),"results=$$RESULTS")
+settings := $(if $(STUDY)$(RESULTS),--config $(given))
 shown := --config partial=true $(given)
 looked := python workflow/check_config.py $(if $(CONFIG),"$$CONFIG",config/config.yaml)
 # where the results are: as given, else as config says
@@ -28,39 +40,39 @@ results := $(if $(RESULTS),$$RESULTS,$$($(looked)))
 
 run: $(READY)
 	@$(looked) > /dev/null
-	snakemake --cores $(CORES) $(configfile) $(settings)
-	snakemake $(configfile) --report "$(results)/report.html" $(settings)
+	$(snakemake) --cores "$$CORES" $(configfile) $(settings)
+	$(snakemake) $(configfile) --report "$(results)/report.html" $(settings)
 
 # it writes nothing that a run in progress does, so it needn't wait for its lock
 partial: $(READY)
-	snakemake --cores $(CORES) --nolock $(configfile) $(shown)
-	snakemake --nolock $(configfile) --report "$(results)/partial/report.html" $(shown)
+	$(snakemake) --cores "$$CORES" --nolock $(configfile) $(shown)
+	$(snakemake) --nolock $(configfile) --report "$(results)/partial/report.html" $(shown)
 
 advise: $(READY)
 	@test -n "$$DATA" || { echo "say where the images are: make advise DATA=folder (or an archive of it)" >&2; exit 2; }
-	python workflow/advise.py --cores $(CORES) -- "$$DATA"
+	python workflow/advise.py --cores "$$CORES" -- "$$DATA"
 
 audit: $(READY)
 	python workflow/audit.py $(configfile) $(settings) $(if $(REMOVE),--remove)
 
 # two at a time; a file's tests stay together, and share what they run
 test: check
-	pytest --numprocesses 2 --dist loadfile
+	python -m pytest --numprocesses 2 --dist loadfile
 
 check: $(READY)
-	ruff check .
-	ruff format --check .
-	snakefmt --check Snakefile workflow/rules
-	mypy
-	snakemake --lint
+	python -m ruff check .
+	python -m ruff format --check .
+	python -m snakefmt --check Snakefile workflow/rules
+	python -m mypy
+	$(snakemake) --lint
 
 setup: $(READY)
 
 # made anew where the pins change; an interrupted set-up leaves no .ready and is made again
 $(READY): envs/requirements.txt
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed; set PYTHON=")'
-	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/pip install --disable-pip-version-check --quiet -r envs/requirements.txt
+	"$$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed; set PYTHON=")'
+	"$$PYTHON" -m venv $(VENV)
+	python -m pip install --disable-pip-version-check --quiet -r envs/requirements.txt
 	touch $@
 
 # the JSON schema of the config, from its pydantic models

@@ -68,3 +68,16 @@ def test_every_rule_names_the_environment():
     for file in (ROOT / "workflow" / "rules").glob("*.smk"):
         text = file.read_text()
         assert text.count("conda:") == text.count("shell:"), file
+
+
+VISION = """
+import torch
+from whypretrain.learning.vision import torchvision
+print(tuple(torchvision.models.squeezenet1_0().eval()(torch.zeros(1, 3, 64, 64)).shape))
+"""
+
+
+def test_torchvision_can_be_imported_beside_any_build_of_torch():
+    environment = {"PYTHONPATH": str(ROOT / "workflow")}
+    done = subprocess.run([sys.executable, "-c", VISION], env=environment, capture_output=True, text=True)
+    assert done.stdout.strip() == "(1, 1000)", done.stderr

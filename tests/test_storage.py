@@ -234,3 +234,13 @@ def test_canonical_numbers():
     assert canonical({"a": 1, "b": 2}) != canonical({"a": 2, "b": 1})
     with pytest.raises(ValueError, match="not JSON compliant"):
         canonical({"a": float("nan")})
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o002, 0o664), (0o022, 0o644), (0o077, 0o600)])
+def test_a_file_may_be_read_and_written_by_whom_the_umask_lets(umask: int, mode: int, tmp_path: Path):
+    before = os.umask(umask)
+    try:
+        write_json(tmp_path / "file.json", {})
+    finally:
+        os.umask(before)
+    assert (tmp_path / "file.json").stat().st_mode & 0o777 == mode

@@ -71,7 +71,7 @@ def main() -> int:
         print(f"Can't use these images: {error}", file=sys.stderr)
         return 1
     config = write_config(images, results, asked.config)
-    snakemake = ["snakemake", "--snakefile", str(ROOT / "Snakefile"), "--configfile", str(config)]
+    snakemake = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--configfile", str(config)]
     environment = {**os.environ, LOOKED_AT: str(images)}
     advice, cores = config.parent / "advice.rst", ["--cores", asked.cores]
     # the advice alone first: a figure that fails withholds none of it, and no older advice is taken for it

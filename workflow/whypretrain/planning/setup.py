@@ -168,22 +168,26 @@ def code_of_results(plan: Plan) -> str:
 def prefix(plan: Plan, base: Path) -> str:
     """Return what every job's command begins with: what it is told through its environment, and strict shell options.
 
-    What stands here changes no result; Snakemake doesn't compare it.
+    What stands here changes no result; Snakemake doesn't compare it. Ends the program with one message where the
+    path of the project holds what can't stand in it.
     """
+    if found := sorted(set(str(base)) & set(":{}")):
+        print(
+            f"{base}: the path of the project has {' and '.join(found)} in it, which Snakemake and Python take for "
+            "more than a name. Nothing was started; move or rename the folder, then run again.",
+            file=sys.stderr,
+        )
+        sys.exit(1)
     execution = plan.config.execution
     told = {
         "PYTHONPATH": base / "workflow",
+        "MPLBACKEND": "agg",  # a notebook's would be asked for by name and not be found
         devices.RUNS_PER_GPU: execution.runs_per_gpu,
         MINUTES: repr(execution.snapshot_minutes),
     }
-    exports = " ".join(f"{name}={quoted(value)}" for name, value in told.items())
+    exports = " ".join(f"{name}={shlex.quote(str(value))}" for name, value in told.items())
     # `set -euo pipefail` is what Snakemake sets by itself where no prefix is given
     return f"set -euo pipefail; export {exports}; "
-
-
-def quoted(value: object) -> str:
-    """Quote a value for the shell, and its braces for Snakemake."""
-    return shlex.quote(str(value)).replace("{", "{{").replace("}", "}}")
 
 
 def identifier(name: str) -> str:

@@ -339,6 +339,7 @@ def prepare(workflow: Any, results: Path, limits: Mapping[str, dict[str, int]], 
         return
     check_requests(jobs, limits)
     chosen = workflow.executor_settings
+    chosen.pass_command_as_script = True  # on a command line a shell would obey a `$` in the folder's path
     settings = settings_of(ask("scontrol", "show", "config"))
     chosen.status_command = status_command(settings, chosen.status_command, chosen.init_seconds_before_status_checks)
     name = mark(results)

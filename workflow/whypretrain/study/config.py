@@ -277,6 +277,10 @@ class Config(Strict):
     )
     threads: int = Field(1, ge=1, le=1024, description="Threads of a job that uses torch.")
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    study: Name | None = Field(
+        None,
+        description="The one study that is made; a later call for all of them goes on from its results.",
+    )
     keep_weights: bool = Field(
         True,
         description="Keep each run's final weights. With false they are temporary, and any read-out of them that "
@@ -392,7 +396,11 @@ def load(raw: dict[str, Any], root: Path) -> Config:
     except ValidationError as error:
         raise ConfigError(_message(error)) from None
     _refuse_huge(config.model_dump(), "")  # texts that are numbers are so by now
-    return config
+    if config.study is None:
+        return config
+    if config.study not in config.studies:
+        raise ConfigError(f"study: is '{config.study}'; allowed: {', '.join(config.studies)}")
+    return config.model_copy(update={"studies": {config.study: config.studies[config.study]}})
 
 
 def schema() -> dict[str, Any]:
