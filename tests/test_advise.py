@@ -56,7 +56,7 @@ def test_a_folder_is_told_in_numbers(tmp_path: Path):
 
 def test_few_images_are_told_with_what_that_means(tmp_path: Path):
     told = " ".join(advise.look_at(folder_of(tmp_path / "pets", {"cat": 7, "dog": 20})).split())
-    sizes = partition.part_sizes({"cat": 7}, advise.TEST_SHARE)
+    sizes = partition.part_sizes({"cat": 7}, advise.SHARES)
     parts = {part: sizes[part]["cat"] for part in sizes}
     assert "Fewer than 10 images: cat (7)" in told
     for part, purpose in advising.PURPOSES.items():
@@ -66,9 +66,9 @@ def test_few_images_are_told_with_what_that_means(tmp_path: Path):
 
 def test_many_small_classes_are_counted_and_not_all_named():
     counts = {f"class{number:02}": 5 for number in range(14)}
-    (told,) = advising.few_images(counts, partition.part_sizes(counts, 0.3))
+    (told,) = advising.few_images(counts, partition.part_sizes(counts, advise.SHARES))
     assert "class09 (5) and 4 more" in told
-    assert advising.few_images({"a": advising.FEW}, partition.part_sizes({"a": 10}, 0.3)) == []
+    assert advising.few_images({"a": advising.FEW}, partition.part_sizes({"a": 10}, advise.SHARES)) == []
 
 
 def test_a_bad_image_is_named_before_anything_runs(tmp_path: Path):
@@ -153,7 +153,7 @@ def test_advise_answers_with_a_way_an_accuracy_and_a_time(disguised: tuple[Proje
 def test_advise_on_a_dataset_in_disguise_agrees_with_the_grid(disguised: tuple[Project, Path, str]):
     project, folder, _ = disguised
     known: dict[str, Any] = {"include": [TEMPLATE], "results": "results/known"}
-    known["datasets"] = {"yours": {"module": "digits", "test_share": advise.TEST_SHARE}}
+    known["datasets"] = {"yours": {"module": "digits", "test_share": advise.SHARES["test"]}}
     (project.path / "known.yaml").write_text(yaml.safe_dump(known))
     command = [sys.executable, "-m", "snakemake", "--configfile", "known.yaml", "--cores", "2"]
     done = subprocess.run(command, cwd=project.path, env=project.environment(), capture_output=True, text=True)

@@ -5,50 +5,48 @@ restricts it, so no image changes its part from one task to another. Labels are 
 indices (N,); images are named by their index.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from whypretrain.randomness import stream
 
-# Share of each class, in percent, rounded to whole images; a dataset says what share of it
-# tests, and train is what remains.
-VALIDATION_PERCENT = 20
-
 PARTS = ("train", "validation", "test")
 HALVES = ("all", "a", "b")
 
+Shares = Mapping[str, float]
 
-def _sizes(count: int, test_share: float) -> dict[str, int]:
+
+def _sizes(count: int, shares: Shares) -> dict[str, int]:
     """Return the images of a class in each part; of 3 images or more every part has at least one."""
-    validation = (count * VALIDATION_PERCENT + 50) // 100
-    test = (count * round(100 * test_share) + 50) // 100
+    validation, test = ((count * round(100 * shares[part]) + 50) // 100 for part in ("validation", "test"))
     if count >= len(PARTS):
+        validation = min(max(validation, 1), count - 2)
         test = min(max(test, 1), count - validation - 1)
     return {"train": count - validation - test, "validation": validation, "test": test}
 
 
-def part_sizes(class_counts: dict[str, int], test_share: float) -> dict[str, dict[str, int]]:
+def part_sizes(class_counts: dict[str, int], shares: Shares) -> dict[str, dict[str, int]]:
     """Return images per part and class (`["train"]["7"]`), known from the counts alone.
 
-    `test_share` is the share of each class that tests, in whole percents; 20 % of each
-    validate, and the rest trains.
+    `shares` are those of each class that validate and that test (`{"validation": 0.2, "test": 0.2}`), in whole
+    percents, rounded to whole images; the rest trains.
     """
-    return {part: {name: _sizes(n, test_share)[part] for name, n in class_counts.items()} for part in PARTS}
+    return {part: {name: _sizes(n, shares)[part] for name, n in class_counts.items()} for part in PARTS}
 
 
-def partition(labels: np.ndarray, dataset: str, seed: int, test_share: float) -> dict[str, np.ndarray]:
+def partition(labels: np.ndarray, dataset: str, seed: int, shares: Shares) -> dict[str, np.ndarray]:
     """Return the image indices, sorted, of `train`, `validation` and `test`.
 
     Stratified by class; a function of the labels, the dataset's name, the seed and the
-    share of each class that tests alone.
+    shares (as `part_sizes` takes them) alone.
     """
     rng = stream("partition", dataset, seed)
     drawn: dict[str, list[np.ndarray]] = {part: [] for part in PARTS}
     for label in np.unique(labels):
         order = rng.permutation(np.flatnonzero(labels == label))
         start = 0
-        for part, n in _sizes(len(order), test_share).items():
+        for part, n in _sizes(len(order), shares).items():
             drawn[part].append(order[start : start + n])
             start += n
     return {part: np.sort(np.concatenate(pieces)) for part, pieces in drawn.items()}

@@ -101,7 +101,7 @@ class Grid:
 
     def part_sizes(self, dataset: str) -> dict[str, dict[str, int]]:
         """Return a dataset's images per part and class."""
-        return partition.part_sizes(self.counts[dataset], self.config.datasets[dataset].test_share)
+        return partition.part_sizes(self.counts[dataset], self.config.datasets[dataset].shares)
 
     def classes(self, task: str) -> tuple[str, ...]:
         """Return the names of the classes that a task names; where it is a half of them, of both halves."""
