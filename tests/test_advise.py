@@ -99,7 +99,7 @@ def test_the_config_it_writes_has_five_splits_of_30_percent(tmp_path: Path, monk
     plan = Plan(loaded, pinned_versions(ROOT / "envs/requirements.txt"))
     assert len(loaded.seeds) == 5
     assert plan.grid.part_sizes("yours")["test"] == {"cat": 6, "dog": 9}
-    assert {arm.source for arm in plan.arms} == {"none", "glyphs", "digits", "patches"}
+    assert {arm.source for arm in plan.arms} == {"none", "glyphs", "digits", "textures"}
     assert plan.figures.advice_files() == [f"{advise.results_of(folder)}/advice.rst"]
 
 

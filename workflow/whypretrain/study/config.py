@@ -25,7 +25,7 @@ class Dataset(Strict):
     """Images and labels, prepared once."""
 
     module: str = Field(
-        description="Module in workflow/whypretrain/datasets, as mnist5k, digits, glyphs, patches or folder."
+        description="Module in workflow/whypretrain/datasets, as mnist5k, digits, glyphs, textures or folder."
     )
     parameters: dict[str, Any] = Field(default_factory=dict, description="The module's own parameters.")
     validation_share: float = Field(
