@@ -55,7 +55,7 @@ def arms_of(view: View) -> list[Arm]:
         found.append(Arm(*source, "bank-kernels", "all", *end, "short"))
         found.append(Arm(*source, "bank-layer", "all", *end, "short"))
         found.append(Arm(*source, "gabor", "bottom-1", *end, "short"))
-        others = ("digits", "glyphs-autoencoder", "glyphs-random-labels", "textures", "textures-digits")
+        others = ("digits", "glyphs-autoencoder", "glyphs-random-labels", "patches", "patches-digits")
         found += [Arm(name, other, "12+anneal", "intact", "all", *end, "short") for other in others]
         none = (name, "none", "0")
         found += [Arm(*none, "intact", "all", *end, "scratch"), Arm(*none, "glorot", "all", *end, "scratch")]
@@ -95,6 +95,7 @@ def tables_of(view: View, seeds: int, arms: list[Arm] | None = None, spread: flo
         values = {name: abs(mean + spread * rng.normal()) for name, mean in means.items()}
         values |= {name: min(value, 1.0) for name, value in values.items() if name.startswith("top1")}
         key = {**key_columns(arm), "learning_rate": rate, "seed": seed, "diverged": False, "collapsed": False}
+        values |= {f"{score}_{part}": 0.5 for score in ("top1", "loss") for part in schemas.FEW}
         rows.append({**key, **values, "steps": 40, "converged": True, "strength": np.nan})
     return with_design(pd.DataFrame(rows, columns=list(schemas.TABLES["runs"])), arms)
 
@@ -331,8 +332,8 @@ def test_ways_to_start_are_those_of_the_studys_recipes_named_in_words() -> None:
         "source digits, epoch ½",
         "source glyphs-autoencoder",
         "source glyphs-random-labels",
-        "source textures",
-        "source textures-digits",
+        "source patches",
+        "source patches-digits",
         "glyphs, gabor.bottom-1",
         "glyphs, bank-kernels.all",
         "glyphs, bank-layer.all",
@@ -342,28 +343,28 @@ def test_ways_to_start_are_those_of_the_studys_recipes_named_in_words() -> None:
 
 def test_ways_to_start_are_sorted_and_ties_go_by_name() -> None:
     runs = changed(ONE, arms_of(ONE), top1_test=0.5)
-    runs.loc[runs["source"] == "textures", "top1_test"] = 0.7
+    runs.loc[runs["source"] == "patches", "top1_test"] = 0.7
     runs.loc[runs["treatment"] == "glorot", "top1_test"] = 0.2
     ways = ways_to_start.panel_of(runs, ONE, "shallow", drawing.Setting(**FEW)).ways
     names = [way.name for way in ways]
-    assert names[0] == "source textures"
+    assert names[0] == "source patches"
     assert names[-1] == "none, glorot.all"
     assert names[1:-1] == sorted(names[1:-1])
-    assert [way.name for way in ways if way.beats_scratch] == ["source textures"]
-    assert [way.name for way in ways if way.beats_source] == ["source textures"]
+    assert [way.name for way in ways if way.beats_scratch] == ["source patches"]
+    assert [way.name for way in ways if way.beats_source] == ["source patches"]
 
 
 def test_settings_of_one_target_share_a_panel() -> None:
-    far = {**FEW, "name": "far", "source": "textures"}
+    far = {**FEW, "name": "far", "source": "patches"}
     settings = [drawing.Setting(**each) for each in (FEW, far, MORE)]
     assert ways_to_start.targets_of(settings) == [settings[0], settings[2]]
 
 
 def test_the_title_of_ways_to_start_counts_what_is_better() -> None:
     runs = changed(ONE, arms_of(ONE), top1_test=0.5)
-    runs.loc[runs["source"].isin(["textures", "glyphs"]), "top1_test"] = 0.7
+    runs.loc[runs["source"].isin(["patches", "glyphs"]), "top1_test"] = 0.7
     panel = ways_to_start.panel_of(runs, ONE, "shallow", drawing.Setting(**FEW))
-    better = sum(way.start.source in ("textures", "glyphs") for way in panel.ways)
+    better = sum(way.start.source in ("patches", "glyphs") for way in panel.ways)
     assert ways_to_start.title([panel]) == (
         f"Of {len(panel.ways)} ways to start on mnist5k (5 shots) {better} are better than scratch "
         "and 0 than source glyphs (shallow) (n = 3)"
