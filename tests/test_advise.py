@@ -73,7 +73,7 @@ def test_a_divided_folder_is_told_with_what_its_parts_are_for(tmp_path: Path, mo
 
 def test_few_images_are_told_with_what_that_means(tmp_path: Path):
     told = " ".join(advise.look_at(folder_of(tmp_path / "pets", {"cat": 7, "dog": 20})).split())
-    sizes = partition.part_sizes({"cat": 7}, advise.TEST_SHARE)
+    sizes = partition.part_sizes({"cat": 7}, advise.SHARES)
     parts = {part: sizes[part]["cat"] for part in sizes}
     assert "Fewer than 10 images: cat (7)" in told
     for part, purpose in advising.PURPOSES.items():
@@ -83,9 +83,9 @@ def test_few_images_are_told_with_what_that_means(tmp_path: Path):
 
 def test_many_small_classes_are_counted_and_not_all_named():
     counts = {f"class{number:02}": 5 for number in range(14)}
-    (told,) = advising.few_images(counts, partition.part_sizes(counts, 0.3))
+    (told,) = advising.few_images(counts, partition.part_sizes(counts, advise.SHARES))
     assert "class09 (5) and 4 more" in told
-    assert advising.few_images({"a": advising.FEW}, partition.part_sizes({"a": 10}, 0.3)) == []
+    assert advising.few_images({"a": advising.FEW}, partition.part_sizes({"a": 10}, advise.SHARES)) == []
 
 
 def test_a_bad_image_is_named_before_anything_runs(tmp_path: Path):
@@ -116,7 +116,7 @@ def test_the_config_it_writes_has_five_splits_of_30_percent(tmp_path: Path, monk
     plan = Plan(loaded, pinned_versions(ROOT / "envs/requirements.txt"))
     assert len(loaded.seeds) == 5
     assert plan.grid.part_sizes("yours")["test"] == {"cat": 6, "dog": 9}
-    assert {arm.source for arm in plan.arms} == {"none", "glyphs", "digits", "patches"}
+    assert {arm.source for arm in plan.arms} == {"none", "glyphs", "digits", "textures"}
     assert plan.figures.advice_files() == [f"{advise.results_of(folder)}/advice.rst"]
 
 
@@ -199,7 +199,7 @@ def test_advise_answers_with_a_way_an_accuracy_and_a_time(disguised: tuple[Proje
 def test_advise_on_a_dataset_in_disguise_agrees_with_the_grid(disguised: tuple[Project, Path, str]):
     project, folder, _ = disguised
     known: dict[str, Any] = {"include": [TEMPLATE], "results": "results/known"}
-    known["datasets"] = {"yours": {"module": "digits", "test_share": advise.TEST_SHARE}}
+    known["datasets"] = {"yours": {"module": "digits", "test_share": advise.SHARES["test"]}}
     (project.path / "known.yaml").write_text(yaml.safe_dump(known))
     command = [sys.executable, "-m", "snakemake", "--configfile", "known.yaml", "--cores", "2"]
     done = subprocess.run(command, cwd=project.path, env=project.environment(), capture_output=True, text=True)

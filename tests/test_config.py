@@ -109,6 +109,11 @@ MISTAKES: dict[str, tuple[str, Any, list[str]]] = {
     "an annealed initialisation": (f"{GRID}.epochs", ["0+anneal"], [f"{GRID}.epochs", "'0+anneal'", "last"]),
     "target without shots": (f"{GRID}.targets", ["digits"], [f"{GRID}.targets", "'digits'", "digits"]),
     "zero shots": (f"{GRID}.targets", ["digits.0"], [f"{GRID}.targets", "'digits.0'", "digits.full"]),
+    "shares that leave nothing to train on": (
+        "datasets.digits",
+        {"module": "digits", "validation_share": 0.3, "test_share": 0.7},
+        ["datasets.digits", "validation_share 0.3", "test_share 0.7", "together 0.99 or less"],
+    ),
     "more shots than images": (
         f"{GRID}.targets",
         ["digits.500"],

@@ -13,8 +13,9 @@ import pydantic
 import pytest
 
 WORKFLOW = Path(__file__).parents[1] / "workflow"
-NAMES = ("mnist5k", "digits", "glyphs", "patches")
-DRAWN = ("mnist5k", "digits", "glyphs")  # ink on dark, unlike photographs
+NAMES = ("mnist5k", "digits", "glyphs", "textures")
+INK = ("mnist5k", "digits", "glyphs")
+DRAWN = ("glyphs", "textures")
 
 
 def module(name: str) -> ModuleType:
@@ -22,7 +23,7 @@ def module(name: str) -> ModuleType:
 
 
 def small(name: str) -> pydantic.BaseModel:
-    parameters: pydantic.BaseModel = module(name).Parameters(**({"images_per_class": 10} if name == "glyphs" else {}))
+    parameters: pydantic.BaseModel = module(name).Parameters(**({"images_per_class": 10} if name in DRAWN else {}))
     return parameters
 
 
@@ -47,7 +48,7 @@ def test_classes_and_totals():
         ("mnist5k", "0123456789", 5000),
         ("digits", "0123456789", 1797),
         ("glyphs", "ABCDEFGHIJKLMNOPQRSTUVWXYZ", 7800),
-        ("patches", ("0", "90", "180", "270"), 1344),
+        ("textures", module("textures").CLASSES, 2600),
     ):
         counts = module(name).class_counts(module(name).Parameters())
         assert tuple(counts) == tuple(classes)
@@ -64,7 +65,7 @@ def test_images_are_bytes_of_one_channel_and_the_size_asked(name: str, size: int
     assert images.max() > 200
 
 
-@pytest.mark.parametrize("name", DRAWN)
+@pytest.mark.parametrize("name", INK)
 def test_ink_is_bright_on_dark(name: str):
     images, _ = prepared(name, 16)
     assert np.median(images) < 60
@@ -79,8 +80,8 @@ def test_ink_is_bright_on_dark(name: str):
         ("digits", 16, "93d84264ffe7f863aa54b4e89d8b18740f25b03fd226ffcc7248a15557f4ede1"),
         ("glyphs", 16, "b9436459c9d670db0041567d88ec739ab6e8eecbaa3ff166dbda33875ba8a788"),
         ("glyphs", 28, "df16bca48663150c6bbddc0b3c599307e5cdeb2f2772399b6e2cfff47ff8d0f9"),
-        ("patches", 16, "6be5685d8f8196d245ba94780bb01fdb9c2f35cd03146e343e578cceae2c62f0"),
-        ("patches", 28, "71107710db65949ddc5337f066150ddddb937723d8204781269b2e922e2afaca"),
+        ("textures", 16, "3370803ea7b18319a99e837d870d6545a46edd429f6b32b123fbd928d7f6b9be"),
+        ("textures", 28, "f80d47bd8e022ba468fe4a6c4959750f6935c09db6639a42c0a1197ad70a8962"),
         ("mnist5k", 16, "fcf06716ce80604dbf683693a94c36b6efff2bba2b217c762cb2a0d9b9465b87"),
         ("mnist5k", 28, "1f75c140503b3082c96134f5593303f3133e59989a92e21f060c644c655c3722"),
     ],
@@ -129,25 +130,26 @@ def test_source_and_licence_are_given_and_parameters_described(name: str):
         module(name).Parameters(unknown=1)
 
 
-def test_more_glyphs_per_class_leave_the_others_as_they_are():
-    glyphs = module("glyphs")
-    few, _ = prepared("glyphs", 16)
-    more, labels = glyphs.prepare(glyphs.Parameters(images_per_class=13), 16)
-    np.testing.assert_array_equal(more.reshape(26, 13, 16, 16)[:, :10], few.reshape(26, 10, 16, 16))
-    assert np.bincount(labels).tolist() == [13] * 26
+@pytest.mark.parametrize("name", DRAWN)
+def test_more_images_per_class_leave_the_others_as_they_are(name: str):
+    few, labels = prepared(name, 16)
+    classes = labels.max() + 1
+    more, labels = module(name).prepare(module(name).Parameters(images_per_class=13), 16)
+    np.testing.assert_array_equal(more.reshape(classes, 13, 16, 16)[:, :10], few.reshape(classes, 10, 16, 16))
+    assert np.bincount(labels).tolist() == [13] * classes
 
 
-def test_no_two_glyphs_are_the_same_and_another_seed_draws_others():
-    glyphs = module("glyphs")
-    other, _ = glyphs.prepare(glyphs.Parameters(images_per_class=10, seed=1), 16)
-    images = [i.tobytes() for i in (*prepared("glyphs", 16)[0], *other)]
-    assert len(set(images)) == 520
+@pytest.mark.parametrize("name", DRAWN)
+def test_no_two_images_are_the_same_and_another_seed_draws_others(name: str):
+    other, _ = module(name).prepare(module(name).Parameters(images_per_class=10, seed=1), 16)
+    images = [i.tobytes() for i in (*prepared(name, 16)[0], *other)]
+    assert len(set(images)) == len(images) == 2 * len(other)
 
 
-def test_glyphs_have_the_same_geometry_at_every_size():
-    glyphs = module("glyphs")
-    clean = glyphs.Parameters(images_per_class=10, noise=0)
-    small_images, large_images = (glyphs.prepare(clean, size)[0][:, 0].astype(float) for size in (16, 32))
+@pytest.mark.parametrize("name", DRAWN)
+def test_drawings_have_the_same_geometry_at_every_size(name: str):
+    clean = module(name).Parameters(images_per_class=10, noise=0)
+    small_images, large_images = (module(name).prepare(clean, size)[0][:, 0].astype(float) for size in (16, 32))
     halved = large_images.reshape(-1, 16, 2, 16, 2).mean(axis=(2, 4))
     assert np.abs(halved - small_images).mean() < 3
 
@@ -192,63 +194,26 @@ def test_sizes_out_of_order_are_refused():
         module("glyphs").Parameters(smallest=90, largest=80)
 
 
-# --- patches -------------------------------------------------------------------------------
+# --- textures ------------------------------------------------------------------------------
 
 
-def photographs() -> list[np.ndarray]:
-    from PIL import Image
-    from sklearn.datasets import load_sample_images
-
-    return [np.asarray(Image.fromarray(image).convert("L")) for image in load_sample_images().images]
-
-
-@pytest.mark.parametrize("crop", [16, 20, 24, 100])
-def test_patches_turned_back_are_the_photographs_with_no_pixel_twice(crop: int):
-    patches = module("patches")
-    images, labels = patches.prepare(patches.Parameters(crop=crop), crop)
-    upright = np.stack([np.rot90(image, -turn) for image, turn in zip(images[:, 0], labels, strict=True)])
-    rows, columns = 427 // crop, 640 // crop
-    assert len(images) == 2 * rows * columns
-    for photograph, crops in zip(photographs(), np.split(upright, 2), strict=True):
-        whole = crops.reshape(rows, columns, crop, crop).swapaxes(1, 2).reshape(rows * crop, columns * crop)
-        np.testing.assert_array_equal(whole, photograph[: rows * crop, : columns * crop])
+def test_a_texture_is_told_by_neither_its_brightness_nor_its_contrast():
+    images, labels = prepared("textures", 16)
+    for statistic in (images.mean((1, 2, 3)), images.std((1, 2, 3))):
+        means = np.array([statistic[labels == label].mean() for label in range(labels.max() + 1)])
+        assert means.std() < statistic.std()
 
 
-@pytest.mark.parametrize("crop", range(8, 101))
-def test_classes_of_patches_are_as_even_as_can_be_and_known_without_the_photographs(crop: int):
-    patches = module("patches")
-    counts = list(patches.class_counts(patches.Parameters(crop=crop)).values())
-    assert sum(counts) == 2 * (427 // crop) * (640 // crop)
-    assert max(counts) - min(counts) <= 1
-    for of_photograph in patches._labels(patches.Parameters(crop=crop)):
-        found = np.bincount(of_photograph, minlength=4)
-        assert max(found) - min(found) <= 1
+@pytest.mark.parametrize(("direction", "turned"), [("horizontal", "vertical"), ("rising", "falling")])
+def test_gratings_turned_by_a_quarter_are_those_of_the_other_direction(direction: str, turned: str):
+    textures = module("textures")
+    pure = textures.Parameters(images_per_class=10, rotation=0, mixed=0, noise=0)
+    images, labels = textures.prepare(pure, 16)
 
+    def spectrum(name: str, turns: int = 0) -> np.ndarray:
+        chosen = np.rot90(images[labels == textures.CLASSES.index(f"{name}-coarse")][:, 0], turns, (1, 2)).astype(float)
+        found: np.ndarray = np.abs(np.fft.fft2(chosen - chosen.mean((1, 2), keepdims=True))).mean(0).ravel()
+        return found
 
-def test_the_rotation_of_a_patch_says_nothing_of_its_place_or_photograph():
-    labels = module("patches")._labels(module("patches").Parameters())
-    # 1,344 draws: a share of a quarter has a standard deviation of 0.012
-    assert (labels[0] == labels[1]).mean() == pytest.approx(0.25, abs=0.06)
-    assert (labels[:, 1:] == labels[:, :-1]).mean() == pytest.approx(0.25, abs=0.05)
-
-
-def test_resizing_leaves_no_trace_of_the_rotation():
-    patches = module("patches")
-    images, labels = prepared("patches", 16)
-    large, _ = patches.prepare(patches.Parameters(), 20)
-    from PIL import Image
-
-    resized = [np.asarray(Image.fromarray(i[0]).resize((16, 16), Image.Resampling.BILINEAR)) for i in large]
-    np.testing.assert_array_equal(images[:, 0], resized)
-    assert len(labels) == len(images)
-
-
-def test_the_licence_of_the_photographs_is_the_one_beside_them():
-    import sklearn.datasets
-
-    readme = (Path(sklearn.datasets.__file__).parent / "images" / "README.txt").read_text()
-    assert "creativecommons.org/licenses/by/2.0" in readme
-    assert "Attribution 2.0" in module("patches").LICENCE
-    for page in ("danielbuechele/6061409035/", "vultilion/6056698931/"):
-        assert page in readme
-        assert page in module("patches").SOURCE
+    own, quarter, other = spectrum(direction), spectrum(direction, 1), spectrum(turned)
+    assert np.corrcoef(quarter, other)[0, 1] > 0.8 > 0.5 > np.corrcoef(own, other)[0, 1]

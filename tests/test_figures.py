@@ -70,10 +70,12 @@ def tables_of(
     runs, history, kernels = [], [], []
     for arm, rate, seed in itertools.product(arms, rates, range(seeds)):
         key = {**key_columns(arm), "learning_rate": rate, "seed": seed}
-        scores = {f"top1_{part}": rng.uniform(0.1, 0.9) for part in schemas.PARTS}
-        scores |= {f"loss_{part}": rng.uniform(0.1, 2.0) for part in schemas.PARTS} | {"balanced_test": 0.5}
+        scores = {f"top1_{part}": rng.uniform(0.1, 0.9) for part in (*schemas.PARTS, *schemas.FEW)}
+        scores |= {f"loss_{part}": rng.uniform(0.1, 2.0) for part in (*schemas.PARTS, *schemas.FEW)} | {
+            "balanced_test": 0.5
+        }
         runs.append({**key, "diverged": rate == 1.0 and seed == 0, "collapsed": False, **scores, "steps": 40})
-        runs[-1] |= {"converged": True, "strength": float("nan")}
+        runs[-1] |= {"converged": True, "strength": float("nan"), "strength_few": float("nan")}
         for epoch in range(3):
             losses = {"loss_train": rng.uniform(0, 3), "loss_validation": rng.uniform(0, 3)}
             tops = {"top1_train": rng.uniform(), "top1_validation": rng.uniform()}

@@ -52,7 +52,13 @@ DATASETS = {"dark": images_of(4, 60, 0), "bright": images_of(3, 150, 1)}
 
 def task(name: str, dataset: str, **more: Any) -> dict[str, Any]:
     count = int(DATASETS[dataset]["labels"].max()) + 1
-    described = {"name": name, "dataset": dataset, "test_share": 0.2, "images": "all", "classes": list(range(count))}
+    described = {
+        "name": name,
+        "dataset": dataset,
+        "shares": {"validation": 0.2, "test": 0.2},
+        "images": "all",
+        "classes": list(range(count)),
+    }
     return described | {"class_half": None, "class_count": count} | more
 
 

@@ -30,7 +30,7 @@ from whypretrain.study.declared import constants
 
 REPORT = registry.PACKAGE.parent / "report"
 FIGURES = ("mode-map", "modes-by-shots", "transferability")
-SOURCES = {"glyphs-a": 0.12, "digits": 1.4, "patches": 1.98}  # with their distances
+SOURCES = {"glyphs-a": 0.12, "digits": 1.4, "textures": 1.98}  # with their distances
 MEMBER = {"probe-L": "probe-2", "svm-L": "svm-4", "freeze-N": "freeze-3", "scratch": "finetune"}
 
 
@@ -137,7 +137,7 @@ def with_holes(tables: Tables) -> Tables:
 def near(tables: Tables) -> Tables:
     """Return tables in which scores hardly differ: their axis has long numbers."""
     starts = tables["starts"]
-    kept = starts[starts["source"] != "patches"]
+    kept = starts[starts["source"] != "textures"]
     return tables | {"starts": kept.assign(leep=-2.3 + 0.0005 * kept["leep"], log_me=-0.26 + 0.002 * kept["log_me"])}
 
 

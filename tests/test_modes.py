@@ -19,6 +19,7 @@ from whypretrain.learning.data import TargetData
 from whypretrain.learning.initialisation import initialise_head, initialise_layers
 from whypretrain.learning.models import Network, load_weights, reestimate_statistics, weights_of
 from whypretrain.learning.runs import Outcome, Request
+from whypretrain.learning.tasks import FEW
 from whypretrain.modes import finetune, freeze, lpft, probe, svm
 from whypretrain.randomness import stream
 from whypretrain.study import moding
@@ -70,6 +71,7 @@ def data_of(n: int = 60, classes: int = 3, noise: float = 1.0) -> TargetData:
             image[0, :, 3 * label : 3 * label + 3] += 0.5 * (1 + label)
         images[part] = torch.from_numpy(pixels.astype(np.float32)).contiguous(memory_format=torch.channels_last)
         labels[part] = torch.from_numpy(truth)
+    images[FEW], labels[FEW] = images["validation"][:9], labels["validation"][:9]
     return TargetData(images, labels, classes)
 
 
@@ -358,7 +360,7 @@ def test_a_probes_classifier_on_plain_features_gives_scikit_learns_decisions(cla
         part: generator.normal(truth[:, None] * [1.0, 0.1, 0.0], [3.0, 0.1, 20.0]) + 7 for part, truth in labels.items()
     }
     features = {part: np.c_[values, np.ones(80)] for part, values in features.items()}  # one never active
-    fitted = probes.fit_probe(features, labels)
+    fitted = probes.fit_probe(features, labels)["validation"]
     scaler = StandardScaler().fit(features["train"])
     model = LogisticRegression(C=fitted.strength, max_iter=1000).fit(
         scaler.transform(features["train"]), labels["train"]
@@ -400,6 +402,22 @@ def test_a_probe_of_nothing_is_collapsed():
 # --- SVM, and fine-tuning from a probe -----------------------------------------------------
 
 
+@pytest.mark.parametrize(("mode", "run"), [("probe", probe), ("svm-3", svm)])
+def test_as_few_validation_images_as_a_user_has_select_a_classifier_of_their_own(mode: str, run: Any):
+    asked = request(mode, data=data_of(noise=1.5))
+    both = run.run(asked).scores
+    swapped = {
+        part: asked.data.images[FEW if part == "validation" else part] for part in ("train", "validation", "test")
+    }
+    labels = {part: asked.data.labels[FEW if part == "validation" else part] for part in swapped}
+    images, labels = swapped | {FEW: swapped["validation"]}, labels | {FEW: labels["validation"]}
+    poor = run.run(request(mode, data=TargetData(images, labels, asked.data.classes))).scores
+    assert both["strength_few"] == poor["strength"] != both["strength"]
+    for score in ("top1", "loss"):
+        assert both[f"{score}_test_few"] == pytest.approx(poor[f"{score}_test"], nan_ok=True)
+        assert both[f"{score}_validation_few"] == pytest.approx(poor[f"{score}_validation"], nan_ok=True)
+
+
 @NORMS
 @pytest.mark.parametrize("mode", ["svm-1", "svm-2+source-norm", "svm-3"])
 @pytest.mark.parametrize("classes", [2, 3])
@@ -432,10 +450,13 @@ def test_each_layer_gives_features_of_its_own():
 @NORMS
 def test_lpft_starts_from_the_probe_and_then_learns_everything(norm: str):
     probed, still = probe.run(request("probe", norm)), lpft.run(request("lpft", norm, learning_rate=1e-12))
-    assert still.scores["strength"] == probed.scores["strength"]
-    for name in ("head.weight", "layer1.weight"):
-        np.testing.assert_allclose(still.final[name], probed.final[name], rtol=1e-5, atol=1e-6)
-    assert still.history["loss_validation"][0] == pytest.approx(probed.scores["loss_validation"], rel=1e-4)
+    assert still.scores["strength"] == still.scores["strength_few"] == probed.scores["strength_few"]
+    np.testing.assert_allclose(still.final["layer1.weight"], probed.final["layer1.weight"], rtol=1e-5, atol=1e-6)
+    asked = request("probe", norm)
+    head = {name: array for name, array in still.final.items() if name.startswith("head.")}
+    first = network_of(asked, before_training(asked) | head)
+    found = training.evaluate(first, asked.data.images[FEW], asked.data.labels[FEW])
+    assert probed.scores["loss_validation_few"] == pytest.approx(found.loss, rel=1e-3)
     moved = lpft.run(request("lpft", norm))
     assert all((moved.final[name] != probed.final[name]).any() for name in ("head.weight", "layer1.weight"))
     assert moved.history["loss_train"][0] < finetune.run(request("finetune", norm)).history["loss_train"][0]
@@ -454,7 +475,10 @@ def test_lpft_starts_from_the_probe_and_then_learns_everything(norm: str):
 )
 def test_every_mode_scores_the_same_things(mode: str, run: Any):
     outcome: Outcome = run.run(request(mode))
-    parts = [f"{score}_{part}" for part in ("train", "validation", "test") for score in ("top1", "loss")]
-    assert list(outcome.scores) == ["diverged", "collapsed", *parts, "steps", "converged", "strength"]
+    parts = ("train", "validation", "validation_few", "test", "test_few")
+    scores = {f"{score}_{part}" for part in parts for score in ("top1", "loss")}
+    assert set(outcome.scores) == scores | {"diverged", "collapsed", "steps", "converged", "strength", "strength_few"}
     assert outcome.scores["converged"] is True
+    if mode in ("finetune", "freeze-1"):
+        assert outcome.scores["top1_test_few"] == outcome.scores["top1_test"]
     assert math.isnan(outcome.scores["strength"]) == (mode in ("finetune", "freeze-1"))

@@ -2,13 +2,15 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from whypretrain.learning.partition import draw_shots, half, half_size, part_sizes, partition, restrict
 
 COUNTS = st.lists(st.integers(0, 60), min_size=1, max_size=8).filter(any)
 SEEDS = st.integers(0, 1000)
+PERCENT = st.integers(1, 98)
+FIFTHS = {"validation": 0.2, "test": 0.2}
 
 
 def labels_of(counts: list[int], shuffled: int = 0) -> np.ndarray:
@@ -19,7 +21,7 @@ def labels_of(counts: list[int], shuffled: int = 0) -> np.ndarray:
 @given(COUNTS, SEEDS)
 def test_parts_are_disjoint_sorted_and_together_everything(counts: list[int], seed: int):
     labels = labels_of(counts)
-    parts = partition(labels, "digits", seed, 0.2)
+    parts = partition(labels, "digits", seed, FIFTHS)
     assert list(parts) == ["train", "validation", "test"]
     np.testing.assert_array_equal(np.sort(np.concatenate(list(parts.values()))), np.arange(len(labels)))
     for indices in parts.values():
@@ -29,14 +31,14 @@ def test_parts_are_disjoint_sorted_and_together_everything(counts: list[int], se
 @given(COUNTS, SEEDS)
 def test_sizes_are_known_from_counts_alone(counts: list[int], seed: int):
     labels = labels_of(counts)
-    found = partition(labels, "digits", seed, 0.2)
-    for part, expected in part_sizes({str(c): n for c, n in enumerate(counts)}, 0.2).items():
+    found = partition(labels, "digits", seed, FIFTHS)
+    for part, expected in part_sizes({str(c): n for c, n in enumerate(counts)}, FIFTHS).items():
         assert list(expected.values()) == np.bincount(labels[found[part]], minlength=len(counts)).tolist()
 
 
 @given(st.integers(5, 5000))
 def test_every_part_of_a_class_has_images_and_about_its_share(n: int):
-    sizes = {part: by_class["x"] for part, by_class in part_sizes({"x": n}, 0.2).items()}
+    sizes = {part: by_class["x"] for part, by_class in part_sizes({"x": n}, FIFTHS).items()}
     assert min(sizes.values()) >= 1
     assert sum(sizes.values()) == n
     for part, share in {"train": 0.6, "validation": 0.2, "test": 0.2}.items():
@@ -44,7 +46,7 @@ def test_every_part_of_a_class_has_images_and_about_its_share(n: int):
 
 
 def test_known_sizes():
-    assert part_sizes({"0": 500, "1": 178}, 0.2) == {
+    assert part_sizes({"0": 500, "1": 178}, FIFTHS) == {
         "train": {"0": 300, "1": 106},
         "validation": {"0": 100, "1": 36},
         "test": {"0": 100, "1": 36},
@@ -52,7 +54,7 @@ def test_known_sizes():
 
 
 def test_the_same_partition_on_every_machine():
-    parts = partition(np.repeat([0, 1], 10), "digits", 0, 0.2)
+    parts = partition(np.repeat([0, 1], 10), "digits", 0, FIFTHS)
     assert {part: indices.tolist() for part, indices in parts.items()} == {
         "train": [1, 3, 4, 5, 6, 8, 12, 14, 16, 17, 18, 19],
         "validation": [0, 7, 13, 15],
@@ -60,19 +62,28 @@ def test_the_same_partition_on_every_machine():
     }
 
 
-@given(st.integers(3, 5000), st.integers(1, 50))
-def test_every_share_leaves_one_image_in_each_part_and_the_same_validation(n: int, percent: int):
-    sizes = {part: by_class["x"] for part, by_class in part_sizes({"x": n}, percent / 100).items()}
+@given(st.integers(3, 5000), PERCENT, PERCENT)
+def test_every_share_leaves_one_image_in_each_part(n: int, validate: int, test: int):
+    assume(validate + test < 100)
+    shares = {"validation": validate / 100, "test": test / 100}
+    sizes = {part: by_class["x"] for part, by_class in part_sizes({"x": n}, shares).items()}
     assert min(sizes.values()) >= 1
     assert sum(sizes.values()) == n
-    assert sizes["validation"] == part_sizes({"x": n}, 0.2)["validation"]["x"]
-    # a half rounds up, as everywhere
-    assert sizes["test"] in ((n * percent + 50) // 100, 1, n - sizes["validation"] - 1)
-    assert abs(sizes["test"] - n * percent / 100) <= 1
+    for part, percent in (("validation", validate), ("test", test)):
+        assert abs(sizes[part] - n * percent / 100) < 2
+
+
+def test_known_sizes_where_nearly_all_test():
+    found = part_sizes({"0": 500, "few": 10}, {"validation": 0.04, "test": 0.88})
+    assert found == {
+        "train": {"0": 40, "few": 1},
+        "validation": {"0": 20, "few": 1},
+        "test": {"0": 440, "few": 8},
+    }
 
 
 def test_known_sizes_of_a_larger_share():
-    found = part_sizes({"three": 3, "five": 5, "ten": 10, "many": 100}, 0.3)
+    found = part_sizes({"three": 3, "five": 5, "ten": 10, "many": 100}, {"validation": 0.2, "test": 0.3})
     assert found == {
         "train": {"three": 1, "five": 2, "ten": 5, "many": 50},
         "validation": {"three": 1, "five": 1, "ten": 2, "many": 20},
@@ -80,12 +91,12 @@ def test_known_sizes_of_a_larger_share():
     }
 
 
-@given(COUNTS, SEEDS, st.sampled_from([0.05, 0.3, 0.5]))
-def test_another_share_is_a_partition_of_its_sizes(counts: list[int], seed: int, share: float):
-    labels = labels_of(counts)
-    parts = partition(labels, "digits", seed, share)
+@given(COUNTS, SEEDS, st.sampled_from([(0.2, 0.05), (0.2, 0.5), (0.04, 0.88), (0.6, 0.01)]))
+def test_other_shares_are_a_partition_of_their_sizes(counts: list[int], seed: int, percents: tuple[float, float]):
+    labels, shares = labels_of(counts), dict(zip(("validation", "test"), percents, strict=True))
+    parts = partition(labels, "digits", seed, shares)
     np.testing.assert_array_equal(np.sort(np.concatenate(list(parts.values()))), np.arange(len(labels)))
-    for part, expected in part_sizes({str(c): n for c, n in enumerate(counts)}, share).items():
+    for part, expected in part_sizes({str(c): n for c, n in enumerate(counts)}, shares).items():
         assert list(expected.values()) == np.bincount(labels[parts[part]], minlength=len(counts)).tolist()
 
 
@@ -93,7 +104,7 @@ def test_seeds_are_repeated_stratified_splits():
     labels = labels_of([40, 20])
     tested = np.zeros(60)
     for seed in range(400):
-        test = partition(labels, "own", seed, 0.3)["test"]
+        test = partition(labels, "own", seed, {"validation": 0.2, "test": 0.3})["test"]
         assert np.bincount(labels[test]).tolist() == [12, 6]
         tested[test] += 1
     # each image tests in 30 % of the splits; one share has a standard deviation of 0.023
@@ -102,17 +113,17 @@ def test_seeds_are_repeated_stratified_splits():
 
 def test_another_seed_or_dataset_is_another_partition():
     labels = labels_of([50, 50])
-    one = partition(labels, "digits", 0, 0.2)["train"]
-    np.testing.assert_array_equal(one, partition(labels, "digits", 0, 0.2)["train"])
-    assert not np.array_equal(one, partition(labels, "digits", 1, 0.2)["train"])
-    assert not np.array_equal(one, partition(labels, "glyphs", 0, 0.2)["train"])
+    one = partition(labels, "digits", 0, FIFTHS)["train"]
+    np.testing.assert_array_equal(one, partition(labels, "digits", 0, FIFTHS)["train"])
+    assert not np.array_equal(one, partition(labels, "digits", 1, FIFTHS)["train"])
+    assert not np.array_equal(one, partition(labels, "glyphs", 0, FIFTHS)["train"])
 
 
 @given(COUNTS, SEEDS, st.data())
 def test_a_class_subset_moves_no_image(counts: list[int], seed: int, data: st.DataObject):
     labels = labels_of(counts)
     classes = data.draw(st.lists(st.integers(0, len(counts) - 1), min_size=1, unique=True))
-    for indices in partition(labels, "digits", seed, 0.2).values():
+    for indices in partition(labels, "digits", seed, FIFTHS).values():
         restricted = restrict(indices, labels, classes)
         np.testing.assert_array_equal(restricted, [i for i in indices if labels[i] in classes])
         for which in ("all", "a", "b"):
@@ -124,7 +135,7 @@ def test_a_class_subset_moves_no_image(counts: list[int], seed: int, data: st.Da
 @given(COUNTS, SEEDS)
 def test_halves_are_disjoint_stratified_and_together_all(counts: list[int], seed: int):
     labels = labels_of(counts)
-    train = partition(labels, "digits", seed, 0.2)["train"]
+    train = partition(labels, "digits", seed, FIFTHS)["train"]
     halves = {which: half(train, labels, which) for which in ("all", "a", "b")}
     np.testing.assert_array_equal(halves["all"], train)
     np.testing.assert_array_equal(np.sort(np.concatenate([halves["a"], halves["b"]])), train)
@@ -137,7 +148,7 @@ def test_halves_are_disjoint_stratified_and_together_all(counts: list[int], seed
 
 def test_halves_are_random_and_depend_on_the_partition_alone():
     labels = labels_of([200])
-    train = partition(labels, "digits", 0, 0.2)["train"]
+    train = partition(labels, "digits", 0, FIFTHS)["train"]
     a, b = half(train, labels, "a"), half(train, labels, "b")
     assert a.min() < b.max()
     assert b.min() < a.max()
@@ -177,7 +188,7 @@ def test_other_streams_draw_other_images():
 
 def test_a_draw_comes_from_the_given_images_alone():
     labels = labels_of([40, 40])
-    train = partition(labels, "digits", 0, 0.2)["train"]
+    train = partition(labels, "digits", 0, FIFTHS)["train"]
     assert set(draw_shots(train, labels, 5, np.random.default_rng(0))) <= set(train)
 
 

@@ -95,6 +95,7 @@ def tables_of(view: View, seeds: int, arms: list[Arm] | None = None, spread: flo
         values = {name: abs(mean + spread * rng.normal()) for name, mean in means.items()}
         values |= {name: min(value, 1.0) for name, value in values.items() if name.startswith(("top1", "balanced"))}
         key = {**key_columns(arm), "learning_rate": rate, "seed": seed, "diverged": False, "collapsed": False}
+        values |= {f"{score}_{part}": 0.5 for score in ("top1", "loss") for part in schemas.FEW}
         rows.append({**key, **values, "steps": 40, "converged": True, "strength": np.nan})
     return with_design(pd.DataFrame(rows, columns=list(schemas.TABLES["runs"])), arms)
 

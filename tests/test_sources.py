@@ -39,7 +39,12 @@ from whypretrain.study.declared import constants
 torch.set_num_threads(1)
 
 CPU = torch.device("cpu")
-TASK: dict[str, Any] = {"name": "digits", "dataset": "digits", "test_share": 0.2, "images": "all"}
+TASK: dict[str, Any] = {
+    "name": "digits",
+    "dataset": "digits",
+    "shares": {"validation": 0.2, "test": 0.2},
+    "images": "all",
+}
 TASK |= {"classes": list(range(10)), "class_half": None, "class_count": 10}
 WEIGHTS = dict[str, np.ndarray]
 

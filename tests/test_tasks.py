@@ -118,12 +118,37 @@ def test_shots_are_nested_and_exact(seed: int):
     assert all(few < more for few, more in itertools.pairwise(drawn))
 
 
-def test_how_many_shots_train_changes_neither_what_validates_nor_what_tests():
+def test_shots_restrict_what_trains_and_nothing_else():
     plan_ = plan_of(tiny())
     data = labels_alone(plan_, "digits")
-    found = [target_images(data, plan_.specs.target("digits.2") | {"shots": n}, 0) for n in (1, 20)]
-    for part in ("validation", "test"):
-        assert numbers(found[0][part]) == numbers(found[1][part])
+    whole = source_images(data, plan_.specs.task("digits"), 0)
+    for shots in (1, 20):
+        found = target_images(data, plan_.specs.target(f"digits.{shots}"), 0)
+        for part in ("validation", "test"):
+            assert numbers(found[part]) == numbers(whole[part])
+        few = found["validation_few"]
+        assert np.bincount(few.labels).tolist() == [shots] * 10
+        assert numbers(few) < numbers(found["validation"])
+
+
+def test_few_validation_images_are_among_those_of_more():
+    plan_ = plan_of(tiny())
+    data = labels_alone(plan_, "digits")
+    drawn = [
+        numbers(target_images(data, plan_.specs.target(f"digits.{shots}"), 0)["validation_few"]) for shots in (2, 5, 20)
+    ]
+    assert all(few < more for few, more in itertools.pairwise(drawn))
+
+
+def test_of_a_dataset_that_no_source_learns_nearly_all_images_test():
+    plan_ = plan("config/config.yaml")
+    learnt = {plan_.config.tasks[source.task].dataset for source in plan_.config.sources.values()}
+    assert "mnist5k" not in learnt
+    assert {part: set(sizes.values()) for part, sizes in plan_.grid.part_sizes("mnist5k").items()} == {
+        "train": {40},
+        "validation": {20},
+        "test": {440},
+    }
 
 
 def test_seeds_draw_different_images_and_one_seed_always_the_same():

@@ -356,7 +356,12 @@ def run_block(
         "shots": 2,
         "validation_shots": 2,
     }
-    target |= {"classes": list(range(10)), "class_half": None, "class_count": 10, "test_share": 0.2}
+    target |= {
+        "classes": list(range(10)),
+        "class_half": None,
+        "class_count": 10,
+        "shares": {"validation": 0.2, "test": 0.2},
+    }
     spec = {
         "architecture": {"name": "tiny", "widths": [4, 5], "kernels": [3, 3], "pool_after": [1], "norm": "batch"},
         "target": target,

@@ -24,7 +24,7 @@ from whypretrain.planning.setup import LOOKED_AT  # noqa: E402
 from whypretrain.plotting import fonts  # noqa: E402
 from whypretrain.unusable import UnusableFiles  # noqa: E402
 
-TEST_SHARE = 0.3
+SHARES = {"validation": 0.2, "test": 0.3}
 
 
 def results_of(data: Path) -> str:
@@ -38,7 +38,7 @@ def look_at(data: Path) -> str:
     report = folder.check(str(data))
     if report.message:
         raise UnusableFiles(report.message)
-    parts = partition.part_sizes(report.counts, TEST_SHARE, report.found.parts)
+    parts = partition.part_sizes(report.counts, SHARES, report.found.parts)
     told = [*report.notes, f"{data}: {sum(report.counts.values())} images of {len(report.counts)} classes."]
     told += advising.few_images(report.counts, parts)
     told.append(fonts.note(report.counts))
@@ -47,7 +47,8 @@ def look_at(data: Path) -> str:
 
 def write_config(images: Path, results: str, template: str) -> Path:
     """Write the config of the study on a folder of images, and return its path below the working folder."""
-    dataset = {"module": "folder", "parameters": {"path": str(images)}, "test_share": TEST_SHARE}
+    shares = {f"{part}_share": share for part, share in SHARES.items()}
+    dataset = {"module": "folder", "parameters": {"path": str(images)}, **shares}
     config = {"include": [template], "results": results, "datasets": {"yours": dataset}}
     path = Path(results) / "config.yaml"
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -57,6 +57,10 @@ def _cosine(description: str) -> Column:
 
 
 PARTS = {"train": "training images", "validation": "validation images", "test": "test images"}
+FEW = {
+    "validation_few": "as few validation images as a user has; of a probe or SVM with the C that they select",
+    "test_few": "test images, of what these few select: of a probe or SVM with another C, else the same",
+}
 
 LARGEST = {"largest_class": _fraction("share of test images that always guessing the largest class gets right")}
 STUDY = {"study": Column(str, description="study in config")}
@@ -176,6 +180,8 @@ TABLES: dict[str, dict[str, Column]] = {
         **{f"top1_{part}": _fraction(f"top-1 on {text}") for part, text in PARTS.items()},
         "balanced_test": _balanced("balanced accuracy on test images"),
         **{f"loss_{part}": _loss(f"loss on {text}; empty for an SVM", nullable=True) for part, text in PARTS.items()},
+        **{f"top1_{part}": _fraction(f"top-1 on {text}") for part, text in FEW.items()},
+        **{f"loss_{part}": _loss(f"loss on {text}; empty for an SVM", nullable=True) for part, text in FEW.items()},
         "steps": Column(int, Check.ge(0), description="updates done"),
         "converged": Column(bool, description="whether the probe or SVM converged; true for others"),
         "strength": Column(
@@ -183,6 +189,9 @@ TABLES: dict[str, dict[str, Column]] = {
             Check.gt(0),
             nullable=True,
             description="C = 1 / L2 of a probe, an SVM, or the probe that lpft starts from",
+        ),
+        "strength_few": Column(
+            float, Check.gt(0), nullable=True, description="C as the few validation images select it"
         ),
     },
     "history": {

@@ -9,14 +9,15 @@ from whypretrain.learning import runs
 from whypretrain.learning.models import Network, Weights, in_batches, weights_of
 from whypretrain.learning.probes import Parts, Probe
 from whypretrain.learning.runs import Outcome, Request
+from whypretrain.learning.tasks import FEW
 
 log = logging.getLogger("whypretrain")
 
-Fit = Callable[[Parts, Parts], Probe]
+Fit = Callable[[Parts, Parts], dict[str, Probe]]
 
 
-def classify(request: Request, network: Network, fit: Fit) -> Probe:
-    """Fit a classifier on a network's penultimate features of the target's images, by part."""
+def classify(request: Request, network: Network, fit: Fit) -> dict[str, Probe]:
+    """Fit a classifier on a network's penultimate features of the target's images; see `fit_probe`."""
     data = request.data
     features = {part: in_batches(network.features, images).cpu().numpy() for part, images in data.images.items()}
     return fit(features, {part: labels.cpu().numpy() for part, labels in data.labels.items()})
@@ -31,18 +32,23 @@ def run_on_features(request: Request, fit: Fit) -> Outcome:
     """Fit one classifier and return what is read out of it; there are no steps, so no history and no kernels.
 
     The final weights are the start's as far as the layer that is read, with the statistics used, and the
-    classifier as the head.
+    classifier that all validation images select as the head. The row also has what the few select.
     """
     network = runs.start_network(request)
-    probe = classify(request, network, fit)
+    found = classify(request, network, fit)
+    probe, few = found["validation"], found[FEW]
+    top1, loss = (
+        of_all | {FEW: of_few[FEW], runs.TEST_FEW: of_few["test"]}
+        for of_all, of_few in ((probe.top1, few.top1), (probe.loss, few.loss))
+    )
     row = runs.scores(
         request.data,
-        probe.top1,
-        probe.loss,
+        top1,
+        loss,
         probe.predictions,
         steps=0,
-        converged=probe.converged,
-        strength=probe.strength,
+        converged=probe.converged and few.converged,
+        strength=(probe.strength, few.strength),
     )
     log.info(
         "%s on layer %d, seed %d: C %g%s, train top-1 %.3f, validation top-1 %.3f",

@@ -14,39 +14,37 @@ import numpy as np
 
 from whypretrain.randomness import stream
 
-# Share of each class, in percent, rounded to whole images; a dataset says what share of it
-# tests, and train is what remains.
-VALIDATION_PERCENT = 20
-
 PARTS = ("train", "validation", "test")
 HALVES = ("all", "a", "b")
 
+Shares = Mapping[str, float]
 
 Counts = Mapping[str, Mapping[str, int]]  # images by part and class
 
 
-def _sizes(count: int, test_share: float, given: Sequence[str] = ()) -> dict[str, int]:
+def _sizes(count: int, shares: Shares, given: Sequence[str] = ()) -> dict[str, int]:
     """Return the images drawn of a class for each part that isn't given; of 3 or more each has at least one."""
-    validation = 0 if "validation" in given else (count * VALIDATION_PERCENT + 50) // 100
-    test = 0 if "test" in given else (count * round(100 * test_share) + 50) // 100
+    validation, test = (
+        0 if part in given else (count * round(100 * shares[part]) + 50) // 100 for part in ("validation", "test")
+    )
+    if count >= len(PARTS) and "validation" not in given:
+        validation = min(max(validation, 1), count - 2)
     if count >= len(PARTS) and "test" not in given:
         test = min(max(test, 1), count - validation - 1)
     return {"train": count - validation - test, "validation": validation, "test": test}
 
 
-def part_sizes(
-    class_counts: dict[str, int], test_share: float, given: Counts | None = None
-) -> dict[str, dict[str, int]]:
+def part_sizes(class_counts: dict[str, int], shares: Shares, given: Counts | None = None) -> dict[str, dict[str, int]]:
     """Return images per part and class (`["train"]["7"]`), known from the counts alone.
 
-    `test_share` is the share of each class that tests, in whole percents; 20 % of each
-    validate, and the rest trains. `given` has the images of the parts that the dataset comes
+    `shares` are those of each class that validate and that test (`{"validation": 0.2, "test": 0.2}`), in whole
+    percents, rounded to whole images; the rest trains. `given` has the images of the parts that the dataset comes
     divided into.
     """
     fixed = {part: given[part] for part in PARTS[1:] if given and part in given}
     sizes: dict[str, dict[str, int]] = {part: {} for part in PARTS}
     for name, count in class_counts.items():
-        drawn = _sizes(count - sum(images[name] for images in fixed.values()), test_share, tuple(fixed))
+        drawn = _sizes(count - sum(images[name] for images in fixed.values()), shares, tuple(fixed))
         for part in PARTS:
             sizes[part][name] = fixed[part][name] if part in fixed else drawn[part]
     return sizes
@@ -59,12 +57,12 @@ def given_parts(class_counts: dict[str, int], given: Counts) -> np.ndarray:
 
 
 def partition(
-    labels: np.ndarray, dataset: str, seed: int, test_share: float, given: np.ndarray | None = None
+    labels: np.ndarray, dataset: str, seed: int, shares: Shares, given: np.ndarray | None = None
 ) -> dict[str, np.ndarray]:
     """Return the image indices, sorted, of `train`, `validation` and `test`.
 
-    Stratified by class; a function of the labels, the dataset's name, the seed, the share of
-    each class that tests and the parts that `given_parts` tells of alone.
+    Stratified by class; a function of the labels, the dataset's name, the seed, the shares (as
+    `part_sizes` takes them) and the parts that `given_parts` tells of alone.
     """
     rng = stream("partition", dataset, seed)
     given = np.zeros(len(labels), np.uint8) if given is None else given
@@ -73,7 +71,7 @@ def partition(
     for label in np.unique(labels):
         order = rng.permutation(np.flatnonzero((labels == label) & (given == 0)))
         start = 0
-        for part, n in _sizes(len(order), test_share, fixed).items():
+        for part, n in _sizes(len(order), shares, fixed).items():
             found[part].append(order[start : start + n])
             start += n
     return {part: np.sort(np.concatenate(pieces)) for part, pieces in found.items()}

@@ -8,8 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from whypretrain.learning.tasks import FEW
+
 STRENGTHS = tuple(float(c) for c in np.logspace(-4, 2, 7))  # C = 1 / L2 of the grid
 ITERATIONS = 1000
+SELECTING = ("validation", FEW)
 
 Parts = dict[str, np.ndarray]
 
@@ -18,8 +21,8 @@ Parts = dict[str, np.ndarray]
 class Probe:
     """A classifier's read-outs by part, the C that validation selected, whether the fit converged, and its weights.
 
-    Losses are cross-entropies in nats, NaN for an SVM; predictions are (n,). `weight` (classes, d) and `bias`
-    (classes,) act on features as they are, not standardised, and give logits, or an SVM's decision values.
+    Losses are cross-entropies in nats, NaN for an SVM; predictions (n,) are of training and test images. `weight`
+    (classes, d) and `bias` (classes,) act on features as they are, not standardised, and give logits, or an SVM's decision values.
     """
 
     top1: dict[str, float]
@@ -39,8 +42,8 @@ def _logits(coefficients: np.ndarray, intercepts: np.ndarray) -> tuple[np.ndarra
     return halves[:, None] * coefficients, halves * intercepts
 
 
-def _fit(features: Parts, labels: Parts, build: Callable[[float], Any]) -> Probe:
-    """Fit a classifier for each C on standardised features and return the one that validation selects."""
+def _fit(features: Parts, labels: Parts, build: Callable[[float], Any]) -> dict[str, Probe]:
+    """Fit a classifier for each C on standardised features and return those that each of `SELECTING` selects."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.metrics import log_loss
     from sklearn.preprocessing import StandardScaler
@@ -63,32 +66,37 @@ def _fit(features: Parts, labels: Parts, build: Callable[[float], Any]) -> Probe
         probe = Probe(
             top1={part: float(model.score(values, labels[part])) for part, values in scaled.items()},
             loss=loss,
-            predictions={part: model.predict(values) for part, values in scaled.items()},
+            predictions={part: model.predict(scaled[part]) for part in ("train", "test")},
             strength=strength,
             converged=not any(issubclass(w.category, ConvergenceWarning) for w in caught),
             weight=weight,
             bias=intercepts - weight @ scaler.mean_,
         )
         found.append(probe)
-    return min(found, key=lambda probe: (-probe.top1["validation"], _known(probe.loss["validation"]), probe.strength))
+    return {
+        part: min(found, key=lambda probe: (-probe.top1[part], _known(probe.loss[part]), probe.strength))
+        for part in SELECTING
+        if part in features
+    }
 
 
 def _known(loss: float) -> float:
     return 0.0 if math.isnan(loss) else loss
 
 
-def fit_probe(features: Parts, labels: Parts) -> Probe:
-    """Fit a multinomial logistic regression on features (n, d), standardised on the training images.
+def fit_probe(features: Parts, labels: Parts) -> dict[str, Probe]:
+    """Fit a multinomial logistic regression on features (n, d) of each part, standardised on the training images.
 
-    C is selected on validation top-1 from a log grid (ties: lower loss, then smaller C), and
-    validation images are never trained on (as Kornblith et al. 2019, without their refit).
+    C is selected from a log grid on the top-1 (ties: lower loss, then smaller C) of all validation images, and where
+    they are given of the few: the two classifiers are returned by the part that selected them. Validation images
+    are never trained on (as Kornblith et al. 2019, without their refit).
     """
     from sklearn.linear_model import LogisticRegression
 
     return _fit(features, labels, lambda strength: LogisticRegression(C=strength, max_iter=ITERATIONS))
 
 
-def fit_svm(features: Parts, labels: Parts) -> Probe:
+def fit_svm(features: Parts, labels: Parts) -> dict[str, Probe]:
     """Fit a linear SVM, one against the rest with squared hinge loss, on features (n, d) as `fit_probe` does.
 
     Ties on validation go to the smaller C.

@@ -19,6 +19,7 @@ from whypretrain.study.moding import Mode
 Weights = dict[str, np.ndarray]
 
 FINETUNE = Mode("finetune")
+TEST_FEW = "test_few"  # the test images, of what the few validation images select
 COLLAPSE = 0.05  # a run that ends with balanced accuracy on train below chance plus this is called collapsed
 
 
@@ -85,21 +86,23 @@ def scores(
     steps: int,
     diverged: bool = False,
     converged: bool = True,
-    strength: float = math.nan,
+    strength: tuple[float, float] = (math.nan, math.nan),
 ) -> dict[str, Any]:
     """Return a run's scores as a row: top-1 and loss by part, balanced accuracy on test, and how the run ended.
 
     One that diverged has the score of guessing all classes alike; one whose balanced accuracy is near that on its own
-    training images, however uneven these are, is `collapsed`. `strength` is the C of a probe or SVM; an SVM has no
-    cross-entropy, so its losses are NaN.
+    training images, however uneven these are, is `collapsed`. `strength` is the C of a probe or SVM, as all validation
+    images and as the few select it; an SVM has no cross-entropy, so its losses are NaN. Where the few select another
+    classifier, `test_few` are its scores.
     """
     chance = 1.0 / data.classes
     balanced = {
         part: balanced_accuracy(data.labels[part].cpu().numpy(), predictions[part]) for part in ("train", "test")
     }
     row: dict[str, Any] = {"diverged": diverged, "collapsed": not diverged and balanced["train"] < chance + COLLAPSE}
-    for part in top1:
-        row[f"top1_{part}"] = chance if diverged else top1[part]
-        row[f"loss_{part}"] = math.log(data.classes) if diverged else loss[part]
+    for part in (*top1, TEST_FEW):
+        of = part if part in top1 else "test"
+        row[f"top1_{part}"] = chance if diverged else top1[of]
+        row[f"loss_{part}"] = math.log(data.classes) if diverged else loss[of]
     row["balanced_test"] = chance if diverged else balanced["test"]
-    return row | {"steps": steps, "converged": converged, "strength": strength}
+    return row | {"steps": steps, "converged": converged, "strength": strength[0], "strength_few": strength[1]}

@@ -9,6 +9,8 @@ import numpy as np
 from whypretrain.learning import partition
 from whypretrain.randomness import stream
 
+FEW = "validation_few"  # of the validation images as few as a user would have
+
 
 @dataclass(frozen=True)
 class Images:
@@ -28,7 +30,7 @@ def task_classes(task: Mapping[str, Any], seed: int) -> list[int]:
 
 def _part(tensors: Mapping[str, np.ndarray], task: Mapping[str, Any], seed: int, part: str) -> np.ndarray:
     labels = tensors["labels"]
-    indices = partition.partition(labels, task["dataset"], seed, task["test_share"], tensors.get("parts"))[part]
+    indices = partition.partition(labels, task["dataset"], seed, task["shares"], tensors.get("parts"))[part]
     if part == "train":
         indices = partition.half(indices, labels, task["images"])
     return partition.restrict(indices, labels, task_classes(task, seed))
@@ -47,14 +49,14 @@ def source_images(tensors: Mapping[str, np.ndarray], task: Mapping[str, Any], se
 
 
 def target_images(tensors: Mapping[str, np.ndarray], target: Mapping[str, Any], seed: int) -> dict[str, Images]:
-    """Return a target's train images (`shots` a class), validation images and all its test images.
+    """Return a target's train images (`shots` a class), all its validation and test images, and the few.
 
-    Draws are nested: the images of fewer shots are among those of more, with the same seed.
+    `validation_few` are `validation_shots` a class of the validation images. How many train changes neither what
+    validates nor what tests. Draws are nested: the images of fewer shots are among those of more, with the same seed.
     """
-    labels = tensors["labels"]
-    drawn = {"test": _part(tensors, target, seed, "test")}
-    for part, shots in (("train", target["shots"]), ("validation", target["validation_shots"])):
-        draw = stream("target-subset", seed, target["name"], part)
-        drawn[part] = partition.draw_shots(_part(tensors, target, seed, part), labels, shots, draw)
+    drawn = {part: _part(tensors, target, seed, part) for part in partition.PARTS}
+    for part, of, shots in (("train", "train", target["shots"]), (FEW, "validation", target["validation_shots"])):
+        draw = stream("target-subset", seed, target["name"], of)
+        drawn[part] = partition.draw_shots(drawn[of], tensors["labels"], shots, draw)
     classes = task_classes(target, seed)
-    return {part: _images(tensors, classes, drawn[part]) for part in partition.PARTS}
+    return {part: _images(tensors, classes, indices) for part, indices in drawn.items()}

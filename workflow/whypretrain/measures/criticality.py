@@ -10,9 +10,10 @@ from whypretrain.readouts.measuring import Measured
 
 
 def read_out(measured: Measured) -> Columns:
-    """Return a row for each layer and what it is put back to, with the loss of top-1 on the target's test images."""
+    """Return a row for each layer and what it is put back to, with the loss of top-1 on up to 1,000 test images."""
     columns: Columns = {}
     data, numbers = measured.target, [layer.number for layer in measured.layers]
+    some = measured.some("target", "test")
     network = measured.network("final", "target")
     for put_back, weights in (("start", measured.start), ("initialisation", measured.initial)):
         lost = criticality(
@@ -20,8 +21,8 @@ def read_out(measured: Measured) -> Columns:
             measured.final,
             weights,
             numbers,
-            data.images["test"],
-            data.labels["test"],
+            data.images["test"][some],
+            data.labels["test"][some],
             statistics_images=data.images["train"],
         )
         for layer, top1 in lost:

@@ -24,7 +24,7 @@ def read_out(measured: Measured) -> Columns:
         count = components_of_main(values, power=1)
         parts = {"all": (features, len(values)), "main": (main, count), "residual": (residual, len(values) - count)}
         for part, (of_part, components) in parts.items():
-            probe = fit_probe(of_part, labels)
+            probe = fit_probe(of_part, labels)["validation"]
             row = {"moment": moment, "images": images, "part": part, "components": components}
             row |= {"effective_rank": effective_rank(singular_values(of_part["train"], centred=False))}
             row |= {f"top1_{name}": probe.top1[name] for name in PARTS}

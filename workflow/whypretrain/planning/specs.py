@@ -59,7 +59,7 @@ class Specs:
         return {
             "name": name,
             "dataset": task.dataset,
-            "test_share": self.config.datasets[task.dataset].test_share,
+            "shares": self.config.datasets[task.dataset].shares,
             "classes": self.grid.class_indices(name),
             "class_half": task.class_half,
             "class_count": self.grid.class_count(name),

@@ -20,6 +20,7 @@ from whypretrain.learning import training
 from whypretrain.learning.data import TargetData
 from whypretrain.learning.initialisation import initialise_head
 from whypretrain.learning.models import Network, in_batches, load_weights, reestimate_statistics
+from whypretrain.learning.partition import PARTS
 from whypretrain.learning.probes import fit_probe
 from whypretrain.learning.sources import set_up_torch
 from whypretrain.learning.tasks import Images, source_images, target_images
@@ -54,7 +55,7 @@ def _source_scores(described: Described, weights: Weights, data: TargetData) -> 
 
 def _suitability(features: dict[str, np.ndarray], labels: dict[str, np.ndarray], weights: Weights) -> dict[str, Any]:
     """Return the probe's read-outs from all parts, and transferability scores from the training images."""
-    probe = fit_probe(features, labels)
+    probe = fit_probe(features, labels)["validation"]
     row: dict[str, Any] = {f"probe_top1_{part}": value for part, value in probe.top1.items()}
     row |= {"probe_strength": probe.strength, "probe_converged": probe.converged}
     row |= {"log_me": log_me(features["train"], labels["train"]), "leep": math.nan}
@@ -106,8 +107,8 @@ def main(job: Job) -> None:
         data = TargetData.on(device, parts, target["class_count"], spec["normalisation"])
         network = _with_new_head(described, weights, data.classes, seed, target["name"]).to(device)
         reestimate_statistics(network, data.images["train"])
-        features = {part: in_batches(network.features, each).cpu().numpy() for part, each in data.images.items()}
-        row |= _suitability(features, {part: each.labels for part, each in parts.items()}, weights)
+        features = {part: in_batches(network.features, data.images[part]).cpu().numpy() for part in PARTS}
+        row |= _suitability(features, {part: parts[part].labels for part in PARTS}, weights)
         own = job.origin(*job.files("datasets"), start, *([extractor] if source else []), seeds=[seed])
         write_columns(output, {name: [value] for name, value in row.items()}, own)
         log.info(

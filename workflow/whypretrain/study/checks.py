@@ -42,7 +42,10 @@ def check_parts(grid: Grid) -> None:
             )
         for label, (training, validating) in grid.images_per_class(name).items():
             if training == 0 or validating == 0:
-                raise ConfigError(f"tasks.{name}: class {label} has no images left for training or validation")
+                raise ConfigError(
+                    f"tasks.{name}: class {label} has no images left for training or validation; allowed: a class of "
+                    f"more images, or lower shares that validate and test in datasets.{task.dataset}"
+                )
     for name, recipe in config.recipes.items():
         if recipe.regulariser:
             _check_regulariser(recipe.regulariser, f"recipes.{name}.regulariser")

@@ -27,22 +27,36 @@ class Dataset(Strict):
     """Images and labels, prepared once."""
 
     module: str = Field(
-        description="Module in workflow/whypretrain/datasets, as mnist5k, digits, glyphs, patches or folder."
+        description="Module in workflow/whypretrain/datasets, as mnist5k, digits, glyphs, textures or folder."
     )
     parameters: dict[str, Any] = Field(default_factory=dict, description="The module's own parameters.")
+    validation_share: float = Field(
+        0.2, ge=0.01, le=0.98, description="Share of each class's images that validate, in whole percents."
+    )
     test_share: float = Field(
-        0.2,
-        ge=0.01,
-        le=0.5,
-        description="Share of each class's images that test, in whole percents; 20 % validate, the rest trains.",
+        0.2, ge=0.01, le=0.98, description="Share of each class's images that test, in whole percents; the rest trains."
     )
 
-    @field_validator("test_share")
+    @field_validator("validation_share", "test_share")
     @classmethod
     def _whole_percents(cls, share: float) -> float:
         if abs(share * 100 - round(share * 100)) > 1e-9:
-            raise ValueError("allowed: whole percents, 0.01 to 0.5")
+            raise ValueError("allowed: whole percents, 0.01 to 0.98")
         return share
+
+    @model_validator(mode="after")
+    def _some_train(self) -> "Dataset":
+        if round(100 * (self.validation_share + self.test_share)) > 99:
+            raise ValueError(
+                f"validation_share {self.validation_share} and test_share {self.test_share} leave nothing to train on; "
+                "allowed: together 0.99 or less"
+            )
+        return self
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """The shares of each class's images by part; the rest trains."""
+        return {"validation": self.validation_share, "test": self.test_share}
 
 
 class Task(Strict):
@@ -59,7 +73,8 @@ class Task(Strict):
     validation_shots: int | None = Field(
         None,
         ge=1,
-        description="Validation images per class of a target; where left out min(shots, 20), or as many as there are.",
+        description="Validation images per class that a user of a target has (`selection: shots`); where left out "
+        "min(shots, 20), or as many as there are.",
     )
 
 
@@ -258,6 +273,10 @@ class Study(Strict):
     epoch: str | float = Field("last+anneal", description="The checkpoint that claims and figures are about.")
     recipe: Name = Field(description="The recipe that claims are decided on.")
     scratch_recipe: Name = Field(description="The recipe of training from scratch.")
+    selection: Literal["all", "shots"] = Field(
+        "all",
+        description="What selects learning rates, C, layers and modes: all validation images, or as few as a user has.",
+    )
     claims: tuple[str, ...] = Field((), description="Names in `claims`.")
     pairs: tuple[Name, ...] = Field((), description="Names in `pairs`.")
     figures: tuple[str, ...] = Field((), description="Modules in workflow/whypretrain/figures.")

@@ -106,8 +106,8 @@ class Grid:
 
     def part_sizes(self, dataset: str) -> dict[str, dict[str, int]]:
         """Return a dataset's images per part and class."""
-        share = self.config.datasets[dataset].test_share
-        return partition.part_sizes(self.counts[dataset], share, self.given_parts(dataset))
+        shares = self.config.datasets[dataset].shares
+        return partition.part_sizes(self.counts[dataset], shares, self.given_parts(dataset))
 
     def classes(self, task: str) -> tuple[str, ...]:
         """Return the names of the classes that a task names; where it is a half of them, of both halves."""
