@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT
+from conftest import NOWHERE, ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -241,6 +241,7 @@ def test_a_file_may_be_read_and_written_by_whom_the_umask_lets(umask: int, mode:
     before = os.umask(umask)
     try:
         write_json(tmp_path / "file.json", {})
+        write_tensors(tmp_path / "file.safetensors", TENSORS, NOWHERE)
     finally:
         os.umask(before)
-    assert (tmp_path / "file.json").stat().st_mode & 0o777 == mode
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {mode}

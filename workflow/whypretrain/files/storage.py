@@ -34,7 +34,8 @@ def write_whole(path: str | Path, write: Callable[[Path], None]) -> None:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    temporary.touch(exist_ok=False)  # whoever the umask and the folder let read and write it
+    temporary.touch(exist_ok=False)
+    mode = temporary.stat().st_mode  # as the umask says; safetensors puts a file of its own, closed to others, there
     try:
         try:
             write(temporary)
@@ -45,6 +46,7 @@ def write_whole(path: str | Path, write: Callable[[Path], None]) -> None:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
+        temporary.chmod(mode)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
