@@ -22,7 +22,8 @@ class Probe:
     """A classifier's read-outs by part, the C that validation selected, whether the fit converged, and its weights.
 
     Losses are cross-entropies in nats, NaN for an SVM; predictions (n,) are of training and test images. `weight`
-    (classes, d) and `bias` (classes,) act on features as they are, not standardised, and give logits, or an SVM's decision values.
+    (classes, d) and `bias` (classes,) act on features as they are, not standardised, and give logits, or an SVM's
+    decision values.
     """
 
     top1: dict[str, float]
