@@ -15,7 +15,7 @@ import pandas as pd
 
 from whypretrain.evidence import values
 from whypretrain.evidence.readings import Readings, Tables
-from whypretrain.evidence.statistics import interval, paired
+from whypretrain.evidence.statistics import interval, one_sample, paired
 from whypretrain.evidence.values import Values
 from whypretrain.evidence.verdict import ClaimEvidence, Component, judge
 from whypretrain.study.claim_arms import ClaimArms, group_of
@@ -34,8 +34,12 @@ from whypretrain.study.config import Setting
 from whypretrain.study.coordinates import ARM_KEYS, Arm, key_of
 from whypretrain.study.grid import Grid
 
-DECIDED = ("component", "n", "effect", "low", "high", "p", "margin", "verdict", "reason")
+DECIDED = ("component", "n", "effect", "low", "high", "coverage", "p", "margin", "verdict", "reason")
 OF_SELECTED = ("top1_test", "loss_train", "loss_test", "movement", "steps_to_95")  # read at the selected rate
+COUNTED = ("steps_to_95", "rate_width")  # these count: steps, and steps of a grid of rates
+COUNTED_OVER = ("peak-position", "reach", "correlation")  # so do places, and ranks
+GUARDED = ("non-inferiority", "equivalence")  # ask that there was something to lose
+GAIN = Difference.model_validate({"of": {"measure": "top1_test"}, "minus": {"source": "none", "measure": "top1_test"}})
 UNITS = {
     "cosine_mean": "of cosine",
     "cka": "of CKA",
@@ -46,7 +50,7 @@ UNITS = {
     "rate_width": "factors of ten",
 }  # accuracies are in points, of which 100 are 1
 Settings = Sequence[Setting]
-Tested = tuple[Component, Margin]  # a component with the margin that it was given
+Tested = tuple[Component, str]  # a component with the unit of its effect and margin
 
 
 @dataclass(frozen=True)
@@ -131,40 +135,65 @@ class Evidence:
 
     # --- margin, grid edge, sensitivity ----------------------------------------------------
 
-    def _gain(self, settings: Settings) -> np.ndarray:
-        gains = []
-        for setting in settings:
-            intact, scratch = (self.readings.value("top1_test", arm) for arm in self.arms.controls(setting))
-            gains.append(values.combined([intact], [scratch]))
-        averaged = values.mean_of(gains)
-        return np.array([averaged[seed] for seed in sorted(averaged)])
-
     def margin(self, margin: Margin, groups: Sequence[Settings]) -> float:
         """Return a margin as a number; as a share of the gain, of the smallest gain of several settings."""
         if margin.value is not None:
             return margin.value
-        gains = [interval(self._gain(settings)).mean for settings in groups]
+        gains = [interval(self._difference(settings, GAIN)).mean for settings in groups]
         return max(0.0, float(margin.share_of_gain or 0) * min(gains))
 
-    def at_edge(self, groups: Sequence[Settings], parts: Sequence[Difference], *, guarded: bool, shared: bool) -> bool:
-        """Return whether any arm that a verdict rests on has its rate at the edge of its grid.
+    def component(
+        self,
+        words: str,
+        differences: np.ndarray,
+        part: Difference,
+        test: Test,
+        limits: Margin,
+        groups: Sequence[Settings],
+    ) -> Tested:
+        """Return a component with all that decides it: in one setting, or in the first minus the second of two."""
+        measures = {choice.measure or self.claim.measure for choice in (*part.of, *part.minus)}
+        counts = part.over in COUNTED_OVER or bool(measures & set(COUNTED))
+        moves = self._moves(groups, part, test, limits)
+        margin = self.margin(limits, groups)
+        found = Component(words, differences, test, margin, counts, may_rise=1 in moves, may_fall=-1 in moves)
+        return found, unit_of(self.claim, part)
 
-        For a margin that is a share of the gain (`shared`) these are intact and scratch too, and for sensitivity
-        (`guarded`) as well, or those of the claim's control. Of starts, of cosines (compared at every rate) and of
-        pairs nothing is selected here.
+    def _moves(self, groups: Sequence[Settings], part: Difference, test: Test, limits: Margin) -> set[int]:
+        """Return where a better rate beyond the edge of a grid could move a component: up (1), down (-1).
+
+        The margin moves with the gain that it is a share of, and where the gain or the claim's control could shrink,
+        so could what there was to lose. Of starts, cosines (compared at every rate) and pairs no rate is selected.
         """
-        control = [self.claim.control] if guarded and self.claim.control else []
-        shared = shared or (guarded and not control)
-        arms: list[Arm] = []
-        for setting in (setting for settings in groups for setting in settings):
-            for part in [*parts, *control]:
-                for choice, found in self.arms.sides(setting, part).items():
+        moves = self._moved(groups[0], part) | {
+            -move for settings in groups[1:] for move in self._moved(settings, part)
+        }
+        if self.claim.measure == "cosine_mean":
+            return moves
+        if limits.share_of_gain is not None:
+            gain = {move for settings in groups for move in self._moved(settings, GAIN)}
+            moves |= {
+                move for size in gain for move in {"non-inferiority": {size}, "equivalence": {1, -1}}.get(test, {-size})
+            }
+        control = self.claim.control or GAIN
+        if test in GUARDED and any(-1 in self._moved(settings, control) for settings in groups):
+            moves |= {1, -1}
+        return moves
+
+    def _moved(self, settings: Settings, part: Difference) -> set[int]:
+        """Return where a difference could move: better is more accuracy, or less loss, and of the rest either."""
+        found = set()
+        for setting in settings:
+            sides = self.arms.sides(setting, part)
+            for sign, choices in ((1, part.of), (-1, part.minus)):
+                for choice in choices:
                     measure = choice.measure or self.claim.measure
-                    if choice.learning_rate is None and (measure in OF_SELECTED or measure.endswith(".final")):
-                        arms += self._decisive(found, part.over)
-            if shared and self.claim.measure != "cosine_mean":
-                arms += self.arms.controls(setting)
-        return any(self.readings.at_edge(arm) for arm in arms)
+                    selected = choice.learning_rate is None and (measure in OF_SELECTED or measure.endswith(".final"))
+                    if selected and any(map(self.readings.at_edge, self._decisive(sides[choice], part.over))):
+                        better = {1} if measure.endswith(("top1_test", ".final")) else {-1}
+                        known = part.over in ("mean", "peak") and measure.startswith(("top1_", "loss_", "parts."))
+                        found |= {sign * move for move in (better if known else {1, -1})}
+        return found
 
     def _decisive(self, arms: dict[float, Arm], over: str) -> list[Arm]:
         """Return the arms of a side that a verdict rests on: of those that a peak is chosen from, the peak."""
@@ -181,14 +210,13 @@ class Evidence:
         """
         for settings in groups:
             if self.claim.measure != "cosine_mean":
-                control = self.claim.control
-                gain = self._difference(settings, control) if control else self._gain(settings)
-                if not interval(gain).low > 2 * margin:
+                gain = one_sample(self._difference(settings, self.claim.control or GAIN))
+                if not gain.low(0.025) > 2 * margin:
                     return False
                 continue
             common = [pair for each in settings for pair in self._common_cosines(*self.arms.controls(each))]
-            gaps = [interval(paired(found, other)) for _, found, other in common]
-            if not any(gap.low > margin or gap.high < -margin for gap in gaps):
+            gaps = [one_sample(paired(found, other)) for _, found, other in common]
+            if not any(gap.low(0.025) > margin or gap.high(0.025) < -margin for gap in gaps):
                 return False
         return True
 
@@ -196,40 +224,34 @@ class Evidence:
 
     def question(self, setting: str, groups: Sequence[Settings], tested: Sequence[Tested]) -> Question:
         """Return what is asked in a setting, with what guards it."""
-        guarded = [part for part, _ in tested if part.kind in ("non-inferiority", "equivalence")]
-        shared = any(margin.share_of_gain is not None for _, margin in tested)
-        parts = self.claim.components[:1] if len(groups) > 1 else self.claim.components
+        components = [part for part, _ in tested]
+        guarded = [part.margin for part in components if part.kind in GUARDED]
         evidence = ClaimEvidence(
             name=f"{self.arms.study}: {self.arms.name}, {setting}",
-            components=[part for part, _ in tested],
-            grid_edge=self.at_edge(groups, parts, guarded=bool(guarded), shared=shared),
-            sensitivity=self.sensitive(groups, max(part.margin for part in guarded)) if guarded else None,
+            components=components,
+            any=self.claim.any,
+            sensitivity=self.sensitive(groups, max(guarded)) if guarded else None,
         )
         interaction = self.claim.interaction if len(groups) > 1 else None
-        row = self._row(setting, [part.kind for part, _ in tested], interaction)
-        units = {
-            component.name: unit_of(self.claim, part)
-            for part in self.claim.components
-            for component, _ in tested
-            if component.name.startswith(words_of(part))
-        }
-        return Question(evidence, row, units)
+        row = self._row(setting, [part.kind for part in components], interaction)
+        return Question(evidence, row, {part.name: unit for part, unit in tested})
 
     def questions(self, missing: pd.DataFrame | None = None) -> list[Question]:
         """Return the claim in every setting, and its interaction; unanswered where it rests on what is missing."""
         asked = []
         for name in self.claim.settings:
+            parts = self.arms.components(name)
             if missing is not None and (gap := gap_of(self.arms, [name], missing)):
-                asked.append(self._unanswered(name, self.claim.components, gap))
+                asked.append(self._unanswered(name, parts, gap))
                 continue
             settings = self.arms.pairs(name)
-            tested = []
-            for part in self.claim.components:
-                limits = part.margin or self.claim.margin
-                margin = self.margin(limits, [settings])
-                test = part.test or self.claim.test
-                found = self.differences(settings, part)
-                tested += [(Component(words, each, test, margin), limits) for words, each in found.items()]
+            tested = [
+                self.component(
+                    words, found, part, part.test or self.claim.test, part.margin or self.claim.margin, [settings]
+                )
+                for part in parts
+                for words, found in self.differences(settings, part).items()
+            ]
             asked.append(self.question(name, [settings], tested))
         if self.claim.interaction:
             names = self.claim.interaction.settings
@@ -246,7 +268,7 @@ class Evidence:
             test = interaction.test if interaction else part.test or self.claim.test
             components.append(Component(words_of(part), nothing, test))
             units[words_of(part)] = unit_of(self.claim, part)
-        evidence = ClaimEvidence(f"{self.arms.study}: {self.arms.name}, {setting}", components, False, None)
+        evidence = ClaimEvidence(f"{self.arms.study}: {self.arms.name}, {setting}", components, self.claim.any)
         return Question(evidence, self._row(setting, [each.kind for each in components], interaction), units, gap)
 
     def _row(self, setting: str, tests: Sequence[str], interaction: Interaction | None) -> dict[str, Any]:
@@ -263,10 +285,12 @@ class Evidence:
         assert self.claim.interaction is not None  # asked only of claims that have one
         names = self.claim.interaction.settings
         groups = [self.arms.pairs(name) for name in names]
-        here, there = (self.differences(settings, self.claim.components[0]) for settings in groups)
-        margin = self.margin(limits, groups)
+        part = self.claim.components[0]
+        here, there = (self.differences(settings, part) for settings in groups)
         tested = [
-            (Component(words, here[words] - there[words], test, margin), limits) for words in here if words in there
+            self.component(words, here[words] - there[words], part, test, limits, groups)
+            for words in here
+            if words in there
         ]
         return self.question(" minus ".join(names), groups, tested)
 

@@ -458,6 +458,11 @@ TABLES: dict[str, dict[str, Column]] = {
         "test": Column(str, description="kind of test"),
         "component": Column(str, description="the part of the claim that decided"),
         **ESTIMATE,
+        "coverage": Column(
+            float,
+            Check.in_range(0, 1),
+            description="how often, at least, the interval holds the true difference, for this claim by itself",
+        ),
         "margin": Column(float, nullable=True, description="fixed before the runs, or a share of the gain"),
         "unit": Column(str, description="unit of effect, limits and margin; points are accuracies, of which 1 is 100"),
         "verdict": Column(str, Check.isin(["supported", "contradicted", "inconclusive"]), description="verdict"),

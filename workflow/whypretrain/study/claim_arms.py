@@ -117,6 +117,36 @@ class ClaimArms:
             for choice, arms in found.items()
         }
 
+    def components(self, setting: str) -> tuple[Difference, ...]:
+        """Return the claim's components in a setting, those `over: each` place by place.
+
+        Left out are places where both sides are the same arm, as the last checkpoint minus itself, and those that a
+        pair of source and target lacks.
+        """
+        found: list[Difference] = []
+        for part in self.claim.components:
+            found += [part] if part.over != "each" else self._each(self.pairs(setting), part)
+        return tuple(found)
+
+    def _each(self, settings: tuple[Setting, ...], part: Difference) -> list[Difference]:
+        along = next(choice for choice in (*part.of, *part.minus) if _along(choice))
+        places = set.intersection(*(set(self.sides(setting, part)[along]) for setting in settings))
+        found = []
+        for place in sorted(places):
+
+            def at(choice: Choice, place: float = place) -> Choice:
+                if has_layers(choice):
+                    here = {name: getattr(choice, name).replace("N", f"{place:g}") for name in ("span", "mode")}
+                else:
+                    here = {"epoch": self.side(settings[0], choice)[place].epoch} if has_epochs(choice) else {}
+                return choice.model_copy(update=here)
+
+            of, minus = (tuple(map(at, choices)) for choices in (part.of, part.minus))
+            arms = [[self.side(setting, choice) for setting in settings for choice in side] for side in (of, minus)]
+            if arms[0] != arms[1]:
+                found.append(part.model_copy(update={"of": of, "minus": minus, "over": "mean"}))
+        return found
+
     def controls(self, setting: Setting) -> tuple[Arm, Arm]:
         """Return intact and scratch, between which there is something to lose."""
         return self.side(setting, INTACT)[0.0], self.side(setting, SCRATCH)[0.0]
@@ -183,7 +213,7 @@ class ClaimArms:
             )
 
     def _check_part(self, setting: Setting, part: Difference) -> None:
-        least = {"slope": 2, "correlation": 3}.get(part.over, 1)
+        least = {"slope": 2, "each": 2, "correlation": 3}.get(part.over, 1)
         for choice in (*part.of, *part.minus):
             if choice.pair is not None:
                 self._check_pair(choice.pair, choice.layers)
