@@ -79,6 +79,7 @@ else:
 
 include: "workflow/rules/measure.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/calibrate.smk"
 
 
 hooks.drop_refused_benchmarks(workflow)

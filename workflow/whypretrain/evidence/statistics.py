@@ -147,25 +147,29 @@ class SignFlips:
     are infinite below the number of seeds at which the test can reach its level. Without `means` it says nothing.
     """
 
-    means: NDArray[np.float64]  # of all subsets of D but the empty one, or of random ones
+    means: NDArray[np.float64]  # of all subsets of D but the empty one, or of random ones; in order
     rounding: float = 0.0  # what differs by less is equal
 
     def p_above(self, bound: float) -> float:
         """Return the p value against a true mean of at most `bound`."""
-        return (1 + int((self.means <= bound + self.rounding).sum())) / (1 + self.means.size)
+        return (1 + int(np.searchsorted(self.means, bound + self.rounding, "right"))) / (1 + self.means.size)
 
     def p_below(self, bound: float) -> float:
         """Return the p value against a true mean of at least `bound`."""
-        return (1 + int((self.means >= bound - self.rounding).sum())) / (1 + self.means.size)
+        return 1 - int(np.searchsorted(self.means, bound - self.rounding)) / (1 + self.means.size)
 
     def low(self, tail: float) -> float:
         """Return the largest bound, with that chance of error, that the true mean isn't below."""
-        place = math.floor(tail * (1 + self.means.size) + 1e-9)
-        return float(np.partition(self.means, place - 1)[place - 1]) if place else -math.inf
+        place = self._place(tail)
+        return float(self.means[place - 1]) if place else -math.inf
 
     def high(self, tail: float) -> float:
         """Return the least bound, with that chance of error, that the true mean isn't above."""
-        return 0.0 - SignFlips(-self.means).low(tail)
+        place = self._place(tail)
+        return float(self.means[-place]) if place else math.inf
+
+    def _place(self, tail: float) -> int:
+        return math.floor(tail * (1 + self.means.size) + 1e-9)
 
 
 def tied(differences: ArrayLike) -> bool:
@@ -202,7 +206,7 @@ def one_sample(differences: ArrayLike, counts: bool = False) -> StudentT | SignF
         sums = np.append(0, _random_subsets(n) @ values)
     means = sums[1:] / _sizes(n)
     means[np.abs(means) <= rounding] = 0
-    return SignFlips(means, rounding)
+    return SignFlips(np.sort(means), rounding)
 
 
 @cache

@@ -318,7 +318,7 @@ TABLES: dict[str, dict[str, Column]] = {
             float, Check.in_range(0, 1), description="mean test top-1 of the cell's best minus this one's"
         ),
         "p": Column(
-            float, Check.in_range(0, 1), description="against being as good as the best: paired t-tests, Bonferroni"
+            float, Check.in_range(0, 1), description="against being as good as the best: paired tests, Bonferroni"
         ),
         "best": Column(bool, description="the highest mean of the cell; of equals the cheapest"),
         "not_worse": Column(bool, description="in the set that isn't worse than the best (p above 0.05)"),
@@ -448,6 +448,39 @@ TABLES: dict[str, dict[str, Column]] = {
         "runs_there": Column(int, Check.ge(0), description="those that count; all rates of a seed, or none"),
         "seeds": Column(int, Check.ge(1), description="seeds of the study"),
         "seeds_there": Column(int, Check.ge(0), description="those that count"),
+    },
+    "calibration": {
+        "differences": Column(
+            str,
+            Check.isin(["normal", "rounded", "counts"]),
+            description="what D is, of SD 1: normal, normal rounded to halves, or a count",
+        ),
+        "kind": Column(str, description="kind of test; the margin is 1"),
+        "any": Column(bool, description="any component will do; else all must hold"),
+        "truth": Column(
+            str,
+            Check.isin(["null", "margin", "effect"]),
+            description="the claim is just false, just true, or clearly true",
+        ),
+        "n": Column(int, Check.ge(1), description="seeds"),
+        "components": Column(int, Check.ge(1), description="components of a claim"),
+        "claims": Column(
+            int, Check.ge(1), description="claims that Holm corrects for: half as given, half with an effect"
+        ),
+        "studies": Column(int, Check.ge(1), description="simulated studies"),
+        **{
+            name: _fraction(f"share of the claims that are {name}")
+            for name in ("supported", "contradicted", "inconclusive")
+        },
+        "error": _fraction("studies with a support of what is false or a contradiction of what is true", nullable=True),
+        "nominal": _fraction("what that may be at most", nullable=True),
+        "simulation_error": _fraction("standard error of a simulated rate that is nominal"),
+        "covered": _fraction("claims whose interval holds the true difference of the component that is told"),
+        "coverage": _fraction("what that is at least, as verdicts say"),
+        "all_covered": _fraction("studies in which all intervals do; nothing is promised of it"),
+        "as_promised": Column(
+            bool, description="chance explains the errors, and the intervals that miss, at what is promised"
+        ),
     },
     "verdicts": {
         "claim": Column(str, description="claim in config"),

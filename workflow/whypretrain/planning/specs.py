@@ -230,6 +230,10 @@ class Specs:
             config["claims"] = {}
         return canonical({"config": config, "versions": dict(self.pins)})
 
+    def calibration(self, wildcards: Any = None) -> str:
+        """Spec of the simulation of verdicts; `scale` is of its numbers of studies."""
+        return canonical({"scale": 1.0, "versions": self._versions("numpy", "scipy")})
+
     def claims(self, wildcards: Any = None) -> str:
         """Spec of what also reads the claims."""
         return self.collect(claims=True)

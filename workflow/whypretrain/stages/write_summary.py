@@ -48,8 +48,8 @@ contradicted
     several of which any will do, all must be. Where one is enough, it has a share of the level.
 inconclusive
     Anything else; the reason says what is missing. *Too few seeds* gives the number that would do. *Grid edge*: a
-    learning rate was selected at the end of its grid, and a better one beyond it could overturn the verdict. *No assay sensitivity*: intact
-    and scratch are too close, so there was nothing to lose.
+    learning rate was selected at the end of its grid, and a better one beyond it could overturn the verdict. *No assay
+    sensitivity*: intact and scratch are too close, so there was nothing to lose.
 Units
     Effect, interval and margin are in points of top-1 (100 points are 1), also for each layer or each doubling of
     pre-training where it is a slope, in checkpoints where it is a place along pre-training, or of cosine, CKA or rank
@@ -60,7 +60,7 @@ Interaction
 
 ADVICE = """\
 The best way of using each source on test images, and those that multiple comparisons with the best can't tell from it
-(paired t-tests over seeds, Bonferroni, p above 0.05): any of these may be taken, the cheapest as well. Expected is the
+(paired tests over seeds, Bonferroni, p above 0.05): any of these may be taken, the cheapest as well. Expected is the
 share of test images that is right when the way is chosen on all seeds but the one it is scored on, with a 95 %
 interval for repeated splits of one set of images (Nadeau and Bengio 2003); n is the number of seeds.
 """
