@@ -13,7 +13,7 @@ from conftest import ROOT
 from whypretrain.evidence.calibration import Design, simulate
 from whypretrain.files.storage import read_columns
 
-SCALE = 0.03
+SCALE = 0.04
 
 
 @pytest.fixture(scope="module")

@@ -63,8 +63,8 @@ class Design:
 
     def studies(self, scale: float) -> int:
         """Return how many studies are simulated: fewer of those that cost more."""
-        random_flips = 4 if self.differences == "counts" and self.n > EXACT else 1
-        return max(10, round(scale * 2000 / (random_flips * self.components * self.claims**0.5)))
+        random_flips = 12 if self.differences == "counts" and self.n > EXACT else 1
+        return max(10, round(scale * 1000 / (random_flips * self.components * self.claims**0.5)))
 
 
 def designs() -> Iterator[Design]:
