@@ -20,6 +20,8 @@ from whypretrain.learning.models import Network, Weights, load_weights, reestima
 from whypretrain.learning.runs import Request
 from whypretrain.measures import confusion, criticality, parts, similarity, spectra, units
 from whypretrain.modes import finetune, freeze
+from whypretrain.readouts.activations import layer_activations
+from whypretrain.readouts.cka import linear_cka
 from whypretrain.readouts.comparing import compare_layers
 from whypretrain.readouts.measuring import Measured
 from whypretrain.study.moding import parse
@@ -156,6 +158,25 @@ def test_a_network_is_like_itself():
     assert found["relative_l2"].tolist() == [0, 0, 0]
     assert found["cosine_mean"].tolist() == pytest.approx([1, 1, 1])
     assert found["cka"].tolist() == pytest.approx([1, 1, 1])
+
+
+def test_cka_has_images_as_rows_and_beside_it_positions_and_pooled_features():
+    first, second = (trained().network(moment, "target") for moment in ("start", "final"))
+    images = trained().target.images["test"]
+    found = frame(compare_layers(first, second, images, seed=0))
+    for layer, (_, here), (_, there) in zip(
+        (1, 2, 3), layer_activations(first, images), layer_activations(second, images), strict=True
+    ):
+        a, b = (activation.numpy() for activation in (here, there))
+        n, channels = a.shape[:2]
+        rows = {
+            "cka": [each.reshape(n, -1) for each in (a, b)],
+            "cka_positions": [np.moveaxis(each, 1, 3).reshape(-1, channels) for each in (a, b)],
+            "cka_pooled": [each.mean((2, 3)) for each in (a, b)],
+        }
+        for name, sides in rows.items():
+            assert found.loc[layer - 1, name] == pytest.approx(linear_cka(*sides), abs=1e-5)
+    assert found[list(rows)].nunique(axis=1).tolist() == [3, 3, 3], "they are three measures"
 
 
 def test_frozen_layers_stay_alike_and_the_others_move():

@@ -52,6 +52,11 @@ def _cosine(description: str) -> Column:
     return Column(float, Check.in_range(-1.000001, 1.000001), nullable=True, description=description)
 
 
+def _cka(rows: str) -> Column:
+    description = f"debiased linear CKA of activations, {rows}; empty where undefined"
+    return Column(float, Check.le(1.000001), nullable=True, description=description)
+
+
 PARTS = {"train": "training images", "validation": "validation images", "test": "test images"}
 
 STUDY = {"study": Column(str, description="study in config")}
@@ -84,7 +89,9 @@ SIMILARITY = {
         float, Check.ge(0), nullable=True, description="norm of the difference over norm of the first"
     ),
     "cosine_mean": _cosine("mean over kernels of the cosine of the two"),
-    "cka": Column(float, Check.le(1.000001), nullable=True, description="debiased linear CKA; empty where undefined"),
+    "cka": _cka("with images as rows"),
+    "cka_positions": _cka("with each position of each image as a row"),
+    "cka_pooled": _cka("of activations averaged over positions, with images as rows"),
 }
 
 CELL = {
