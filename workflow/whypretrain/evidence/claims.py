@@ -35,13 +35,15 @@ from whypretrain.study.coordinates import ARM_KEYS, Arm, key_of
 from whypretrain.study.grid import Grid
 
 DECIDED = ("component", "n", "effect", "low", "high", "p", "margin", "verdict", "reason")
-OF_SELECTED = ("top1_test", "loss_train", "loss_test", "movement", "steps_to_95")  # read at the selected rate
+# read at the selected rate
+OF_SELECTED = ("top1_test", "loss_train", "loss_test", "loss_gap", "movement", "curve_area", "steps_to_95")
 UNITS = {
     "cosine_mean": "of cosine",
     "cka": "of CKA",
     "movement": "of 1 − cosine",
     "loss_train": "nats",
     "loss_test": "nats",
+    "loss_gap": "nats",
     "steps_to_95": "steps",
     "rate_width": "factors of ten",
 }  # accuracies are in points, of which 100 are 1
@@ -69,16 +71,19 @@ class Evidence:
 
     def _value(self, setting: Setting, choice: Choice, arm: Arm) -> Values:
         """Return what an arm comes to, in the measure and at the learning rate of a choice."""
-        measure, rate = choice.measure or self.claim.measure, choice.learning_rate
+        measure, rate = self.arms.measure(choice), choice.learning_rate
         if measure == "steps_to_95":
-            return self.readings.steps_to(arm, self.arms.controls(setting)[1], rate)
+            return self.readings.steps_to(arm, self.arms.scratch(setting, choice), rate)
+        if measure == "rate_width":
+            return self.readings.rate_width(arm, self.arms.scratch(setting, choice))
         return self.readings.value(measure, arm, rate)
 
     def _side(self, setting: Setting, choice: Choice, arms: dict[float, Arm], over: str) -> Values:
         """Return the number that one side of a difference comes to."""
         if choice.pair is not None:
-            layers = group_of(choice.layers, self.arms.grid.depth(self.claim.architecture))
-            return self.readings.likeness(choice.pair, self.claim.architecture, layers)
+            architecture = self.arms.architecture(choice)
+            layers = group_of(choice.layers, self.arms.grid.depth(architecture))
+            return self.readings.likeness(choice.pair, architecture, layers)
         curve = {place: self._value(setting, choice, arm) for place, arm in arms.items()}
         if not runs_along(choice):
             single = curve[0.0]
@@ -297,7 +302,9 @@ def words_of(part: Difference) -> str:
 
 def _choice_words(choice: Choice) -> str:
     if choice.pair is not None:
-        return f"{choice.pair}, {choice.layers} layers"
+        return ", ".join(
+            [choice.pair, *([choice.architecture] if choice.architecture else []), f"{choice.layers} layers"]
+        )
     words = {"source": "", "none": "untrained "}.get(choice.source, f"{choice.source} ")
     words += choice.treatment if choice.treatment == "intact" else f"{choice.treatment}.{choice.span}"
     if choice.source == "none" and choice.treatment == "intact" and choice.mode == "finetune":
@@ -305,6 +312,7 @@ def _choice_words(choice: Choice) -> str:
     words += f", {' or '.join(choice.recipe)}" if choice.recipe else ""
     words += "" if choice.learning_rate is None else f", rate {choice.learning_rate:g}"
     words += "" if choice.mode == "finetune" else f", {choice.mode}"
+    words += "" if choice.architecture is None else f", {choice.architecture}"
     words += f", {choice.layers} N" if has_layers(choice) and choice.layers != "all" else ""
     words += "" if choice.epoch is None else f", epoch {choice.epoch}"
     return words if choice.measure is None else f"{words}, {choice.measure}"
@@ -320,13 +328,12 @@ def gap_of(arms: ClaimArms, settings: Sequence[str], missing: pd.DataFrame) -> s
         total = len(arms.grid.config.seeds) * sum(max(1, len(arms.rates(arm))) for arm in asked)
         return f"missing: {len(runs)} of the {total} runs that it rests on"
     sources = {(arm.architecture, arm.source) for arm in asked} if arms.reads("sources") else set()
-    pairs = {(arms.claim.architecture, pair) for pair in arms.pairs_read}
     read = [
         row
         for what, key, row in rows
         if (what == "parts" and key in keys and arms.reads("parts"))
         or (what == "sources" and (row["architecture"], row["source"]) in sources)
-        or (what == "pairs" and (row["architecture"], row["pair"]) in pairs)
+        or (what == "pairs" and (row["architecture"], row["pair"]) in arms.pairs_read)
     ]
     return f"missing: {len(read)} of the read-outs that it rests on" if read else ""
 

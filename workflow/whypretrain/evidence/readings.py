@@ -7,11 +7,10 @@ import numpy as np
 import pandas as pd
 
 from whypretrain.evidence.analysis import seed_values
-from whypretrain.evidence.values import Values, mean_of
+from whypretrain.evidence.values import Values, combined, mean_height, mean_of, reached_at, width_near_top
 from whypretrain.study.coordinates import ARM_KEYS, UNTRAINED, Arm, key_of, split_epoch
 
 NOTHING = pd.DataFrame
-NEAR = 0.01  # of top-1: a rate this near to the best is as good
 SHARE = 0.95  # of scratch's best validation top-1
 
 
@@ -103,15 +102,17 @@ class Readings:
     def value(self, measure: str, arm: Arm, rate: float | None = None) -> Values:
         """Return a measure of an arm, at a learning rate or else at the selected one.
 
-        `parts.PART.IMAGES.MOMENT`, `movement` (mean over layers of one minus the final kernel cosine), `rate_width`
-        (of all rates), or a column of `runs`.
+        `parts.PART.IMAGES.MOMENT`, `movement` (mean over layers of one minus the final kernel cosine), `curve_area`,
+        `loss_gap` (test loss minus training loss), or a column of `runs`.
         """
         if measure.startswith("parts."):
             return self._parts[(*key_of(arm), *measure.split(".")[1:])]
         if measure == "movement":
             return self._movement(arm, self.rate(arm) if rate is None else rate)
-        if measure == "rate_width":
-            return self._rate_width(arm)
+        if measure == "curve_area":
+            return self._curve_area(arm, rate)
+        if measure == "loss_gap":
+            return combined([self.value("loss_test", arm, rate)], [self.value("loss_train", arm, rate)])
         if rate is None:
             return self._column(measure)[key_of(arm)]
         runs = self._runs[key_of(arm)]
@@ -121,29 +122,49 @@ class Readings:
         layers = [found for keys, found in self.cosines.items() if keys[:-1] == (*key_of(arm), rate)]
         return {seed: 1 - cosine for seed, cosine in mean_of(layers).items()}
 
-    def _rate_width(self, arm: Arm) -> Values:
-        """Factors of ten between the least and the largest rate whose test top-1 is within a point of the best."""
-        found = {}
-        for seed, runs in self._runs[key_of(arm)].groupby("seed"):
-            near = runs["learning_rate"][runs["top1_test"] >= runs["top1_test"].max() - NEAR]
-            found[int(str(seed))] = float(np.log10(near.max() / near.min()))
-        return found
+    def rate_width(self, arm: Arm, scratch: Arm) -> Values:
+        """Return by seed how many factors of ten the learning rates span that are nearly as good as the best.
+
+        Nearly: in test top-1 within scratch's standard error over seeds, at scratch's best rate; one measure for all
+        arms, so that an arm doesn't seem to have many good rates because its seeds differ much. Between the rates of
+        the grid top-1 runs straight, on the logarithm of the rate. Of the seeds that have the whole grid.
+        """
+        grid = self._grid(scratch)
+        near = float(grid.sem().iloc[int(grid.mean().argmax())])
+        return {
+            int(str(seed)): width_near_top(np.log10(line.index.to_numpy(float)), line.to_numpy(), near)
+            for seed, line in self._grid(arm).iterrows()
+        }
+
+    def _grid(self, arm: Arm) -> pd.DataFrame:
+        """Return test top-1, a row for each seed that has all learning rates and a column for each rate."""
+        runs = self._runs[key_of(arm)]
+        return runs.pivot(index="seed", columns="learning_rate", values="top1_test").dropna()
 
     def steps_to(self, arm: Arm, scratch: Arm, rate: float | None = None) -> Values:
         """Return the updates after which an arm's validation top-1 first is 95 % of the best that scratch reaches.
 
-        Read at the read-out epochs, seed by seed; the whole length where it never gets there.
+        Seed by seed, between read-outs on a straight line; the whole length where it never gets there, NaN for a run
+        that diverged.
         """
-        found = {}
-        best = self._history(scratch, None).groupby("seed")["top1_validation"].max()
-        for seed, rows in self._history(arm, rate).groupby("seed"):
-            reached = rows.loc[rows["top1_validation"] >= SHARE * best[seed] - 1e-9, "step"]
-            found[int(str(seed))] = float(reached.min() if len(reached) else rows["step"].max())
-        return found
+        best = {seed: float(np.max(top1)) for seed, (_, top1) in self._curves(scratch, None).items()}
+        return {
+            seed: reached_at(steps, top1, SHARE * best[seed]) for seed, (steps, top1) in self._curves(arm, rate).items()
+        }
 
-    def _history(self, arm: Arm, rate: float | None) -> pd.DataFrame:
-        rows = self._histories[key_of(arm)]
-        return rows[rows["learning_rate"] == (self.rate(arm) if rate is None else rate)]
+    def _curve_area(self, arm: Arm, rate: float | None) -> Values:
+        """Return the mean of validation top-1 over the steps of training, NaN for a run that diverged."""
+        return {seed: mean_height(steps, top1) for seed, (steps, top1) in self._curves(arm, rate).items()}
+
+    def _curves(self, arm: Arm, rate: float | None) -> dict[int, tuple[np.ndarray, np.ndarray]]:
+        """Return steps and validation top-1 by seed; of a run that diverged, whose curve breaks off, no top-1."""
+        rate = self.rate(arm) if rate is None else rate
+        rows, found = self._histories[key_of(arm)], {}
+        diverged = self.value("diverged", arm, rate)
+        for seed, curve in rows[rows["learning_rate"] == rate].sort_values("step").groupby("seed"):
+            top1 = curve["top1_validation"].to_numpy(float)
+            found[int(str(seed))] = curve["step"].to_numpy(float), top1 * (np.nan if diverged[int(str(seed))] else 1.0)
+        return found
 
     def source_accuracy(self, arm: Arm) -> Values:
         """Return the test top-1 on the source's own task of the checkpoint that an arm starts from.

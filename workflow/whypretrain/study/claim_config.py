@@ -11,7 +11,7 @@ Over = Literal["mean", "slope", "peak", "peak-position", "reach", "correlation"]
 Measure = Annotated[
     str,
     StringConstraints(
-        pattern=r"^(top1_test|loss_train|loss_test|movement|steps_to_95|rate_width|cosine_mean|cka"
+        pattern=r"^(top1_test|loss_train|loss_test|loss_gap|movement|curve_area|steps_to_95|rate_width|cosine_mean|cka"
         r"|parts\.(all|main|residual)\.(source\.start|target\.start|target\.final))$"
     ),
 ]
@@ -22,10 +22,12 @@ class Choice(Strict):
 
     `N` in span and mode stands for each number of layers in `layers` (`above-N`, `freeze-N`, `top-N`), `E` in epoch
     for each checkpoint (`E`, `E+anneal`), as far as the study has such arms. A quarter of the layers, rounded up, are
-    the `first`, as many the `last`, and `middle` are those between. Several recipes are compared like several numbers
+    the `first`, as many the `last`, `middle` are those between, and with `none-first` N is 0 as well: nothing is
+    treated or frozen. Several recipes are compared like several numbers
     of layers: with `over: peak` the side is the one that validation chooses.
     """
 
+    architecture: Name | None = Field(None, description="The claim's where left out; another is held against it.")
     source: Literal["source", "own", "via", "middle", "none"] = Field(
         "source",
         description="The setting's source, the one that has learnt the target itself, the one that has gone via "
@@ -39,7 +41,9 @@ class Choice(Strict):
         (), description="The study's recipe where left out, or its scratch_recipe for the source none."
     )
     learning_rate: Positive | None = Field(None, description="The one that validation selects where left out.")
-    layers: Literal["first", "middle", "last", "all"] = Field("all", description="What N stands for; with cka, layers.")
+    layers: Literal["first", "middle", "last", "all", "none-first"] = Field(
+        "all", description="What N stands for; with cka, layers."
+    )
     measure: Measure | None = Field(None, description="The claim's where left out.")
     pair: Name | None = Field(None, description="With cka: the pair of networks, named in `pairs`.")
 
@@ -51,6 +55,8 @@ class Choice(Strict):
             raise ValueError("E goes neither with N nor with the source none, which has one checkpoint")
         if has_recipes(self) and (has_epochs(self) or has_layers(self)):
             raise ValueError("several recipes go neither with E nor with N; name one")
+        if self.layers == "none-first" and not has_layers(self):
+            raise ValueError("none-first is of N, and there is none; allowed: first, middle, last, all")
         return self
 
 
