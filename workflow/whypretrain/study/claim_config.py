@@ -23,8 +23,8 @@ class Choice(Strict):
     `N` in span and mode stands for each number of layers in `layers` (`above-N`, `freeze-N`, `top-N`), `E` in epoch
     for each checkpoint (`E`, `E+anneal`), as far as the study has such arms. A quarter of the layers, rounded up, are
     the `first`, as many the `last`, `middle` are those between, and with `none-first` N is 0 as well: nothing is
-    treated or frozen. Several recipes are compared like several numbers
-    of layers: with `over: peak` the side is the one that validation chooses.
+    treated or frozen. Several recipes are compared like several numbers of layers: with `over: peak` the side is the
+    one that validation chooses.
     """
 
     architecture: Name | None = Field(None, description="The claim's where left out; another is held against it.")
