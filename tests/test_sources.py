@@ -111,7 +111,7 @@ def test_a_chain_of_one_link_is_plain_transfer(data: TargetData):
     recipe = {"epochs": 0, "min_steps": 12, "batch_size": 16, "weight_decay": 5e-4, "warmup_share": 0.1}
     recipe |= {"epoch_steps": 4, "schedule": "cosine", "decay_share": 0.0, "regulariser": None}
     plain, through = (
-        finetune.run(Request(start, described(), data, "digits", recipe, 0.05, 0, CPU)) for start in (parent, child)
+        finetune.run(Request(start, described(), data, "digits", recipe, 0.05, 0, CPU))[0] for start in (parent, child)
     )
     assert equal(through.final, plain.final)
     assert through.scores == plain.scores

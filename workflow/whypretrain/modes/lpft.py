@@ -7,17 +7,20 @@ from dataclasses import replace
 
 from whypretrain.learning import runs
 from whypretrain.learning.frozen import classify, head_of
-from whypretrain.learning.probes import fit_probe
+from whypretrain.learning.probes import Probe, fit_probe
 from whypretrain.learning.runs import Outcome, Request
 from whypretrain.learning.supervised import train_above
 
 PACKAGES = ("scikit-learn",)
 
 
-def run(request: Request) -> Outcome:
-    """Fit one probe, train everything from it, and return what is read out; `strength` is the probe's C."""
-    if "probe" not in request.shared:
-        request.shared["probe"] = classify(request, runs.start_network(request), fit_probe)
-    probe = request.shared["probe"]
-    outcome = train_above(request, frozen=0, head=head_of(probe))
-    return replace(outcome, scores=outcome.scores | {"strength": probe.strength, "converged": probe.converged})
+def run(*requests: Request) -> list[Outcome]:
+    """Fit one probe a seed, train everything from it, and return what is read out; `strength` is the probe's C."""
+    for request in requests:
+        if "probe" not in request.shared:
+            request.shared["probe"] = classify(request, runs.start_network(request), fit_probe)
+    probes: list[Probe] = [request.shared["probe"] for request in requests]
+    return [
+        replace(outcome, scores=outcome.scores | {"strength": probe.strength, "converged": probe.converged})
+        for probe, outcome in zip(probes, train_above(requests, 0, [head_of(probe) for probe in probes]), strict=True)
+    ]

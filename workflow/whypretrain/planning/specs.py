@@ -164,6 +164,8 @@ class Specs:
             "target": self.target(arm.target),
             "mode": arm.mode,
             "recipe": self._recipe(arm.recipe),
+            "replicas": self.config.replicas,
+            "precision": self.config.precision,
             "normalisation": self._normalisation("task", arm.target.rpartition(".")[0]),
         }
         return canonical({**spec, "learning_rates": rates, "seeds": seeds})

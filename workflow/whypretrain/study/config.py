@@ -275,6 +275,16 @@ class Config(Strict):
     )
     threads: int = Field(1, ge=1, description="Threads of a job that uses torch.")
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    replicas: int = Field(
+        1,
+        ge=1,
+        description="Runs of one job that train at once, as copies of one network: faster where networks are small. "
+        "Not the same bits as one by one, but the same distribution. With a regulariser that draws at random they "
+        "train one by one.",
+    )
+    precision: Literal["float32", "bf16"] = Field(
+        "float32", description="What training on targets computes in; with bf16 weights and scores are float32 still."
+    )
     keep_weights: bool = Field(
         True,
         description="Keep each run's final weights. With false they are temporary, and any read-out of them that "
