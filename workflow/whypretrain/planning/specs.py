@@ -157,15 +157,15 @@ class Specs:
 
     def train(self, arm: Any, rates: Rates, seeds: tuple[int, ...]) -> str:
         """Spec of a training job: one arm, some learning rates and seeds; of one run with one of each."""
-        declared = constants("modes", moding.parse(arm.mode).name)
+        declared, by_steps = constants("modes", moding.parse(arm.mode).name), moding.by_steps(arm.mode)
         spec = {
             **self._environment(*declared.get("PACKAGES", ())),
             "architecture": self._architecture(arm.architecture),
             "target": self.target(arm.target),
             "mode": arm.mode,
             "recipe": self._recipe(arm.recipe),
-            "replicas": self.config.replicas,
-            "precision": self.config.precision,
+            "replicas": self.config.replicas if by_steps else 1,
+            "precision": self.config.precision if by_steps else "float32",
             "normalisation": self._normalisation("task", arm.target.rpartition(".")[0]),
         }
         return canonical({**spec, "learning_rates": rates, "seeds": seeds})

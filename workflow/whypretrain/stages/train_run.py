@@ -84,10 +84,10 @@ def main(job: Job) -> None:
 
 
 def _replicas(spec: Mapping[str, Any]) -> int:
-    """Return how many runs train together; one by one where nothing is trained, or the regulariser draws at random."""
+    """Return how many runs train together: one by one where the regulariser draws at random."""
     chosen = spec["recipe"] and spec["recipe"]["regulariser"]
     draws = chosen and getattr(registry.load("regularisers", chosen["name"]), "DRAWS", False)
-    return spec["replicas"] if spec["recipe"] and not draws else 1
+    return 1 if draws else spec["replicas"]
 
 
 def sets_of_runs(
