@@ -1,6 +1,7 @@
 # make run    set up if needed, make all results of the default study, and the report
 # make audit  which results are stale, damaged or foreign; REMOVE=1 removes the first two
 # make partial  tables, figures and report of what is there of it, in results/partial; trains nothing
+# make calibration  how often verdicts err, by simulation: results/benchmarks/calibration.parquet; two minutes
 # make test   set up if needed, check style and types, run all tests
 # make advise DATA=folder    which source, and which way of using it, is best for your own images (or DATA=photos.zip)
 # Other studies: make run CONFIG=config/laptop.yaml; elsewhere than config says: RESULTS=results/other; one of them:
@@ -35,7 +36,7 @@ looked := python workflow/check_config.py $(if $(CONFIG),"$$CONFIG",config/confi
 # where the results are: as given, else as config says
 results := $(if $(RESULTS),$$RESULTS,$$($(looked)))
 
-.PHONY: run partial advise audit test check setup schema clean
+.PHONY: run partial advise audit calibration test check setup schema clean
 .DELETE_ON_ERROR:
 
 run: $(READY)
@@ -54,6 +55,9 @@ advise: $(READY)
 
 audit: $(READY)
 	python workflow/audit.py $(configfile) $(settings) $(if $(REMOVE),--remove)
+
+calibration: $(READY)
+	snakemake --cores $(CORES) calibrate_verdicts $(configfile) $(settings)
 
 # two at a time; a file's tests stay together, and share what they run
 test: check

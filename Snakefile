@@ -36,6 +36,9 @@ shared = setup.is_shared(workflow.workflow_settings.cache, os.environ)
 report: Path.cwd() / paths["summary"]
 
 
+RATE = r"none|[0-9.]+(e-?[0-9]+)?"
+
+
 wildcard_constraints:
     architecture="[a-z0-9-]+",
     source="[a-z0-9-]+",
@@ -46,6 +49,9 @@ wildcard_constraints:
     mode="[a-z0-9+-]+",
     measure="|".join(registry.names("measures")),
     pair="[a-z0-9-]+",
+    learning_rate=RATE,
+    first_rate=RATE,
+    second_rate=RATE,
     pretraining="[a-z0-9-]+",
     recipe="[a-z0-9-]+",
     seed="[0-9]+",
@@ -79,6 +85,7 @@ else:
 
 include: "workflow/rules/measure.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/calibrate.smk"
 
 
 hooks.drop_refused_benchmarks(workflow)

@@ -244,7 +244,7 @@ def both(finished: Project, tmp_path_factory: pytest.TempPathFactory) -> Project
     project.write_config(curves())
     planned = project.planned()
     # of the three checkpoints that are fine-tuned one was, by the study before; nor is its source trained again
-    assert planned["train_run_short_r0_s0"] == 2
+    assert planned["train_run_short_r0_p0"] == 2
     assert planned["pretrain_source_brief_s0"] == 2
     project.snakemake("--cores", "2")
     return project

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from whypretrain.architectures.convnet import Parameters, layers
 from whypretrain.learning.models import Network, batch_norms
-from whypretrain.readouts.activations import layer_activations, rows
+from whypretrain.readouts.activations import layer_activations, positions
 
 torch.set_num_threads(1)
 
@@ -91,7 +91,7 @@ def test_images_and_layers_are_not_changed():
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
 def test_each_position_of_each_image_is_a_row(memory_format: torch.memory_format):
     activation = torch.randn(3, 4, 2, 5).contiguous(memory_format=memory_format)
-    found = rows(activation)
+    found = positions(activation)
     assert found.shape == (30, 4)
     for n, y, x in np.ndindex(3, 2, 5):
         np.testing.assert_array_equal(found[n * 10 + y * 5 + x], activation[n, :, y, x].numpy())

@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from test_workflow import figures, flip, tables
 from whypretrain.files.origins import Origin, Unreadable, canonical, check_seal, content_digest, read_origin, sealed
 from whypretrain.files.storage import DamagedFile, read_columns, read_tensors, write_card, write_columns, write_tensors
 from whypretrain.planning import expected
+from whypretrain.planning.plan import Plan
 from whypretrain.running.locking import Lock
 
 ORIGIN = Origin('{"a":1.5}', "0123456789abcdef", "fedcba9876543210")
@@ -49,19 +51,28 @@ DAMAGE = {
 }
 
 
+def plan_in(project: Project, raw: dict[str, Any]) -> Plan:
+    """Return the plan of a config, with what was selected in a project."""
+    plan = plan_of(raw)
+    plan.selections.path = lambda study: str(project.path / plan.paths.file("selection", study=study))
+    return plan
+
+
 def test_a_finished_study_has_nothing_stale_damaged_or_foreign(finished: Project):
-    count = len(list(expected.every(plan_of(tiny()))))
+    count = len(list(expected.every(plan_in(finished, tiny()))))
     assert finished.run(*AUDIT, status=0) == f"results: {count} fresh; 0 not made yet.\n"
 
 
-def test_what_a_study_should_have_is_just_what_snakemake_would_make(tmp_path: Path):
+def test_what_a_study_should_have_is_just_what_snakemake_would_make(both: Project, tmp_path: Path):
     project = fresh(tmp_path / "summary")
+    for name in ("results", ".snakemake"):
+        shutil.copytree(both.path / name, project.path / name, symlinks=True)
     raw = put(curves(), "architectures.unused", {"widths": [4], "kernels": [3], "pool_after": []})
     raw = put(raw, "bank", {"sources": ["letters"]})
     project.write_config(raw)
     lines = project.snakemake("--summary").splitlines()
     made = {line.split("\t")[0] for line in lines if line.startswith("results/")}
-    assert {result.path for result in expected.every(plan_of(raw))} == made
+    assert {result.path for result in expected.every(plan_in(project, raw))} == made
 
 
 def test_results_that_are_cut_emptied_or_have_a_byte_flipped_are_named_and_made_again(

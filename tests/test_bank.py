@@ -262,7 +262,7 @@ def wildcards(plan: Plan, treatment: str) -> SimpleNamespace:
 
 def test_starts_from_a_bank_read_it_and_it_reads_the_checkpoints_of_its_sources() -> None:
     plan = plan_of(banked())
-    (block,) = plan.bank_blocks()
+    block, _ = plan.bank_blocks()  # the other one is of pilots
     for treatment in FROM_BANK:
         found = wildcards(plan, treatment)
         assert (found.source, found.epoch, found.span) == ("none", "0", "all")
@@ -270,7 +270,7 @@ def test_starts_from_a_bank_read_it_and_it_reads_the_checkpoints_of_its_sources(
     assert block.references(wildcards(plan, "shuffle-kernels")) == []
     assert set(block.banked(wildcards(plan, "bank-layer"))) <= {
         plan.paths.file("checkpoint", architecture=architecture, source=source, epoch=epoch, seed=seed)
-        for architecture, source, epoch in plan.annealed()
+        for architecture, source, epoch in plan.annealed(plan.grid)
         for seed in (0, 1)
     }
     assert block.files("bank") == [f"results/banks/{{architecture}}/s{seed}.safetensors" for seed in (0, 1)]
@@ -284,10 +284,10 @@ def test_starts_from_a_bank_read_it_and_it_reads_the_checkpoints_of_its_sources(
 def test_the_sources_of_a_bank_are_trained_where_something_draws_from_it_and_only_there() -> None:
     plan = plan_of(banked())
     assert plan.trained_sources == [("tiny", "letters"), ("tiny", "one"), ("tiny", "two")]
-    assert ("tiny", "two", "1+anneal") in plan.annealed()
+    assert ("tiny", "two", "1+anneal") in plan.annealed(plan.grid)
     assert {("tiny", "one", "digits"), ("tiny", "two", "digits")} <= plan.grid.uses()
     raw = plan_of(banked(epoch=0.5))  # a checkpoint that every source keeps, so no branch
-    assert [branch for branch in raw.annealed() if branch[1] != "letters"] == []
+    assert [branch for branch in raw.annealed(raw.grid) if branch[1] != "letters"] == []
     unused = plan_of(banked(treatments=()))
     assert unused.trained_sources == [("tiny", "letters")]
     assert plan_of(tiny()).bank_blocks() == []
@@ -305,7 +305,7 @@ def test_a_bank_alone_has_the_images_of_its_sources_prepared() -> None:
 
 def test_the_spec_of_a_bank_is_all_it_uses_and_a_start_from_it_knows_its_own_values_alone() -> None:
     plan = plan_of(banked(prune=0.25))
-    (block,) = plan.bank_blocks()
+    block, _ = plan.bank_blocks()  # the other one is of pilots
     spec = json.loads(block.bank_spec(SimpleNamespace(architecture="tiny")))
     assert spec["versions"].keys() == {"numpy"}
     del spec["versions"]

@@ -30,11 +30,11 @@ def from_gram_matrices(a: np.ndarray, b: np.ndarray) -> float:
     return unbiased_hsic(a, b) / math.sqrt(unbiased_hsic(a, a) * unbiased_hsic(b, b))
 
 
-@given(st.integers(0, 1000), st.integers(6, 40), st.integers(1, 8), st.integers(1, 8), st.floats(-3, 3))
+@given(st.integers(0, 1000), st.integers(6, 40), st.integers(1, 60), st.integers(1, 60), st.floats(-3, 3))
 def test_it_is_the_ratio_of_unbiased_hsics(seed: int, n: int, p: int, q: int, shared: float):
     a, b = gaussian(n, p, seed=seed), gaussian(n, q, seed=seed + 1)
     b[:, 0] += shared * a[:, 0] + shared  # alike to some degree, and not centred
-    assert linear_cka(a, b) == pytest.approx(from_gram_matrices(a, b), rel=1e-9, abs=1e-9)
+    assert linear_cka(a, b) == pytest.approx(from_gram_matrices(a, b), rel=1e-7, abs=1e-7)
 
 
 @given(st.integers(0, 1000), st.integers(6, 40), st.integers(1, 8))

@@ -7,12 +7,14 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import curves, plan_of, put, tiny
+from made_runs import every_run
 
 from whypretrain.evidence.analysis import select_learning_rates
 from whypretrain.evidence.claims import Tables, judge_claims
 from whypretrain.files.schemas import check_table
 from whypretrain.planning.plan import Plan
 from whypretrain.study.claim_arms import ClaimArms
+from whypretrain.study.config import ConfigError
 from whypretrain.study.coordinates import Arm, key_columns, split_epoch
 
 DEPTH = 8
@@ -31,6 +33,7 @@ NON_INFERIOR = {
     "margin": {"share_of_gain": 0.2},
 }
 EQUIVALENT = NON_INFERIOR | {"measure": "cosine_mean", "test": "equivalence", "margin": {"value": 0.05}}
+LOSS = NON_INFERIOR | {"measure": "loss_test", "test": "superiority", "margin": {"value": 0.05}}
 FEW = NON_INFERIOR | {
     "test": "superiority",
     "margin": {"value": 0.01},
@@ -81,7 +84,7 @@ def tables(
     generator = np.random.default_rng(0)
     of_seed = generator.normal(0, 0.05, len(SEEDS))  # common to all arms of a seed: pairing takes it out
     runs, kernels = [], []
-    for arm, rate, seed in plan.runs():
+    for arm, rate, seed in every_run(plan):
         keys = {**key_columns(arm), "learning_rate": rate, "seed": seed}
         test = top1(arm) + of_seed[seed] + generator.normal(0, noise)
         chosen = rate in (best, None)
@@ -161,6 +164,31 @@ def test_a_rate_at_the_edge_of_its_grid_decides_nothing(best: float):
     assert "grid edge" in found["reason"]
 
 
+@pytest.mark.parametrize(
+    ("measure", "test", "shuffled", "expected", "edged"),
+    [
+        # shuffled minus intact: support is overturned by a better intact, contradiction by a better shuffled
+        ("top1_test", "superiority", 0.9, "supported", "intact"),
+        ("top1_test", "superiority", 0.7, "contradicted", "shuffle-kernels"),
+        ("top1_test", "non-inferiority", 0.8, "supported", "intact"),
+        ("loss_test", "superiority", 0.9, "supported", "shuffle-kernels"),
+        ("loss_test", "superiority", 0.7, "contradicted", "intact"),
+    ],
+)
+def test_only_the_side_whose_improvement_could_overturn_is_held_back(
+    measure: str, test: str, shuffled: float, expected: str, edged: str
+):
+    plan = plan_with(G1=NON_INFERIOR | {"measure": measure, "test": test, "margin": {"value": 0.02}})
+    for treatment in ("intact", "shuffle-kernels"):
+        made = tables(plan, lambda arm: level(arm, shuffled=shuffled))
+        made.runs["loss_test"] = made.runs["top1_test"]
+        arms = (made.selected["treatment"] == treatment) & (made.selected["source"] != "none")
+        made.selected.loc[arms, "grid_edge"] = True
+        found = one(plan, made)
+        assert found["verdict"] == ("inconclusive" if treatment == edged else expected), found["reason"]
+        assert ("grid edge" in found["reason"]) == (treatment == edged)
+
+
 def test_scratch_at_the_edge_matters_to_a_claim_that_rests_on_it_and_not_to_its_interaction():
     plan = plan_with(G1=NON_INFERIOR | {"interaction": INTERACTION})
     made = tables(plan, lambda arm: level(arm, shuffled=0.7 if arm.target == DIFFERENT else 0.5))
@@ -213,24 +241,44 @@ def test_kernels_that_move_otherwise_are_contradicted():
     assert found["effect"] == pytest.approx(-0.3, abs=0.02)
 
 
-def test_one_layer_at_one_rate_that_moves_otherwise_contradicts_all():
+@pytest.mark.parametrize("epoch", [1, 2])
+def test_one_layer_at_one_read_out_that_moves_otherwise_contradicts_all(epoch: int):
     plan = plan_with(G2=EQUIVALENT)
     made = tables(plan, level, move)
     kernels = made.kernels
-    odd = (kernels["layer"] == 2) & (kernels["learning_rate"] == 1.0) & (kernels["treatment"] == "shuffle-kernels")
-    kernels.loc[odd & (kernels["target_epoch"] == 2) & (kernels["span"] == "all"), "cosine_mean"] -= 0.4
+    odd = (kernels["layer"] == 2) & (kernels["learning_rate"] == 0.1) & (kernels["treatment"] == "shuffle-kernels")
+    kernels.loc[odd & (kernels["target_epoch"] == epoch) & (kernels["span"] == "all"), "cosine_mean"] -= 0.4
     found = one(plan, made)
     assert found["verdict"] == "contradicted"
-    assert "rate 1, layer 2" in found["component"]
+    assert f"rate 0.1, layer 2, epoch {epoch}" in found["component"]
 
 
-def test_the_last_epoch_decides():
-    # at epoch 1 every arm of the tables is 0.5 lower; what differs there alone plays no part
+def test_cosines_are_compared_at_the_rates_that_either_arm_selected():
     plan = plan_with(G2=EQUIVALENT)
     made = tables(plan, level, move)
-    early = (made.kernels["target_epoch"] == 1) & (made.kernels["treatment"] == "shuffle-kernels")
-    made.kernels.loc[early, "cosine_mean"] = -1
-    assert one(plan, made)["verdict"] == "supported"
+    shuffled = (made.kernels["treatment"] == "shuffle-kernels") & (made.kernels["span"] == "all")
+    made.kernels.loc[shuffled & (made.kernels["learning_rate"] == 1.0), "cosine_mean"] -= 0.4
+    assert one(plan, made)["verdict"] == "supported", "nobody selected 1.0"
+    selected = made.selected
+    chosen = (selected["treatment"] == "shuffle-kernels") & (selected["span"] == "all")
+    selected.loc[chosen, "learning_rate"] = 1.0
+    found = one(plan, made)
+    assert found["verdict"] == "contradicted"
+    assert "rate 1, layer" in found["component"]
+
+
+def test_losses_are_compared_at_common_rates():
+    # at its own rate each arm does the same; at one rate the shuffled one always loses
+    plan = plan_with(R1=LOSS)
+    made = tables(plan, level)
+    runs, shuffled = made.runs, made.runs["treatment"] == "shuffle-kernels"
+    runs["loss_test"] = 1.0 + shuffled * 0.3 + (runs["learning_rate"] == 1.0) * -0.3
+    runs["loss_test"] += np.random.default_rng(2).normal(0, 0.001, len(runs))
+    made.selected.loc[made.selected["treatment"] == "shuffle-kernels", "learning_rate"] = 1.0
+    found = one(plan, made)
+    assert found["verdict"] == "supported"
+    assert found["effect"] == pytest.approx(0.3, abs=0.01)
+    assert "rate" in found["component"]
 
 
 def test_a_run_that_diverged_has_no_final_cosine():
@@ -437,7 +485,8 @@ def test_a_slope_over_checkpoints_is_per_doubling_and_leaves_the_initialisation_
     ("test", "validation", "effect", "expected"),
     [
         (at(0.2, 0.5, 0.8, 0.6), at(0.2, 0.5, 0.8, 0.6), 0.2, "supported"),
-        (at(0.2, 0.5, 0.6, 0.6), at(0.2, 0.5, 0.6, 0.61), 0.0, "contradicted"),
+        # the last minus itself, which says nothing
+        (at(0.2, 0.5, 0.6, 0.6), at(0.2, 0.5, 0.6, 0.61), 0.0, "inconclusive"),
         # validation chooses, whatever test says
         (at(0.2, 0.5, 0.8, 0.6), at(0.2, 0.9, 0.8, 0.6), -0.1, "contradicted"),
     ],
@@ -452,14 +501,61 @@ def test_a_peak_is_chosen_on_validation(
 
 
 @pytest.mark.parametrize(
-    ("probe", "expected"), [(at(0.2, 0.9, 0.8, 0.7), "supported"), (at(1, 2, 3, 4), "contradicted")]
+    ("probe", "effect", "expected"),
+    [(at(0.2, 0.9, 0.8, 0.7), 2, "supported"), (at(1, 2, 3, 4), 0, "inconclusive")],
 )
-def test_an_earlier_peak_is_counted_in_checkpoints(probe: dict[float, float], expected: str):
+def test_an_earlier_peak_is_counted_in_checkpoints(probe: dict[float, float], effect: float, expected: str):
     plan = curves_with(L2=epochs_with(of=TRAINED, minus=PROBED, over="peak-position") | {"margin": {"value": 0.5}})
     made = tables(plan, level, validation=along(probe, at(0.2, 0.3, 0.4, 0.5)))
     found = one(plan, made)
     assert found["verdict"] == expected, found["reason"]
-    assert found["effect"] == (2 if expected == "supported" else 0)
+    assert found["effect"] == effect
+
+
+EARLIER = epochs_with(of=PROBED, minus={"mode": "probe"}, over="each") | {"any": True}
+
+
+@pytest.mark.parametrize(
+    ("test", "expected", "component"),
+    [
+        (at(0.2, 0.5, 0.8, 0.6), "supported", "intact, probe, epoch 2+anneal minus intact, probe"),
+        (at(0.2, 0.5, 0.4, 0.6), "contradicted", "intact, probe, epoch 1+anneal minus intact, probe"),
+    ],
+)
+@pytest.mark.parametrize("peak", EPOCHS)
+def test_every_earlier_checkpoint_is_held_against_the_last(
+    test: dict[float, float], expected: str, component: str, peak: float
+):
+    plan = curves_with(D1=EARLIER)
+    made = tables(plan, along(test), noise=0.001, validation=lambda arm: 0.9 if epoch_of(arm) == peak else 0.5)
+    found = one(plan, made)
+    assert found["verdict"] == expected, found["reason"]
+    assert found["component"] == component
+    assert found["coverage"] == 0.95
+    parts = ClaimArms(plan.grid, "curves", "D1").components("different")
+    assert [part.of[0].epoch for part in parts] == ["0", "1+anneal", "2+anneal"], "and not the last minus itself"
+
+
+def test_of_each_number_of_layers_any_will_do_or_all_must():
+    sides = {"of": COPIED | {"source": "own"}, "minus": COPIED, "over": "each"}
+    claim = ON_LAYERS | {"test": "superiority", "components": [sides]}
+    for any_will_do, expected in ((True, "supported"), (False, "contradicted")):
+        plan = curves_with(Y1=claim | {"any": any_will_do})
+        found = one(plan, tables(plan, lambda arm: 0.6 if own(arm) and arm.mode == "freeze-2" else 0.5, noise=0.001))
+        assert found["verdict"] == expected, found["reason"]
+    assert found["component"].startswith("own reinit.above-")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"components": [{"of": {"mode": "probe"}, "minus": {"mode": "probe"}, "over": "each"}]}, "needs N or E"),
+        ({"interaction": INTERACTION | {"settings": ["different", "random"]}}, "an interaction is of one difference"),
+    ],
+)
+def test_each_and_any_are_refused_where_they_mean_nothing(change: dict[str, Any], message: str):
+    with pytest.raises(ConfigError, match=message):
+        curves_with(D1=EARLIER | change)
 
 
 def with_parts(plan: Plan, made: Tables, value: Callable[[str, str, str, float], float]) -> Tables:
@@ -467,6 +563,7 @@ def with_parts(plan: Plan, made: Tables, value: Callable[[str, str, str, float],
     generator = np.random.default_rng(1)
     rows = [
         {**key_columns(arm), "seed": seed, "part": part, "images": images, "moment": moment}
+        | {"learning_rate": float("nan") if arm.recipe == "none" else 0.1}
         | {"top1_test": value(part, images, moment, epoch_of(arm)) + generator.normal(0, 0.001)}
         for arm in sorted(plan.grid.measures["parts"])
         for seed in SEEDS

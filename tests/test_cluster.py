@@ -23,12 +23,16 @@ from whypretrain.running import slurm
 from whypretrain.running.slurm import ClusterError
 
 RUN = "results/runs/tiny/none/epoch-0/intact.all/digits.2/finetune/short"
-MISSING = f"{RUN}/lr-0.01/s0/scores.parquet"
+MISSING = f"{RUN}/lr-0.1/s0/scores.parquet"  # at the rate that pilots select
+RUNS = "results/tables/runs.parquet"
 SUBMITTED = {  # SLURM jobs of the tiny study, by rule
     "pretrain_source_brief_s0": 1,
+    "pretrain_source_brief_p0": 1,
     "anneal_source_s0": 1,
+    "anneal_source_p0": 1,
     "measure_start_s0": 3,
-    "train_run_short_r0_s0": 3,
+    "train_run_short_r0_p0": 3,
+    "train_run_short_s0": 3,
 }
 NEEDS = {"mem_mb": 1000, "runtime": 10}
 
@@ -371,7 +375,8 @@ def lacking_a_run(again: Project, **needs: Any) -> OnCluster:
     """Return the finished study without the files of one job, made to fit the cluster."""
     project = OnCluster(again.path)
     project.write_config(needing(tiny(), **needs))
-    shutil.rmtree(project.path / RUN)
+    for seed in tiny()["seed_blocks"][0]:  # its pilots stay, which selected its rate
+        shutil.rmtree(project.path / RUN / f"lr-0.1/s{seed}")
     return project
 
 
@@ -393,7 +398,7 @@ def test_a_job_that_always_fails_runs_once_and_once_for_each_retry(cluster: Loop
     [
         (
             {"gpu": 3},
-            "SLURM: this cluster can't run train_run_short_r0_s0. execution.train.gpu: 3 GPUs are asked for, no node "
+            "SLURM: this cluster can't run train_run_short_s0. execution.train.gpu: 3 GPUs are asked for, no node "
             "of partition main has more than 2 (GPUs by node: h100:2).",
         ),
         (
@@ -410,7 +415,19 @@ def test_more_than_any_node_has_is_refused_at_once(
     assert message in text
     assert "Traceback" not in text
     assert project.jobs(cluster) == []
-    assert project.planned(MISSING)["train_run_short_r0_s0"] == 1, "a dry run asks no cluster"
+    assert project.planned(MISSING)["train_run_short_s0"] == 1, "a dry run asks no cluster"
+
+
+def test_jobs_that_only_a_selection_brings_are_seen_to_before_it(cluster: Loopback, again: Project):
+    project = lacking_a_run(again, train={"gpu": 3})
+    for file in ("results/selections/tiny.json", RUNS):
+        (project.path / file).unlink()
+    text = project.snakemake(RUNS, status=1)
+    assert re.search(r"can't run train_run_short_\w+\. execution\.train\.gpu: 3 GPUs are asked for", text), text
+    assert not (project.path / "results/selections/tiny.json").exists(), "nothing was started"
+    project.write_config(needing(tiny()))
+    project.snakemake(RUNS)
+    assert [job.rule for job in project.jobs(cluster)] == ["train_run_short_s0"]
 
 
 # --- one allocation for many short jobs ----------------------------------------------------------

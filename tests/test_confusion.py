@@ -35,7 +35,7 @@ def run(mode: str) -> tuple[Measured, Outcome]:
     start = initialise_layers(used, np.random.default_rng(3))
     target = data_of(classes=4, seed=0, n=59)
     asked = Request(start, used, target, "easy", RECIPE, 0.1, 0, CPU, parse(mode))
-    outcome = registry.load("modes", parse(mode).name).run(asked)
+    outcome = registry.load("modes", parse(mode).name).run(asked)[0]
     measured = Measured(
         layers=used,
         start=start,

@@ -49,6 +49,9 @@ PAIRS = ["intact and intact", "intact and shuffled kernels", "scratch and scratc
 VIEW = View("maturity", "Maturity", SETTINGS, PAIRS, {"deep": 8, "plain": 8}, "short", "scratch", seed=0)
 MEASURES = ("spectra", "parts", "similarity", "criticality")
 
+CKA = ("cka", "cka_positions", "cka_pooled")
+RATES = {"first_rate": 0.1, "second_rate": np.nan}  # of a pair
+
 
 class Maker:
     """Makes plausible tables of a study, and some rows of another one."""
@@ -182,7 +185,7 @@ class Maker:
                 lost = 0.3 / layer * (1 + x) + 0.02 * self.rng.normal()
                 values = {"relative_l2": 0.3 + 0.1 * layer / depth + 0.5 * (1 - x) + 0.02 * self.rng.normal()}
                 values |= {"cosine_mean": self.top1(0.9 - 0.3 * (1 - x) * layer / depth)}
-                values |= {"cka": self.top1(0.97 - 0.5 * (1 - x) * (layer / depth) ** 2)}
+                values |= dict.fromkeys(CKA, self.top1(0.97 - 0.5 * (1 - x) * (layer / depth) ** 2))
                 found["similarity"].append({**key, "layer": layer, **values})
                 for put_back, factor in (("start", 0.4), ("initialisation", 1.0)):
                     row = {"layer": layer, "put_back": put_back, "top1_lost": factor * lost}
@@ -220,7 +223,7 @@ class Maker:
             for (architecture, depth), seed in itertools.product(self.view.depths.items(), range(self.seeds)):
                 for layer in range(1, depth + 1):
                     cka = self.top1(0.97 - 0.15 * number * (layer / depth))
-                    values = {"relative_l2": 1.0, "cosine_mean": 0.1, "cka": cka}
+                    values = {"relative_l2": 1.0, "cosine_mean": 0.1, **dict.fromkeys(CKA, cka), **RATES}
                     rows.append({"pair": name, "architecture": architecture, "seed": seed, "layer": layer, **values})
         return pd.DataFrame(rows)
 
@@ -232,7 +235,7 @@ class Maker:
                 self.view.depths, range(self.seeds), ("train", "test"), (False, True), (False, True)
             ):
                 height = 0.4 * number * (0.5 if matched else 1) * (0.7 if reestimated else 1)
-                where = {"pair": name, "architecture": architecture, "seed": seed, "images": images}
+                where = {"pair": name, "architecture": architecture, "seed": seed, "images": images, **RATES}
                 kind = {"matched": matched, "reestimated": reestimated}
                 rows.append({**where, **kind, "barrier": height + 0.1 * self.rng.normal(), "position": 0.5})
         return pd.DataFrame(rows)

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import curves, plan_of, put
+from made_runs import every_run
 from scipy import stats
 
 from whypretrain.evidence.analysis import select_learning_rates
@@ -59,7 +60,7 @@ class Made:
             # at the rate that isn't selected all is 0
             | {"top1_validation": self.validation[arm, seed] * (rate in (None, 0.1))}
             | {"top1_test": self.test[arm, seed] * (rate in (None, 0.1))}
-            for arm, rate, seed in self.plan.runs()
+            for arm, rate, seed in every_run(self.plan)
         ]
         names = ("architecture", "source", "epoch", "annealed", "seed")
         sources = [dict(zip(names, key, strict=True)) | {"top1_test": top1} for key, top1 in self.source.items()]

@@ -380,8 +380,21 @@ def test_how_gpus_are_shared_makes_nothing_stale(shared: tuple[Project, set[str]
 
 def test_with_one_gpu_asked_for_one_job_runs_at_a_time(shared: tuple[Project, set[str]]):
     project, _ = shared
-    project.snakemake("--cores", "8", RUNS, "--forcerun", "train_run_short_r0_s0", "--resources", "gpu=1")
+    rules = ("train_run_short_r0_p0", "train_run_short_s0")
+    project.snakemake("--cores", "8", RUNS, "--forcerun", *rules, "--resources", "gpu=1")
     assert len(set(devices_of(project))) == 1, "each finds the same one free"
+
+
+def test_jobs_that_only_a_selection_brings_divide_the_gpus_as_well(shared: tuple[Project, set[str]]):
+    project, uuids = shared
+    logs = [*(project.path / "results/logs/train_run").rglob("*.s0.log")]
+    others = [project.path / "results/selections/tiny.json", project.path / RUNS]
+    for file in [*logs, *others, *(project.path / "results/runs").rglob("s[01]/scores.parquet")]:
+        file.unlink()
+    assert not project.planned(RUNS).keys() & {"train_run_short_r0_p0", "train_run_short_s0"}
+    project.snakemake("--cores", "8", RUNS)
+    assert len([*(project.path / "results/logs/train_run").rglob("*.s0.log")]) == len(logs)
+    assert set(devices_of(project)) == uuids
 
 
 def test_on_the_cpu_no_device_is_taken_whatever_cuda_visible_devices_says(tmp_path: Path):

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Project, plan_of, tiny
+from made_runs import every_run
 
 from whypretrain.running.failures import Ended, Failure, command, coordinates, ending, in_words, report, without_message
 from whypretrain.study.coordinates import Paths
@@ -19,7 +20,7 @@ from whypretrain.study.coordinates import Paths
 PATHS = Paths("results")
 
 
-def failure(folder: Path, number: int, text: str | None, rule: str = "train_run_short_r0_s0") -> Failure:
+def failure(folder: Path, number: int, text: str | None, rule: str = "train_run_short_s0") -> Failure:
     log = folder / f"{number}.log"
     if text is not None:
         log.write_text(text)
@@ -41,7 +42,7 @@ def test_coordinates_are_read_back_from_every_path(kind: str):
 
 def test_the_coordinates_of_every_run_of_a_plan_are_its_own():
     plan = plan_of(tiny())
-    for arm, rate, seed in plan.runs():
+    for arm, rate, seed in every_run(plan):
         found = coordinates(plan.paths, [plan.run_file("history", arm, rate, seed)])
         assert found == {
             name: [value] for name, value in {**arm.columns(), "learning_rate": str(rate), "seed": str(seed)}.items()
@@ -146,10 +147,9 @@ def test_the_list_stands_at_the_end_and_its_commands_work(failed: tuple[Project,
     listed = text[text.rindex("At least one job did not complete") :]
     assert "2 jobs failed; " in listed
     # scratch, which had been deleted and doesn't rest on what failed, was trained
-    assert "8 of 12 runs are complete" in listed
+    assert "4 of 6 runs are complete" in listed
     assert (
-        "1. train_run_short_r0_s0: architecture tiny, source letters, epoch 1+anneal, treatment shuffle-kernels"
-        in listed
+        "1. train_run_short_s0: architecture tiny, source letters, epoch 1+anneal, treatment shuffle-kernels" in listed
     )
     assert "also measure_start_s0" in listed
     assert "Traceback" not in listed
@@ -199,5 +199,5 @@ def test_a_killed_job_and_an_interrupted_run_are_told_of(again: Project):
     _, told = process.communicate(timeout=120)
     assert process.returncode == 1
     assert "Traceback" not in told
-    assert "8 of 12 runs are complete" in told
+    assert "4 of 6 runs are complete" in told
     assert "The same call again goes on from here." in told

@@ -104,6 +104,7 @@ def tables_of(
     ]
     made = {
         "runs": frame,
+        "pilots": frame,
         "history": pd.DataFrame(history),
         "kernels": pd.DataFrame(kernels),
         "design": design,
@@ -336,7 +337,8 @@ def verdicts_of(claims: dict[str, str], text: str) -> pd.DataFrame:
         {
             **{"claim": claim, "paper": text, "study": "order", "setting": "different", "statement": text},
             **{"test": "superiority", "component": text, "n": 5, "effect": -0.1216, "low": low, "high": 0.0567},
-            **{"p": 0.5, "margin": 0.05, "unit": unit, "verdict": "inconclusive", "reason": text},
+            **{"coverage": 0.95, "p": 0.5, "margin": 0.05, "unit": unit},
+            **{"verdict": "inconclusive", "reason": text},
         }
         for (claim, unit), low in zip(claims.items(), (-0.187, np.nan), strict=False)
     ]
@@ -348,7 +350,8 @@ def advice_of(text: str) -> pd.DataFrame:
         **{"study": "order", "setting": text, "architecture": "shallow", "target": text, "shots": "5"},
         **{"source": text, "family": "svm-L", "mode": "svm-4", "recipe": "none", "learning_rate": np.nan},
         **{"grid_edge": False, "expected": 0.871, "low": 0.85, "high": 0.89, "n": 5, "compared": 7},
-        "not_worse": f"finetune of {text}",
+        **{"largest_class": 0.2, "balanced": 0.86, "balanced_low": 0.84, "balanced_high": 0.88, "classes": 5},
+        **{"learnt": True, "not_worse": f"finetune of {text}"},
     }
     return as_read(schemas.check_table("advice", pd.DataFrame([row])))
 
@@ -380,7 +383,7 @@ def test_the_main_page_shows_any_text_as_it_is(text: str, full: dict[str, pd.Dat
 
 def test_the_main_page_gives_effects_in_their_units(full: dict[str, pd.DataFrame]) -> None:
     _, html = page_of("Order", FULL, full)
-    assert "−12.2 points (−18.7 to 5.7)" in html
+    assert "−12.2 points (−18.7 to 5.7, 95 %)" in html
     assert "−0.122 of cosine (no interval)" in html
     intact = drawing.treated(drawing.in_panel(full["arms"], FULL, "shallow", drawing.Setting(**DIFFERENT)), "intact")
     assert f"{100 * intact['top1_test'].iloc[0]:.1f} (" in html

@@ -404,7 +404,7 @@ def parts_of(path: Path, seed: int) -> dict[str, list[str]]:
     grid = plan_of(study(path)).grid
     labels = np.repeat(np.arange(2), list(grid.counts["digits"].values()))
     given = partition.given_parts(grid.counts["digits"], grid.given_parts("digits"))
-    found = partition.partition(labels, "digits", seed, 0.2, given)
+    found = partition.partition(labels, "digits", seed, grid.config.datasets["digits"].shares, given)
     names = [str(file.relative_to(path)) for file in folder.files(parameters(path))]
     for part, sizes in grid.part_sizes("digits").items():
         assert np.bincount(labels[found[part]]).tolist() == list(sizes.values())

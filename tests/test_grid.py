@@ -131,7 +131,7 @@ def test_one_arm_of_two_studies_is_one_set_of_runs():
     raw["studies"]["other"]["grid"][1] |= {"sources": ["letters"], "treatments": ["reinit"]}
     both = plan_of(raw)
     assert set(both.arms) == set(alone.arms)
-    assert [*both.runs_with("scores")] == [*alone.runs_with("scores")]
+    assert [*both.pilots()] == [*alone.pilots()]
     assert all(studies == ("tiny", "other") for studies in both.grid.arms.values())
 
 

@@ -18,8 +18,11 @@ from whypretrain.learning.data import TargetData
 from whypretrain.learning.initialisation import initialise_layers
 from whypretrain.learning.models import Network, Weights, load_weights, reestimate_statistics, weights_of
 from whypretrain.learning.runs import Request
+from whypretrain.learning.tasks import FEW
 from whypretrain.measures import confusion, criticality, parts, similarity, spectra, units
 from whypretrain.modes import finetune, freeze
+from whypretrain.readouts.activations import layer_activations
+from whypretrain.readouts.cka import linear_cka
 from whypretrain.readouts.comparing import compare_layers
 from whypretrain.readouts.measuring import Measured
 from whypretrain.study.moding import parse
@@ -64,6 +67,8 @@ def data_of(classes: int, seed: int, n: int = 60) -> TargetData:
             image[0, :, 2 * label : 2 * label + 2] += 1.5
         images[part] = torch.from_numpy(pixels.astype(np.float32)).contiguous(memory_format=torch.channels_last)
         labels[part] = torch.from_numpy(truth)
+    for found in (images, labels):
+        found[FEW] = found["validation"][: 3 * classes]
     return TargetData(images, labels, classes)
 
 
@@ -88,7 +93,7 @@ def trained(mode: str = "finetune", norm: str = "batch") -> Measured:
         device=CPU,
         mode=parse(mode),
     )
-    final = (finetune if mode == "finetune" else freeze).run(asked).final
+    final = (finetune if mode == "finetune" else freeze).run(asked)[0].final
     return Measured(
         layers=described(norm),
         start=start,
@@ -156,6 +161,25 @@ def test_a_network_is_like_itself():
     assert found["relative_l2"].tolist() == [0, 0, 0]
     assert found["cosine_mean"].tolist() == pytest.approx([1, 1, 1])
     assert found["cka"].tolist() == pytest.approx([1, 1, 1])
+
+
+def test_cka_has_images_as_rows_and_beside_it_positions_and_pooled_features():
+    first, second = (trained().network(moment, "target") for moment in ("start", "final"))
+    images = trained().target.images["test"]
+    found = frame(compare_layers(first, second, images, seed=0))
+    for layer, (_, here), (_, there) in zip(
+        (1, 2, 3), layer_activations(first, images), layer_activations(second, images), strict=True
+    ):
+        a, b = (activation.numpy() for activation in (here, there))
+        n, channels = a.shape[:2]
+        rows = {
+            "cka": [each.reshape(n, -1) for each in (a, b)],
+            "cka_positions": [np.moveaxis(each, 1, 3).reshape(-1, channels) for each in (a, b)],
+            "cka_pooled": [each.mean((2, 3)) for each in (a, b)],
+        }
+        for name, sides in rows.items():
+            assert found.loc[layer - 1, name] == pytest.approx(linear_cka(*sides), abs=1e-5)
+    assert found[list(rows)].nunique(axis=1).tolist() == [3, 3, 3], "they are three measures"
 
 
 def test_frozen_layers_stay_alike_and_the_others_move():

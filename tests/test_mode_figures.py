@@ -116,7 +116,7 @@ def tables_of(view: View, seeds: int, families: tuple[str, ...] = mode_map.FAMIL
     for rule, verdict in zip(view.rules, told, strict=False):
         row = {"claim": rule["claim"], "paper": "Course", "study": view.study, "setting": rule["setting"]}
         row |= {"statement": "It is so.", "test": "non-inferiority", "component": "1", "n": seeds}
-        row |= {"effect": 0.0, "low": -0.1, "high": 0.1, "p": 0.5, "margin": 0.01, "unit": "points"}
+        row |= {"effect": 0.0, "low": -0.1, "high": 0.1, "coverage": 0.9, "p": 0.5, "margin": 0.01, "unit": "points"}
         verdicts.append({**row, "verdict": verdict, "reason": ""})
     made = {"modes": modes, "starts": starts, "arms": arms, "verdicts": verdicts}
     frames = {name: pd.DataFrame(rows) for name, rows in made.items()}

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import plan_of, put, tiny
+from made_runs import every_run
 from PIL import Image
 from scipy import stats
 
@@ -19,6 +20,7 @@ from whypretrain.evidence.readings import Readings, Tables
 from whypretrain.evidence.statistics import interval, not_worse_than_best, repeated_splits
 from whypretrain.files.schemas import check_table
 from whypretrain.planning.plan import Plan
+from whypretrain.plotting import drawing
 from whypretrain.study.coordinates import Arm, key_columns
 
 SEEDS = (0, 1, 2, 3, 4)
@@ -63,7 +65,7 @@ class Made:
                 "top1_test": self.test[arm][SEEDS.index(seed)] * (rate in (None, 0.1)),
                 "balanced_test": self.balanced[arm][SEEDS.index(seed)] * (rate in (None, 0.1)),
             }
-            for arm, rate, seed in self.plan.runs()
+            for arm, rate, seed in every_run(self.plan)
         ]
         runs = pd.DataFrame(rows)
         found = mode_tables(self.plan.grid, Readings(Tables(runs, select_learning_rates(runs), pd.DataFrame())))
@@ -266,7 +268,13 @@ def test_guessing_is_right_for_the_share_of_the_largest_class(tmp_path: Path):
         Image.fromarray(np.full((8, 8), number, np.uint8)).save(file)
     raw = raw_modes()
     raw["datasets"]["digits"] = {"module": "folder", "parameters": {"path": str(tmp_path)}, "test_share": 0.3}
-    assert plan_of(raw).grid.largest_class("digits") == pytest.approx(0.9)
+    plan = plan_of(raw)
+    assert plan.grid.largest_class("digits") == pytest.approx(0.9)
+    study = next(name for name, study in plan.config.studies.items() if study.settings)
+    (setting, *_) = plan.figures.view(study)["settings"]
+    assert drawing.Setting(**setting).label.endswith("guessing gives 90.0 %")
+    (even, *_) = plan_of(raw_modes()).figures.view(study)["settings"]
+    assert "guessing" not in drawing.Setting(**even).label
 
 
 @pytest.mark.parametrize(

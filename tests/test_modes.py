@@ -167,7 +167,7 @@ def test_another_name_is_refused_with_what_is_allowed(name: str):
 def test_frozen_layers_keep_every_bit_and_all_others_learn(norm: str, suffix: str, frozen: int):
     asked = request(f"freeze-{frozen}{suffix}", norm)
     before = before_training(asked)
-    outcome = freeze.run(asked)
+    outcome = freeze.run(asked)[0]
     assert outcome.final.keys() == before.keys()
     for name, array in outcome.final.items():
         if number(name) <= frozen:
@@ -181,13 +181,13 @@ def test_frozen_layers_keep_every_bit_and_all_others_learn(norm: str, suffix: st
 
 @NORMS
 def test_each_layer_more_that_is_frozen_changes_what_is_learnt(norm: str):
-    scores = [freeze.run(request(f"freeze-{frozen}", norm)).scores["loss_test"] for frozen in range(DEPTH + 1)]
+    scores = [freeze.run(request(f"freeze-{frozen}", norm))[0].scores["loss_test"] for frozen in range(DEPTH + 1)]
     assert len(set(scores)) == DEPTH + 1
 
 
 def test_source_norm_keeps_the_starts_statistics_and_the_default_takes_the_targets():
     start = start_of("batch")
-    kept, reestimated = (freeze.run(request(f"freeze-2{suffix}")).final for suffix in ("+source-norm", ""))
+    kept, reestimated = (freeze.run(request(f"freeze-2{suffix}"))[0].final for suffix in ("+source-norm", ""))
     for layer in (1, 2):
         for name in (f"norm{layer}.running_mean", f"norm{layer}.running_var"):
             assert kept[name].tobytes() == start[name].tobytes()
@@ -202,12 +202,12 @@ def test_with_source_norm_learning_layers_begin_with_the_starts_statistics_too()
     with torch.no_grad():
         activations = network.layer2(network.outputs(asked.data.images["train"][first_batch], last=1))  # type: ignore[operator]
     expected = 0.9 * asked.start["norm2.running_mean"] + 0.1 * activations.mean((0, 2, 3)).numpy()
-    np.testing.assert_allclose(freeze.run(asked).final["norm2.running_mean"], expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(freeze.run(asked)[0].final["norm2.running_mean"], expected, rtol=1e-4, atol=1e-5)
 
 
 @NORMS
 def test_nothing_frozen_is_fine_tuning_bit_by_bit(norm: str):
-    none, fine = freeze.run(request("freeze-0", norm)), finetune.run(request("finetune", norm))
+    none, fine = freeze.run(request("freeze-0", norm))[0], finetune.run(request("finetune", norm))[0]
     assert {name: array.tobytes() for name, array in none.final.items()} == {
         name: array.tobytes() for name, array in fine.final.items()
     }
@@ -261,7 +261,7 @@ def reference(asked: Request) -> tuple[Weights, list[float]]:
 @pytest.mark.parametrize("mode", ["freeze-1", "freeze-2", "freeze-3", "freeze-2+source-norm"])
 def test_the_cached_prefix_gives_what_the_whole_network_gives(norm: str, mode: str):
     asked = request(mode, norm)
-    outcome = freeze.run(asked)
+    outcome = freeze.run(asked)[0]
     weights, losses = reference(asked)
     for name, array in weights.items():
         np.testing.assert_allclose(outcome.final[name], array, rtol=1e-3, atol=1e-4, err_msg=name)
@@ -276,7 +276,7 @@ def test_the_cached_prefix_gives_what_the_whole_network_gives(norm: str, mode: s
 
 def test_all_layers_frozen_trains_a_head_on_fixed_features():
     asked = request(f"freeze-{DEPTH}")
-    outcome = freeze.run(asked)
+    outcome = freeze.run(asked)[0]
     before = before_training(asked)
     changed = {name for name, array in outcome.final.items() if array.tobytes() != before[name].tobytes()}
     assert changed == {"head.weight", "head.bias"}
@@ -286,7 +286,7 @@ def test_all_layers_frozen_trains_a_head_on_fixed_features():
 def test_a_mode_that_learns_by_steps_wants_a_recipe_and_a_rate():
     for missing in ("recipe", "learning_rate"):
         with pytest.raises(ValueError, match="mode 'freeze' learns by gradient steps"):
-            freeze.run(request("freeze-1", **{missing: None}))
+            freeze.run(request("freeze-1", **{missing: None}))[0]
 
 
 # --- probe ---------------------------------------------------------------------------------
@@ -322,7 +322,7 @@ PROBES = pytest.mark.parametrize("mode", ["probe", "probe+source-norm", "probe-1
 @pytest.mark.parametrize("classes", [2, 3])
 def test_a_probe_is_scikit_learns_on_the_saved_features(norm: str, mode: str, classes: int):
     asked = request(mode, norm, data=data_of(classes=classes))
-    outcome = probe.run(asked)
+    outcome = probe.run(asked)[0]
     labels = {part: values.numpy() for part, values in asked.data.labels.items()}
     strength, top1, loss, predictions = sklearn_probe(features_by_hand(asked), labels)
     assert outcome.scores["strength"] == strength
@@ -339,7 +339,7 @@ def test_a_probe_is_scikit_learns_on_the_saved_features(norm: str, mode: str, cl
 @pytest.mark.parametrize("classes", [2, 3])
 def test_the_network_with_the_probe_as_its_head_is_the_probe(norm: str, mode: str, classes: int):
     asked = request(mode, norm, data=data_of(classes=classes))
-    outcome = probe.run(asked)
+    outcome = probe.run(asked)[0]
     before = before_training(asked)
     for name, array in outcome.final.items():
         if not name.startswith("head."):
@@ -372,29 +372,29 @@ def test_a_probes_classifier_on_plain_features_gives_scikit_learns_decisions(cla
 
 
 def test_source_norm_probes_the_starts_own_statistics():
-    kept, reestimated = (probe.run(request(mode)) for mode in ("probe+source-norm", "probe"))
+    kept, reestimated = (probe.run(request(mode))[0] for mode in ("probe+source-norm", "probe"))
     for name, array in start_of("batch").items():
         assert kept.final[name].tobytes() == array.tobytes()
     assert kept.scores["loss_test"] != reestimated.scores["loss_test"]
 
 
 def test_a_probe_has_no_steps_and_no_chance():
-    outcome = probe.run(request("probe"))
+    outcome = probe.run(request("probe"))[0]
     assert (outcome.history, outcome.kernels) == ({}, {})
     assert (outcome.scores["steps"], outcome.scores["diverged"], outcome.scores["converged"]) == (0, False, True)
-    other = probe.run(request("probe", seed=1, start={**start_of("batch"), **drawn_head(request("probe"))}))
+    other = probe.run(request("probe", seed=1, start={**start_of("batch"), **drawn_head(request("probe"))}))[0]
     assert other.scores == outcome.scores, "neither the seed nor the source's head plays a part"
 
 
 def test_a_probe_that_does_not_converge_says_so(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(probes, "ITERATIONS", 1)
-    assert not probe.run(request("probe")).scores["converged"]
+    assert not probe.run(request("probe"))[0].scores["converged"]
 
 
 def test_a_probe_of_nothing_is_collapsed():
     data = data_of()
     data = dataclasses.replace(data, images={part: torch.zeros_like(images) for part, images in data.images.items()})
-    scores = probe.run(request("probe", data=data)).scores
+    scores = probe.run(request("probe", data=data))[0].scores
     assert scores["collapsed"]
     assert scores["top1_train"] == pytest.approx(1 / 3)
 
@@ -405,13 +405,13 @@ def test_a_probe_of_nothing_is_collapsed():
 @pytest.mark.parametrize(("mode", "run"), [("probe", probe), ("svm-3", svm)])
 def test_as_few_validation_images_as_a_user_has_select_a_classifier_of_their_own(mode: str, run: Any):
     asked = request(mode, data=data_of(noise=1.5))
-    both = run.run(asked).scores
+    both = run.run(asked)[0].scores
     swapped = {
         part: asked.data.images[FEW if part == "validation" else part] for part in ("train", "validation", "test")
     }
     labels = {part: asked.data.labels[FEW if part == "validation" else part] for part in swapped}
     images, labels = swapped | {FEW: swapped["validation"]}, labels | {FEW: labels["validation"]}
-    poor = run.run(request(mode, data=TargetData(images, labels, asked.data.classes))).scores
+    poor = run.run(request(mode, data=TargetData(images, labels, asked.data.classes)))[0].scores
     assert both["strength_few"] == poor["strength"] != both["strength"]
     for score in ("top1", "loss"):
         assert both[f"{score}_test_few"] == pytest.approx(poor[f"{score}_test"], nan_ok=True)
@@ -423,7 +423,7 @@ def test_as_few_validation_images_as_a_user_has_select_a_classifier_of_their_own
 @pytest.mark.parametrize("classes", [2, 3])
 def test_an_svm_is_scikit_learns_on_the_saved_features(norm: str, mode: str, classes: int):
     asked = request(mode, norm, data=data_of(classes=classes, noise=1.5))
-    outcome, features = svm.run(asked), features_by_hand(asked)
+    outcome, features = svm.run(asked)[0], features_by_hand(asked)
     labels = {part: values.numpy() for part, values in asked.data.labels.items()}
     scaler = StandardScaler().fit(features["train"])
     fitted = {}
@@ -442,14 +442,14 @@ def test_an_svm_is_scikit_learns_on_the_saved_features(norm: str, mode: str, cla
 
 
 def test_each_layer_gives_features_of_its_own():
-    finals = [svm.run(request(f"svm-{layer}")).final for layer in range(1, DEPTH + 1)]
+    finals = [svm.run(request(f"svm-{layer}"))[0].final for layer in range(1, DEPTH + 1)]
     assert [final["head.weight"].shape for final in finals] == [(3, 6), (3, 8), (3, 5)]
     assert all("layer3.weight" not in final for final in finals[:2])
 
 
 @NORMS
 def test_lpft_starts_from_the_probe_and_then_learns_everything(norm: str):
-    probed, still = probe.run(request("probe", norm)), lpft.run(request("lpft", norm, learning_rate=1e-12))
+    probed, still = probe.run(request("probe", norm))[0], lpft.run(request("lpft", norm, learning_rate=1e-12))[0]
     assert still.scores["strength"] == still.scores["strength_few"] == probed.scores["strength_few"]
     np.testing.assert_allclose(still.final["layer1.weight"], probed.final["layer1.weight"], rtol=1e-5, atol=1e-6)
     asked = request("probe", norm)
@@ -457,9 +457,9 @@ def test_lpft_starts_from_the_probe_and_then_learns_everything(norm: str):
     first = network_of(asked, before_training(asked) | head)
     found = training.evaluate(first, asked.data.images[FEW], asked.data.labels[FEW])
     assert probed.scores["loss_validation_few"] == pytest.approx(found.loss, rel=1e-3)
-    moved = lpft.run(request("lpft", norm))
+    moved = lpft.run(request("lpft", norm))[0]
     assert all((moved.final[name] != probed.final[name]).any() for name in ("head.weight", "layer1.weight"))
-    assert moved.history["loss_train"][0] < finetune.run(request("finetune", norm)).history["loss_train"][0]
+    assert moved.history["loss_train"][0] < finetune.run(request("finetune", norm))[0].history["loss_train"][0]
 
 
 @pytest.mark.parametrize(
@@ -474,10 +474,11 @@ def test_lpft_starts_from_the_probe_and_then_learns_everything(norm: str):
     ],
 )
 def test_every_mode_scores_the_same_things(mode: str, run: Any):
-    outcome: Outcome = run.run(request(mode))
+    outcome: Outcome = run.run(request(mode))[0]
     parts = ("train", "validation", "validation_few", "test", "test_few")
     scores = {f"{score}_{part}" for part in parts for score in ("top1", "loss")}
-    assert set(outcome.scores) == scores | {"diverged", "collapsed", "steps", "converged", "strength", "strength_few"}
+    told = {"diverged", "collapsed", "balanced_test", "steps", "converged", "strength", "strength_few"}
+    assert set(outcome.scores) == scores | told
     assert outcome.scores["converged"] is True
     if mode in ("finetune", "freeze-1"):
         assert outcome.scores["top1_test_few"] == outcome.scores["top1_test"]

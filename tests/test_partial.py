@@ -15,6 +15,7 @@ import pytest
 from conftest import NOWHERE, Project, curves, fresh, plan_of, put, tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from made_runs import every_run
 from PIL import Image
 from test_mode_map import Made, arm
 
@@ -26,6 +27,7 @@ from whypretrain.evidence.mode_map import mode_tables
 from whypretrain.evidence.readings import Readings, Tables
 from whypretrain.evidence.verdict import ClaimEvidence, Component, judge
 from whypretrain.files.schemas import write_table
+from whypretrain.files.storage import write_json
 from whypretrain.planning import expected
 from whypretrain.planning.from_spec import shown
 from whypretrain.planning.plan import Plan, collected_tables
@@ -82,7 +84,7 @@ def test_what_is_decided_without_the_others_stays_decided_when_they_come_in(
 
 def without(made: Made, gone: dict[tuple[str, int], bool]) -> pd.DataFrame:
     rows = []
-    for each, rate, seed in made.plan.runs():
+    for each, rate, seed in every_run(made.plan):
         if not gone.get((each.mode, seed)) or each.source == "none":
             score = float(rate in (None, 0.1)) * made.test[each][seed]
             keys = {**key_columns(each), "learning_rate": math.nan if rate is None else rate, "seed": seed}
@@ -122,7 +124,7 @@ def test_contrasts_are_paired_over_the_seeds_that_both_arms_have():
             "top1_test": seed / 10 + (each.treatment == "intact"),
         }
         | {"top1_validation": 0.5, "loss_validation": 1.0, "loss_test": 1.0}
-        for each, rate, seed in plan.runs()
+        for each, rate, seed in every_run(plan)
         if (each.treatment, seed) != ("shuffle-kernels", 1) and each.source != "none"
     ]
     runs = pd.DataFrame(rows)
@@ -146,7 +148,7 @@ def test_a_claim_is_held_to_all_that_it_rests_on_and_to_nothing_else():
         gap = gap_of(kept, ["different"], missing_of("runs", key_of(each)))
         # its two sides, and scratch, which says whether there was anything to lose
         rests = "tiny" in grid.arms[each] and each.mode == "finetune"
-        assert gap == ("missing: 1 of the 12 runs that it rests on" if rests else ""), each
+        assert gap == ("missing: 1 of the runs that it rests on" if rests else ""), each
     assert gap_of(apart, ["different"], missing_of("pairs", ("tiny", *[""] * 8), "sources"))
     assert not gap_of(apart, ["different"], missing_of("pairs", ("tiny", *[""] * 8), "trained"))
     (asked,) = residual.needed(["different"])
@@ -223,7 +225,7 @@ def test_partial_results_are_the_complete_ones_but_for_the_mark_and_say_what_is_
     for name in names:
         pd.testing.assert_frame_equal(table(shared, name), table(shared, name, "results/tables"), obj=name)
     assert table(shared, "missing").empty
-    assert all("PARTIAL: 64 of 64 runs count." in text or "PARTIAL: 12 of 12" in text for text in marks(shared))
+    assert all("PARTIAL: 58 of 58 runs count." in text or "PARTIAL: 6 of 6" in text for text in marks(shared))
     assert shared.planned(*PARTIAL) == {}
     assert shared.planned() == {}
 
@@ -241,7 +243,7 @@ def test_partial_results_are_the_complete_ones_but_for_the_mark_and_say_what_is_
     content = bytearray(damaged.read_bytes())
     content[len(content) // 2] ^= 0xFF
     damaged.write_bytes(content)
-    (shared.path / "results/measures/pairs/sources/tiny/s0.parquet").unlink()
+    (shared.path / "results/measures/pairs/sources/tiny/lr-none-none/s0.parquet").unlink()
     assert all(rule.startswith(MAKING) for rule in shared.planned(*PARTIAL))
     shared.snakemake("--cores", "2", *PARTIAL)
 
@@ -250,31 +252,30 @@ def test_partial_results_are_the_complete_ones_but_for_the_mark_and_say_what_is_
     told = {
         (row["treatment"], row["mode"], row["learning_rate"], row["seed"]): row["reason"] for _, row in runs.iterrows()
     }
-    assert len(told) == len(runs) == 5
+    assert len(told) == len(runs) == 4
     assert told["shuffle-kernels", "finetune", 0.1, 1] == "not there"
-    assert told["shuffle-kernels", "finetune", 0.01, 1].startswith("there, but another learning rate")
     assert sorted(reason.split(":")[0] for key, reason in told.items() if key[1] == "probe") == [
         "damaged",
         "not there",
         "not there",
     ]
     assert set(missing.loc[missing["what"] == "pairs", "pair"]) == {"sources"}
-    # the seed that counts is there with all its rates, the other with none
+    # one seed counts
     found = table(shared, "runs")
     mine = found[(found["treatment"] == "shuffle-kernels") & (found["mode"] == "finetune")]
-    assert sorted(zip(mine["learning_rate"], mine["seed"], strict=True)) == [(0.01, 0), (0.1, 0)]
+    assert sorted(zip(mine["learning_rate"], mine["seed"], strict=True)) == [(0.1, 0)]
     arms_there = table(shared, "arms").set_index(["treatment", "mode", "epoch"])
     assert arms_there.loc[("shuffle-kernels", "finetune", "1+anneal"), "n"] == 1
     assert ("intact", "probe", "0") not in arms_there.index
     verdicts = table(shared, "verdicts").set_index("claim").astype({"reason": str, "verdict": str})
-    assert verdicts.loc["kept", "reason"] == "missing: 2 of the 12 runs that it rests on"
-    assert verdicts.loc["peak", "reason"] == "missing: 3 of the 6 runs that it rests on"
+    assert verdicts.loc["kept", "reason"] == "missing: 1 of the runs that it rests on"
+    assert verdicts.loc["peak", "reason"] == "missing: 3 of the runs that it rests on"
     assert verdicts.loc["apart", "reason"] == "missing: 1 of the read-outs that it rests on"
     complete = table(shared, "verdicts", "results/tables").set_index("claim")
     assert verdicts.loc["specific", "effect"] == complete.loc["specific", "effect"]
-    assert any("PARTIAL: 10 of 12 runs count (arms with fewer seeds: 1)." in text for text in marks(shared))
+    assert any("PARTIAL: 5 of 6 runs count (arms with fewer seeds: 1)." in text for text in marks(shared))
     # the complete tables are as they were
-    assert len(table(shared, "runs", "results/tables")) == len(found) + 5
+    assert len(table(shared, "runs", "results/tables")) == len(found) + 4
 
 
 def test_after_a_failed_source_what_rests_on_it_is_stale_and_the_rest_is_shown(again: Project):
@@ -290,7 +291,7 @@ def test_after_a_failed_source_what_rests_on_it_is_stale_and_the_rest_is_shown(a
     assert set(table(again, "runs")["source"]) == {"none"}
     missing = table(again, "missing")
     reasons = missing.loc[missing["what"] == "runs", "reason"].astype(str)
-    assert len(reasons) == 8
+    assert len(reasons) == 4
     assert reasons.str.contains("stale: it was made with other config values than there are now").all()
     assert table(again, "verdicts")["verdict"].tolist() == ["inconclusive"]
     marks(again)
@@ -299,10 +300,13 @@ def test_after_a_failed_source_what_rests_on_it_is_stale_and_the_rest_is_shown(a
 def test_what_a_job_is_making_again_meanwhile_is_not_there_and_not_damaged(tmp_path: Path, monkeypatch: Any):
     monkeypatch.chdir(tmp_path)
     plan = plan_of(put(tiny(), "partial", True))
+    chosen = [{**each.columns(), "learning_rate": 0.1, "learning_rates": [0.1]} for each in plan.arms]
+    write_json(plan.paths.file("selection", study="tiny"), {"arms": chosen})
     stock = Stock(plan, lambda path: "")
     suffixes = {Path(path).suffix for path in stock.expected}
     assert suffixes == {".safetensors", ".json", ".parquet"}
-    assert {stock.fault(path) for path in stock.expected} == {"not there"}
+    selection = plan.paths.file("selection", study="tiny")
+    assert {stock.fault(path) for path in stock.expected if path != selection} == {"not there"}
 
     gone = plan.run_file("scores", plan.arms[0], 0.1, 0)
     monkeypatch.setattr(collect_table, "left_out", lambda paths: lambda path: path != gone)
@@ -313,7 +317,7 @@ def test_what_a_job_is_making_again_meanwhile_is_not_there_and_not_damaged(tmp_p
 
 def test_where_nothing_is_trained_there_is_one_message(tmp_path: Path):
     text = fresh(tmp_path / "empty").snakemake("--cores", "2", *PARTIAL, status=1)
-    assert text.count("Nothing to show yet: of 12 runs none is there in results.") == 1
+    assert text.count("Nothing to show yet: of 3 arms none has a run in results.") == 1
     assert "Traceback" not in text
     assert "Mistake" not in text
 
@@ -340,6 +344,6 @@ def test_the_advice_says_on_top_that_it_is_partial(tmp_path: Path):
     stock = paths.pop("missing") + paths.pop("completeness")
     text = tmp_path / "advice.rst"
     write_advice.main(Job('{"studies":[],"seeds":[0]}', "0", {**paths, "stock": stock, "text": [str(text)]}))
-    assert "\nPARTIAL: 12 of 12 runs count. Ways whose runs are missing are not compared here" in text.read_text()
+    assert "\nPARTIAL: 6 of 6 runs count. Ways whose runs are missing are not compared here" in text.read_text()
     write_advice.main(Job('{"studies":[],"seeds":[0]}', "0", {**paths, "text": [str(text)]}))
     assert "PARTIAL" not in text.read_text()

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from conftest import ROOT, plan_of, put, tiny
+from made_runs import every_run
 
 from whypretrain.planning.from_spec import plan_of as plan_of_spec
 from whypretrain.planning.plan import Plan, pinned_versions
@@ -36,13 +37,15 @@ def specs(plan: Plan) -> dict[str, str]:
                 found[untrained] = plan.specs.initialise(wildcards)
     for path, arm, seed in plan.measured_starts():
         found[path] = plan.specs.measure_start(arm, (seed,))
-    for arm, rate, seed in plan.runs():
+    for arm, rate, seed in every_run(plan):
         found[plan.run_file("scores", arm, rate, seed)] = plan.specs.train(arm, (rate,), (seed,))
     # what a whole block is told
     for block in plan.training_blocks():
         for arm in plan.arms:
             if arm.recipe == block.recipe:
-                found[f"block {block.recipe} {block.name} {arm}"] = block.spec(SimpleNamespace(**arm.columns()))
+                found[f"block {block.recipe} {block.name} {arm}"] = block.spec(
+                    SimpleNamespace(**arm.columns(), learning_rate="0.1")
+                )
     return found
 
 
@@ -89,6 +92,8 @@ CHANGED: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "length of annealing": ({"pretraining.brief.anneal_share": 0.5}, ("sources/tiny/letters",)),
     "steps of targets": ({"recipes.short.min_steps": 20}, ("runs/", "block")),
     "decay of targets": ({"recipes.short.weight_decay": 0.0}, ("runs/", "block")),
+    "runs at once": ({"replicas": 4}, ("/finetune/", "block")),
+    "precision": ({"precision": "bf16"}, ("/finetune/", "block")),
     "difficulty of letters": (
         {"datasets.glyphs.parameters": {"images_per_class": 25}},
         ("datasets/glyphs",),
@@ -153,7 +158,7 @@ def test_the_order_of_keys_changes_nothing(seed: int):
 def test_a_block_is_the_same_jobs_whatever_other_blocks_there_are():
     plan = plan_of(put(tiny(), "seed_blocks", [[0, 1], [2]]))
     names = [(block.name, block.seeds) for block in plan.training_blocks()]
-    assert names == [("r0.s0", (0, 1)), ("r0.s1", (2,))]
+    assert names == [("s0", (0, 1)), ("s1", (2,)), ("r0.p0", (100,))]
 
 
 @pytest.mark.parametrize("source", ["tests/config/tiny.yaml", "config/config.yaml", "config/laptop.yaml"])
@@ -186,7 +191,7 @@ def test_what_uses_torch_says_which():
 def test_every_input_of_a_job_is_the_output_of_another(default_config: dict[str, Any]):
     plan = plan_of(default_config)
     made = {plan.paths.file("dataset", dataset=name) for name in used_datasets(plan)} | set(plan.source_files())
-    for architecture, source, epoch in plan.annealed():
+    for architecture, source, epoch in plan.annealed(plan.grid):
         made |= {
             plan.paths.file("checkpoint", architecture=architecture, source=source, epoch=epoch, seed=seed)
             for seed in plan.config.seeds
@@ -196,7 +201,7 @@ def test_every_input_of_a_job_is_the_output_of_another(default_config: dict[str,
             wildcards = SimpleNamespace(**arm.columns(), seed=seed)
             assert plan.dataset_of_target(wildcards) in made
             assert set(plan.datasets_of_start(wildcards)) <= made
-            for block in plan.seed_blocks():
+            for block in plan.seed_blocks(pilots=False):
                 for path in block.references(wildcards):
                     if "/banks/" in path:
                         assert set(block.banked(wildcards)) <= made

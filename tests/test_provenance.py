@@ -27,7 +27,8 @@ def rows(project: Project) -> list[dict[str, Any]]:
 def test_every_run_says_what_it_was_trained_with(finished: Project):
     pins = pinned_versions(finished.path / "envs/requirements.txt")
     found = rows(finished)
-    assert len(found) == len(pq.read_table(finished.path / "results/tables/runs.parquet"))
+    tables = (pq.read_table(finished.path / f"results/tables/{name}.parquet") for name in ("runs", "pilots"))
+    assert len(found) == sum(map(len, tables))
     for row in found:
         spec = json.loads(row["spec"])
         assert (spec["learning_rates"], spec["seeds"]) == ([row["learning_rate"]], [row["seed"]])

@@ -127,13 +127,13 @@ def one_step(network: Network, regulariser: Regulariser, rate: float = 1.0) -> I
     data = data_of()
     return training.train(
         network,
-        data.images["train"],
-        data.labels["train"],
-        rate=lambda _: rate,
+        [data.images["train"]],
+        [data.labels["train"]],
+        rates=[lambda _: rate],
         steps=1,
         batch_size=30,
         weight_decay=0.0,
-        order=np.random.default_rng(0),
+        orders=[np.random.default_rng(0)],
         regulariser=regulariser,
     )
 
@@ -217,12 +217,12 @@ def test_l1_leaves_a_weight_of_zero_where_it_is():
 
 
 def test_l2_is_weight_decay():
-    decayed = finetune.run(request(None, weight_decay=0.07))
+    decayed = finetune.run(request(None, weight_decay=0.07))[0]
     for asked in (request(chosen("l2", 0.07), weight_decay=0.0), request(chosen("l2", 0.04), weight_decay=0.03)):
-        outcome = finetune.run(asked)
+        outcome = finetune.run(asked)[0]
         for name, array in outcome.final.items():
             np.testing.assert_allclose(array, decayed.final[name], rtol=1e-3, atol=1e-5)
-    plain = finetune.run(request(None, weight_decay=0.0))
+    plain = finetune.run(request(None, weight_decay=0.0))[0]
     assert np.abs(plain.final["layer2.weight"] - decayed.final["layer2.weight"]).max() > 1e-3
 
 
@@ -230,7 +230,7 @@ def test_l2_is_weight_decay():
 def test_l2_sp_keeps_layers_by_the_start_the_more_the_stronger_it_is(norm: str):
     def distance(regulariser: dict[str, Any] | None) -> float:
         asked = request(regulariser, norm)
-        final = finetune.run(asked).final
+        final = finetune.run(asked)[0].final
         names = [name for name in asked.start if name.startswith("layer") and name.endswith("weight")]
         return math.sqrt(sum(float(((final[name] - asked.start[name]) ** 2).sum()) for name in names))
 
@@ -249,7 +249,7 @@ def test_what_is_frozen_is_not_penalised():
     assert network.get_parameter("layer1.weight").grad is None
     for name in ("l1", "l2-sp", "gradient-noise", "dropout", "label-smoothing"):
         asked = request(chosen(name), mode="freeze-1")
-        final = freeze.run(asked).final
+        final = freeze.run(asked)[0].final
         assert final["layer1.weight"].tobytes() == asked.start["layer1.weight"].tobytes()
 
 
@@ -268,14 +268,14 @@ def test_gradients_are_clipped_with_the_penalty_inside():
 @NORMS
 @pytest.mark.parametrize("name", NAMES)
 def test_strength_0_is_no_regulariser_bit_by_bit_and_another_strength_is_one(norm: str, name: str):
-    plain = finetune.run(request(None, norm))
-    assert same(finetune.run(request(chosen(name, 0.0), norm)), plain)
-    assert not same(finetune.run(request(chosen(name), norm)), plain)
+    plain = finetune.run(request(None, norm))[0]
+    assert same(finetune.run(request(chosen(name, 0.0), norm))[0], plain)
+    assert not same(finetune.run(request(chosen(name), norm))[0], plain)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_regularised_run_is_the_same_bits_twice_and_learns(name: str):
-    first, again = (finetune.run(request(chosen(name), min_steps=60)) for _ in range(2))
+    first, again = (finetune.run(request(chosen(name), min_steps=60))[0] for _ in range(2))
     assert same(first, again)
     assert first.scores["top1_test"] > 0.5
     assert not first.scores["diverged"]
@@ -283,9 +283,9 @@ def test_a_regularised_run_is_the_same_bits_twice_and_learns(name: str):
 
 def test_evaluation_knows_no_regulariser():
     # the read-out before the first step: the same loss on the same images
-    plain = finetune.run(request(None)).history
+    plain = finetune.run(request(None))[0].history
     for name in NAMES:
-        found = finetune.run(request(chosen(name))).history
+        found = finetune.run(request(chosen(name)))[0].history
         assert found["loss_train"][0] == plain["loss_train"][0]
         assert found["loss_validation"][0] == plain["loss_validation"][0]
 
@@ -564,5 +564,5 @@ def test_head_weights_are_no_part_of_the_start():
     # so a source's own head, or a probe's, pulls at nothing
     asked = request(chosen("l2-sp"))
     with_head = asked.start | initialise_head(8, 9, np.random.default_rng(5))
-    other = finetune.run(Request(**{**vars(asked), "start": with_head}))
-    assert same(finetune.run(asked), other)
+    other = finetune.run(Request(**{**vars(asked), "start": with_head}))[0]
+    assert same(finetune.run(asked)[0], other)

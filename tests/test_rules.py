@@ -12,7 +12,7 @@ FORM = {"output", "log", "benchmark", "conda", "params", "shell"}
 RULES = [
     (file.stem, text)
     for file in sorted((ROOT / "workflow/rules").glob("*.smk"))
-    for text in re.split(r"^ *rule\b.*:$", file.read_text(), flags=re.MULTILINE)[1:]
+    for text in re.split(r"^ *(?:rule|checkpoint)\b.*:$", file.read_text(), flags=re.MULTILINE)[1:]
 ]
 
 

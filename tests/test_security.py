@@ -13,6 +13,7 @@ import pytest
 import yaml
 from conftest import ROOT, Project, fresh, plan_of, put, tiny
 from dangers import compiled, dangers, shell_commands
+from made_runs import every_run
 from PIL import Image
 
 from whypretrain.study import config
@@ -382,7 +383,7 @@ def test_every_path_of_every_job_lies_in_the_results_folder():
     plan = plan_of(put(tiny(), "results", "re.sults/a"))
     files = [*plan.source_files(), *plan.tables(), *plan.figures.files(), *plan.figures.advice_files()]
     files += [path for path, *_ in [*plan.histories(), *plan.measured_starts()]]
-    files += [plan.run_file(kind, *run) for kind in ("scores", "final", "provenance") for run in plan.runs()]
+    files += [plan.run_file(kind, *run) for kind in ("scores", "final", "provenance") for run in every_run(plan)]
     files += [plan.paths[name] for name in plan.paths.patterns]
     assert {os.path.normpath(path).startswith("re.sults/a/") for path in files} == {True}
     assert [path for path in files if ".." in Path(path).parts] == []

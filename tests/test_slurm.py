@@ -1,6 +1,8 @@
 """What is asked of SLURM: requests held against what a cluster has, and where the states of jobs come from."""
 
 import asyncio
+from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -122,3 +124,11 @@ def test_states_are_understood_as_accounting_writes_them():
 
     assert asyncio.run(slurm.lasting(query)("", None)) == ({"1": "CANCELLED", "2": "RUNNING", "3": ""}, 0.1)
     assert asyncio.run(slurm.lasting(silent)("", None)) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("folder", "told"), [("it's $HOME", True), ("it's `mine`", True), ("it's mine", False), ("$HOME", False)]
+)
+def test_a_folder_that_jobs_would_not_find_is_refused(folder: str, told: bool):
+    with pytest.raises(slurm.ClusterError, match="move the project") if told else nullcontext():
+        slurm.check_folder(Path("/home") / folder)

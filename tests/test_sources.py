@@ -116,7 +116,7 @@ def test_a_chain_of_one_link_is_plain_transfer(data: TargetData):
     recipe = {"epochs": 0, "min_steps": 12, "batch_size": 16, "weight_decay": 5e-4, "warmup_share": 0.1}
     recipe |= {"epoch_steps": 4, "schedule": "cosine", "decay_share": 0.0, "regulariser": None}
     plain, through = (
-        finetune.run(Request(start, described(), data, "digits", recipe, 0.05, 0, CPU)) for start in (parent, child)
+        finetune.run(Request(start, described(), data, "digits", recipe, 0.05, 0, CPU))[0] for start in (parent, child)
     )
     assert equal(through.final, plain.final)
     assert through.scores == plain.scores
@@ -139,7 +139,7 @@ def test_a_parent_of_another_architecture_is_refused(data: TargetData):
 
 def test_a_link_is_told_where_the_one_before_it_ends():
     plan = plan_of(chain(child="letters"))
-    (block,) = plan.seed_blocks()
+    (block,) = plan.seed_blocks(pilots=False)
     wildcards = SimpleNamespace(architecture="tiny", source="child")
     folder = "results/sources/tiny/letters"
     assert block.parents(wildcards) == [f"{folder}/s{seed}/epoch-1+anneal.safetensors" for seed in (0, 1)]
@@ -154,7 +154,7 @@ def test_all_ancestors_are_made_to_any_depth_though_no_study_names_them():
     plan = plan_of(chain(d="c", c="b", b="a"))
     assert plan.grid.ancestors("d") == ("c", "b", "a")
     assert plan.trained_sources == [("tiny", name) for name in "abcd"]
-    assert plan.annealed() == [("tiny", name, "1+anneal") for name in "abcd"]
+    assert plan.annealed(plan.grid) == [("tiny", name, "1+anneal") for name in "abcd"]
     histories = {path for path, _, _ in plan.histories()}
     made = {*plan.source_files(), *(path.replace("history-", "epoch-") for path in histories)}
     for name in "dcb":
@@ -477,10 +477,10 @@ def test_the_end_of_a_layerwise_source_is_annealed_in_itself():
 
 def test_what_starts_from_a_layerwise_source_starts_from_its_raw_end():
     plan = plan_of(with_layers())
-    (block,) = plan.seed_blocks()
+    (block,) = plan.seed_blocks(pilots=False)
     found = block.parents(SimpleNamespace(architecture="tiny", source="after"))
     assert found == [f"results/sources/tiny/layers/s{seed}/epoch-1.safetensors" for seed in (0, 1)]
-    assert plan.annealed() == [("tiny", "after", "1+anneal"), ("tiny", "letters", "1+anneal")]
+    assert plan.annealed(plan.grid) == [("tiny", "after", "1+anneal"), ("tiny", "letters", "1+anneal")]
 
 
 def test_fewer_steps_than_layers_are_refused_before_anything_runs():

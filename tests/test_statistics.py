@@ -1,8 +1,7 @@
 """Statistics against scipy, statsmodels, textbook formulas and simulation; the rules of verdicts."""
 
-import gc
+import itertools
 import math
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -26,19 +25,10 @@ margins = st.floats(0, 5).map(lambda value: round(value, 6))
 kinds = st.sampled_from(s.KINDS)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _few_objects_to_collect() -> Iterator[None]:
-    """Statsmodels collects garbage in every `multipletests`: minutes, over all of pytest's objects."""
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
-
-
 def spread(mean: float, sd: float, n: int) -> np.ndarray:
-    """Return n differences of exactly this mean and SD."""
-    values = np.linspace(-1, 1, n)
-    return mean + sd * values / values.std(ddof=1)
+    """Return n differences of exactly this mean and SD, without ties."""
+    values = np.linspace(0, 1, n) ** 1.5
+    return mean + sd * (values - values.mean()) / values.std(ddof=1)
 
 
 def one(values, kind="superiority", margin=0.0, *, alpha=0.05, **evidence):
@@ -46,8 +36,10 @@ def one(values, kind="superiority", margin=0.0, *, alpha=0.05, **evidence):
     return judge([claim("c", values, kind, margin, **evidence)], alpha)[0]
 
 
-def claim(name, values, kind="superiority", margin=0.0, **evidence):
-    return ClaimEvidence(name, [Component(name, np.asarray(values), kind, margin)], **evidence)
+def claim(name, values, kind="superiority", margin=0.0, *, sensitivity=None, **component):
+    return ClaimEvidence(
+        name, [Component(name, np.asarray(values), kind, margin, **component)], sensitivity=sensitivity
+    )
 
 
 # Intervals
@@ -136,33 +128,105 @@ def test_equivalence_p_is_that_of_statsmodels(margin):
     assert s.p_value(A - B, "equivalence", margin) == pytest.approx(ttost_paired(A, B, -margin, margin)[0])
 
 
-@pytest.mark.parametrize(
-    ("value", "kind", "margin", "p"),
-    [
-        (0.1, "superiority", 0.0, 0),
-        (0.0, "superiority", 0.0, 1),
-        (-0.1, "superiority", 0.0, 1),
-        (-0.1, "non-inferiority", 0.2, 0),
-        (-0.2, "non-inferiority", 0.2, 1),
-        (0.1, "equivalence", 0.2, 0),
-        (0.2, "equivalence", 0.2, 1),
-        (0.3, "equivalence", 0.2, 1),
-    ],
-)
-def test_p_without_spread_is_certain(value, kind, margin, p):
-    assert s.p_value([value] * 4, kind, margin) == p
+@settings(deadline=None)
+@given(differences, st.booleans(), kinds, margins, st.floats(0.001, 0.3))
+def test_p_and_interval_say_the_same_at_every_level(values, counts, kind, margin, level):
+    test = s.one_sample(values, counts)
+    p = s.p_of(test, kind, margin)
+    assume(abs(p - level) > 1e-6)
+    assume(isinstance(test, s.SignFlips) or test.error > 1e-6)
+    low, high = test.low(s.tail(kind, level)), test.high(s.tail(kind, level))
+    bound = 0 if kind in ("superiority", "trend") else -margin
+    beyond = s.beyond(low, bound) and (kind != "equivalence" or s.beyond(margin, high))
+    assert (p < level) == beyond
+
+
+# Flips of signs
 
 
 @settings(deadline=None)
-@given(differences, kinds, margins, st.floats(0.001, 0.3))
-def test_p_and_interval_say_the_same_at_every_level(values, kind, margin, level):
-    p = s.p_value(values, kind, margin)
-    assume(abs(p - level) > 1e-6)
-    found = s.interval(values, s.confidence(kind, level))
-    assume(found.sd == 0 or found.sd > 1e-6)
-    bound = 0 if kind in ("superiority", "trend") else -margin
-    beyond = s.beyond(found.low, bound) and (kind != "equivalence" or s.beyond(margin, found.high))
-    assert (p < level) == beyond
+@given(st.lists(st.integers(-3, 3), min_size=2, max_size=9), st.integers(-2, 2))
+def test_flips_count_every_choice_of_signs(values, bound):
+    """By definition: the share of all flips of D - b whose sum is no smaller than the observed one."""
+    assume(any(values))
+    shifted = np.array(values) - bound
+    flips = np.array(list(itertools.product((-1, 1), repeat=len(values)))) @ shifted
+    test = s.one_sample(values, counts=True)
+    assert test.p_above(bound) == pytest.approx(np.mean(flips >= shifted.sum()))
+    assert test.p_below(bound) == pytest.approx(np.mean(flips <= shifted.sum()))
+
+
+def test_flips_of_few_are_scipys_permutation_test():
+    expected = stats.permutation_test(
+        (np.round(A - B, 2),), np.mean, permutation_type="samples", n_resamples=np.inf, alternative="greater"
+    )
+    assert s.one_sample(np.round(A - B, 2), counts=True).p_above(0) == pytest.approx(expected.pvalue)
+
+
+def test_beyond_twenty_flips_are_random_and_the_same_each_time():
+    values = np.random.default_rng(1).integers(-2, 4, 24)
+    found = s.one_sample(values, counts=True)
+    assert found.means.size == s.RANDOM_FLIPS
+    assert s.one_sample(values, counts=True).p_above(0) == found.p_above(0)
+    # all 2 ** 24, counted by their sums
+    ways = np.array([1.0])
+    for value in values:
+        ways = np.convolve(ways, np.eye(1, 2 * abs(value) + 1, 0)[0] + np.eye(1, 2 * abs(value) + 1, 2 * abs(value))[0])
+    sums = np.arange(len(ways)) - np.abs(values).sum()
+    exact = ways[sums >= values.sum()].sum() / ways.sum()
+    assert found.p_above(0) == pytest.approx(exact, abs=4 * math.sqrt(exact / s.RANDOM_FLIPS))
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([0.1, 0.2, 0.3, 0.4], False),
+        ([0.1, 0.1, 0.3, 0.4], True),
+        ([0.1, -0.1, 0.3, 0.4], True),  # sizes, whatever their signs
+        ([0.1, 0.1, 0.3, 0.4, 0.5], False),  # fewer than half
+        ([0.0, 0.1, 0.2], False),
+        ([0.0, 0.0, 0.2], True),
+        (np.array([0.9, 0.8, 0.71]) - np.array([0.88, 0.78, 0.7]), True),  # but for rounding
+        ([], False),
+    ],
+)
+def test_ties_are_what_half_of_the_differences_have(values, expected):
+    assert s.tied(values) == expected
+    assert s.tied(-np.asarray(values)) == expected
+
+
+def test_below_the_n_that_flips_can_reach_their_level_nothing_is_decided():
+    five, six = (one([2, 3, 2, 4, 3, 2][:n], counts=True) for n in (5, 6))
+    assert (five.verdict, five.reason) == (
+        "inconclusive",
+        "too few seeds: n = 5, at least 6 needed for a sign-flip test",
+    )
+    assert (five.low, five.high) == (-math.inf, math.inf)
+    assert six.verdict == "supported"
+    assert six.p == 2 / 2**6
+    assert s.fewest_flips(0.025) == 6
+    assert s.fewest_flips(0.05 / 2 / 15) == 10
+
+
+@pytest.mark.parametrize("kind", s.KINDS)
+def test_a_difference_that_is_0_for_every_seed_is_no_evidence(kind):
+    for margin in (0.0, 0.1):
+        found = one([0.0] * 12, kind, margin)
+        assert (found.verdict, found.p) == ("inconclusive", 1)
+        assert found.reason == "no evidence: the difference is 0 for each of 12 seeds"
+        assert (found.low, found.high) == (-math.inf, math.inf)
+    also = ClaimEvidence(
+        "c", [Component("0", np.zeros(12), kind, 0.1), Component("no", spread(-1, 0.1, 12), kind, 0.1)]
+    )
+    assert judge([also])[0].verdict == "contradicted"
+
+
+def test_one_value_for_every_seed_is_as_sure_as_its_number_of_signs():
+    assert one([0.1] * 5).verdict == one([-0.1] * 5, margin=0.05).verdict == "inconclusive"
+    assert s.p_value([0.1] * 8, "superiority", 0) == 2 / 2**8
+    assert one([0.1] * 8).verdict == "supported"
+    assert one([-0.1] * 8, margin=0.05).verdict == "contradicted"
+    assert s.p_value([-0.1] * 8, "superiority", 0) == 1
 
 
 # Holm
@@ -319,8 +383,10 @@ def test_reasons_give_the_numbers():
 @given(differences, kinds, margins, st.floats(0.001, 0.3))
 def test_a_family_of_one_is_not_adjusted(values, kind, margin, alpha):
     found = one(values, kind, margin, alpha=alpha)
-    expected = s.interval(values, s.confidence(kind, alpha))
-    assert (found.level, found.low, found.high) == (alpha, expected.low, expected.high)
+    expected = s.one_sample(values)
+    limits = expected.low(s.tail(kind, alpha)), expected.high(s.tail(kind, alpha))
+    assert (found.level, found.low, found.high) == (alpha, *limits)
+    assert found.coverage == s.confidence(kind, alpha)
     assert found.p == pytest.approx(s.p_value(values, kind, margin))
 
 
@@ -380,7 +446,7 @@ def test_holm_decides_what_one_claim_alone_would():
 
 def test_a_rejected_claim_that_fails_its_margin_does_not_stop_holm():
     small = claim("small", spread(0.05, 0.01, 9), margin=0.1)
-    capped = claim("capped", spread(1.0, 0.01, 9), grid_edge=True)
+    capped = claim("capped", spread(1.0, 0.01, 9), may_fall=True)
     verdicts = judge([small, capped, claim("weak", spread(0.1, 0.12, 9))])
     assert [v.verdict for v in verdicts] == ["contradicted", "inconclusive", "supported"]
 
@@ -406,6 +472,36 @@ def test_all_of_several():
     refuted = judge([ClaimEvidence("refuted", [yes, perhaps, no])])[0]
     assert (refuted.verdict, refuted.component, refuted.p) == ("contradicted", "no", 1)
     assert [part.verdict for part in refuted.components] == ["supported", "inconclusive", "contradicted"]
+
+
+def test_a_contradiction_by_one_of_several_has_a_share_of_the_level():
+    bad = Component("bad", spread(-0.08, 0.1, 9), "superiority")  # its upper limit is 0 at 95 %, and 0.02 at a third
+    good = [Component(str(i), spread(1.0, 0.1, 9), "superiority") for i in range(2)]
+    assert judge([ClaimEvidence("c", [bad])])[0].verdict == "contradicted"
+    found = judge([ClaimEvidence("c", [bad, *good])])[0]
+    assert (found.verdict, found.component) == ("inconclusive", "bad")
+    assert found.high == pytest.approx(s.interval(bad.differences, 1 - 0.05 / 3).high)
+    assert found.low == pytest.approx(s.interval(bad.differences).low)  # support asks for no adjustment
+
+
+def test_any_of_several():
+    barely = Component("barely", spread(0.1, 0.12, 9), "superiority", 0.05)
+    yes = Component("yes", spread(0.2, 0.1, 9), "superiority", 0.05)
+    perhaps = Component("perhaps", spread(0.02, 0.1, 9), "superiority", 0.05)
+    no = Component("no", spread(-0.2, 0.1, 9), "superiority", 0.05)
+
+    def decide(*components):
+        return judge([ClaimEvidence("c", components, any=True)])[0]
+
+    supported = decide(no, yes, perhaps)
+    assert (supported.verdict, supported.component) == ("supported", "yes")
+    assert supported.p == pytest.approx(3 * stats.ttest_1samp(yes.differences, 0).pvalue)
+    assert decide(barely).verdict == "supported"
+    assert decide(barely, no).verdict == "inconclusive"  # p = 0.04, twice
+    assert decide(no, perhaps).verdict == "inconclusive"
+    refuted = decide(no, no)
+    assert (refuted.verdict, refuted.high) == ("contradicted", s.interval(no.differences).high)
+    assert decide(no, Component("same", np.zeros(9), "superiority", 0.05)).verdict == "inconclusive"
 
 
 def test_a_component_contradicts_although_its_p_is_small():
@@ -435,14 +531,36 @@ def test_a_lost_component_leaves_the_others_their_say():
     assert judge([ClaimEvidence("c", [lost, no])])[0].verdict == "contradicted"
 
 
-@pytest.mark.parametrize("mean", [0.5, -0.5])
-@pytest.mark.parametrize("kind", s.KINDS)
-def test_the_edge_of_the_grid_decides_nothing(kind, mean):
-    assert one(spread(mean, 0.01, 9), kind, 0.1).verdict != "inconclusive"
-    found = one(spread(mean, 0.01, 9), kind, 0.1, grid_edge=True, sensitivity=False)
-    assert found.verdict == "inconclusive"
-    assert found.reason.startswith("grid edge")
-    assert one([math.nan] * 4, grid_edge=True).reason.startswith("4 of 4 differences not finite")
+@pytest.mark.parametrize(
+    ("kind", "mean", "verdict", "by_rise", "by_fall"),
+    [
+        ("superiority", 0.5, "supported", False, True),
+        ("superiority", -0.5, "contradicted", True, False),
+        ("trend", 0.5, "supported", False, True),
+        ("trend", -0.5, "contradicted", True, False),
+        ("non-inferiority", 0.0, "supported", False, True),
+        ("non-inferiority", -0.5, "contradicted", True, False),
+        ("equivalence", 0.0, "supported", True, True),
+        ("equivalence", 0.5, "contradicted", False, True),
+        ("equivalence", -0.5, "contradicted", True, False),
+    ],
+)
+def test_an_edge_matters_where_a_better_rate_could_overturn(kind, mean, verdict, by_rise, by_fall):
+    values = spread(mean, 0.01, 9)
+    assert one(values, kind, 0.1).verdict == verdict
+    for edge, overturns in (("may_rise", by_rise), ("may_fall", by_fall)):
+        found = one(values, kind, 0.1, **{edge: True})
+        assert found.verdict == ("inconclusive" if overturns else verdict)
+        assert found.reason.startswith("grid edge") == overturns
+
+
+def test_an_edge_of_one_component_holds_back_what_rests_on_it_alone():
+    edged = Component("edged", spread(0.5, 0.1, 9), "superiority", 0.1, may_fall=True)
+    yes = Component("yes", spread(0.5, 0.1, 9), "superiority", 0.1)
+    no = Component("no", spread(-0.5, 0.1, 9), "superiority", 0.1, may_fall=True)
+    assert judge([ClaimEvidence("all", [yes, edged])])[0].reason.startswith("edged: grid edge")
+    assert judge([ClaimEvidence("any", [yes, edged], any=True)])[0].verdict == "supported"
+    assert judge([ClaimEvidence("refuted", [edged, no])])[0].verdict == "contradicted"
 
 
 @pytest.mark.parametrize("mean", [0.0, -0.5])
@@ -500,7 +618,7 @@ def test_the_first_reason_is_told():
     found = judge([ClaimEvidence("c", [noise, nothing_to_lose], sensitivity=False)])[0]
     assert found.reason.startswith("kept: no assay sensitivity")
     lost = Component("lost", np.array([0.1]), "superiority")
-    found = judge([ClaimEvidence("c", [noise, lost, nothing_to_lose], grid_edge=True)])[0]
+    found = judge([ClaimEvidence("c", [noise, lost, nothing_to_lose])])[0]
     assert found.reason.startswith("lost: too few seeds: n = 1")
 
 
@@ -514,14 +632,12 @@ def test_too_few_seeds_has_an_end_and_admits_bad_luck():
 
 def test_rounding_decides_nothing():
     """Differences of exactly the margin, up to rounding, are at it: neither below nor beyond."""
-    at = np.array([0.9, 0.8, 0.7, 0.6]) - np.array([0.88, 0.78, 0.68, 0.58])
+    at = np.array([0.9, 0.8, 0.7, 0.6] * 2) - np.array([0.88, 0.78, 0.68, 0.58] * 2)
     assert len(set(at)) > 1
     assert at.mean() != 0.02
     assert one(at, "superiority", 0.02).verdict == "supported"
     assert one(-at, "non-inferiority", 0.02).verdict == "inconclusive"
     assert one(at, "equivalence", 0.02).verdict == "inconclusive"
-    assert one([0.0] * 4, "superiority").verdict == "inconclusive"
-    assert one([0.0] * 4, "equivalence", 0.01).verdict == "supported"
 
 
 @pytest.mark.parametrize(

@@ -174,13 +174,13 @@ def train(network: Network, data: TargetData, steps: int, rate: float = 0.1, dec
     return list(
         training.train(
             network,
-            data.images["train"],
-            data.labels["train"],
-            rate=lambda step: rate,
+            [data.images["train"]],
+            [data.labels["train"]],
+            rates=[lambda step: rate],
             steps=steps,
             batch_size=16,
             weight_decay=decay,
-            order=np.random.default_rng(0),
+            orders=[np.random.default_rng(0)],
         )
     )
 
@@ -247,13 +247,13 @@ def test_scores_do_not_depend_on_the_batches_they_are_taken_in():
 
 @pytest.mark.parametrize("norm", ["batch", "none"])
 def test_the_same_seed_gives_the_same_bits_and_another_gives_others(norm: str):
-    first, again, other = (finetune.run(request(norm, seed=seed)) for seed in (0, 0, 1))
+    first, again, other = (finetune.run(request(norm, seed=seed))[0] for seed in (0, 0, 1))
     assert same(first, again)
     assert not same(first, other)
 
 
 def test_a_run_learns_what_is_easy_and_reads_out_every_epoch():
-    outcome = finetune.run(request())
+    outcome = finetune.run(request())[0]
     assert outcome.scores["top1_test"] > 0.9
     assert not outcome.scores["diverged"]
     assert not outcome.scores["collapsed"]
@@ -267,11 +267,11 @@ def test_a_run_learns_what_is_easy_and_reads_out_every_epoch():
 
 def test_a_run_begins_with_the_kernels_of_its_start_and_a_head_of_its_own():
     asked = request(min_steps=1, warmup_share=0, epoch_steps=1, rate=1e-12)
-    outcome = finetune.run(asked)
+    outcome = finetune.run(asked)[0]
     for name in ("layer1.weight", "layer2.weight"):
         np.testing.assert_allclose(outcome.final[name], asked.start[name], atol=1e-7)
     with_head = Request(**{**vars(asked), "start": {**asked.start, **initialise_head(5, 9, stream("null", 0))}})
-    assert same(finetune.run(with_head), outcome), "the source's head plays no part"
+    assert same(finetune.run(with_head)[0], outcome), "the source's head plays no part"
 
 
 def test_all_arms_and_rates_of_a_seed_have_the_same_head():
@@ -279,7 +279,9 @@ def test_all_arms_and_rates_of_a_seed_have_the_same_head():
     asked = request(min_steps=1)
     other = Request(**{**vars(asked), "start": request(seed=1).start})
     runs = [(asked, 1e-12), (asked, 2e-12), (other, 1e-12), (request(min_steps=1, seed=1), 1e-12)]
-    heads = [finetune.run(Request(**{**vars(each), "learning_rate": rate})).final["head.weight"] for each, rate in runs]
+    heads = [
+        finetune.run(Request(**{**vars(each), "learning_rate": rate}))[0].final["head.weight"] for each, rate in runs
+    ]
     np.testing.assert_allclose(heads[1], heads[0], atol=1e-7)
     np.testing.assert_allclose(heads[2], heads[0], atol=1e-7)
     assert np.abs(heads[3] - heads[0]).max() > 0.01
@@ -290,7 +292,7 @@ def test_a_diverging_run_is_a_row_at_chance(norm: str):
     asked = request(norm, rate=1e30)
     asked.data.labels["test"][:] = 0  # what a network of NaN predicts is right all the time
     with np.errstate(all="ignore"):
-        outcome = finetune.run(asked)
+        outcome = finetune.run(asked)[0]
     assert outcome.scores["diverged"]
     assert not outcome.scores["collapsed"]
     for part in ("train", "validation", "test"):
@@ -304,7 +306,7 @@ def test_a_run_that_learns_nothing_is_collapsed():
     asked = request(rate=1e-12)
     asked.data.labels["train"][:] = torch.arange(30) * 7 % CLASSES
     constant = {part: torch.zeros_like(images) for part, images in asked.data.images.items()}
-    outcome = finetune.run(Request(**{**vars(asked), "data": TargetData(constant, asked.data.labels, CLASSES)}))
+    outcome = finetune.run(Request(**{**vars(asked), "data": TargetData(constant, asked.data.labels, CLASSES)}))[0]
     assert outcome.scores["collapsed"]
     assert outcome.scores["top1_train"] == pytest.approx(1 / CLASSES)
 
@@ -313,7 +315,7 @@ def test_a_run_that_learns_nothing_of_uneven_classes_is_collapsed_too():
     asked = request(rate=0.05)
     labels = {part: torch.where(torch.arange(30) < 27, 0, 1) for part in asked.data.images}
     constant = {part: torch.zeros_like(images) for part, images in asked.data.images.items()}
-    scores = finetune.run(Request(**{**vars(asked), "data": TargetData(constant, labels, 2)})).scores
+    scores = finetune.run(Request(**{**vars(asked), "data": TargetData(constant, labels, 2)}))[0].scores
     assert scores["top1_test"] == pytest.approx(0.9)
     assert scores["balanced_test"] == pytest.approx(0.5)
     assert scores["collapsed"]
@@ -323,8 +325,8 @@ def test_test_images_and_labels_play_no_part_in_training():
     asked = request()
     images = asked.data.images | {"test": torch.randn_like(asked.data.images["test"])}
     labels = asked.data.labels | {"test": asked.data.labels["test"].flip(0)}
-    other = finetune.run(Request(**{**vars(asked), "data": TargetData(images, labels, CLASSES)}))
-    plain = finetune.run(asked)
+    other = finetune.run(Request(**{**vars(asked), "data": TargetData(images, labels, CLASSES)}))[0]
+    plain = finetune.run(asked)[0]
     for name, array in plain.final.items():
         np.testing.assert_array_equal(other.final[name], array)
     assert other.history == plain.history
@@ -341,7 +343,13 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run_block(
-    folder: Path, dataset: Path, rates: tuple[float | None, ...], seeds: tuple[int, ...], mode: str = "finetune"
+    folder: Path,
+    dataset: Path,
+    rates: tuple[float | None, ...],
+    seeds: tuple[int, ...],
+    mode: str = "finetune",
+    replicas: int = 1,
+    precision: str = "float32",
 ) -> None:
     """Run the real stage on a block; every file lies in `{rate}-{seed}`."""
     starts = []
@@ -372,6 +380,8 @@ def run_block(
         "seeds": seeds,
         "threads": 1,
         "device": "cpu",
+        "replicas": replicas,
+        "precision": precision,
     }
     outputs = {}
     for kind in train_run.FILES:
@@ -479,7 +489,7 @@ def test_a_branch_from_inside_the_warm_up_starts_at_the_rate_reached(monkeypatch
 
     def watched(*args: Any, **options: Any) -> Any:
         for step in real(*args, **options):
-            rates.append(step.learning_rate)
+            rates.append(step.learning_rates[0])
             yield step
 
     spec = source_spec(epoch=1.0)
@@ -503,7 +513,7 @@ def test_the_annealed_branch_goes_on_from_its_checkpoint_with_a_rate_that_falls(
     monkeypatch.setattr(training, "train", watched)
     end = pretraining.anneal(source_spec(epoch=4.0), 0, easy_data(), raw.weights)
     # a quarter of 4 epochs of 4 steps
-    assert [step.learning_rate for step in steps] == pytest.approx([0.1, 0.075, 0.05, 0.025])
+    assert [step.learning_rates[0] for step in steps] == pytest.approx([0.1, 0.075, 0.05, 0.025])
     assert (end.weights["layer1.weight"] != raw.weights["layer1.weight"]).any()
     assert np.abs(end.weights["layer1.weight"] - raw.weights["layer1.weight"]).max() < 1
     assert end.row["step"] == 4

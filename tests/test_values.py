@@ -82,6 +82,24 @@ def test_a_curve_is_reached_at_nine_tenths_of_its_last_value():
     assert values.reach_position(made) == values.reach_position(backwards(made)) == {0: 1, 1: 3, 2: 0, 3: 1}
 
 
+# --- lines through points ------------------------------------------------------------------
+
+
+@given(st.lists(st.floats(0, 1), min_size=2, max_size=6), st.floats(0, 0.5))
+def test_the_width_near_the_top_is_the_share_of_places_that_high(heights: list[float], near: float):
+    places = np.arange(len(heights), dtype=float)
+    fine = np.linspace(0, len(heights) - 1, 20001)
+    expected = float(np.mean(np.interp(fine, places, heights) >= max(heights) - near - 1e-9)) * (len(heights) - 1)
+    assert values.width_near_top(places, np.array(heights), near) == pytest.approx(expected, abs=2e-3)
+
+
+def test_a_level_is_reached_on_the_line_between_points():
+    places = np.array([0.0, 20, 40, 60])
+    assert values.reached_at(places, np.array([0.1, 0.5, 0.3, 0.9]), 0.4) == pytest.approx(15)
+    assert values.reached_at(places, np.array([0.5, 0.5, 0.3, 0.9]), 0.4) == 0
+    assert values.reached_at(places, np.array([0.1, 0.2, 0.3, 0.4]), 0.4 + 1e-12) == pytest.approx(60)
+
+
 # --- correlation ---------------------------------------------------------------------------
 
 

@@ -20,6 +20,7 @@ from whypretrain.command import Job
 from whypretrain.stages import collect_table
 
 SEEDS = 2
+RATES = 2  # that the pilot selects from
 ARMS = 3  # intact, shuffled, scratch
 COLLECTORS = {
     "contrast_arms",
@@ -52,7 +53,7 @@ def heavy(planned: dict[str, int]) -> dict[str, int]:
 
 def tables(project: Project) -> dict[str, bytes]:
     found = {path.name: path.read_bytes() for path in (project.path / "results/tables").glob("*.parquet")}
-    assert len(found) == 23
+    assert len(found) == 25
     del found["provenance.parquet"]
     return found
 
@@ -71,7 +72,11 @@ def rows(project: Project, table: str) -> list[dict[str, object]]:
 
 def test_the_study_ends_in_tables_with_one_verdict_for_each_claim(finished: Project):
     assert [row["claim"] for row in rows(finished, "verdicts")] == ["kept"]
-    assert len(rows(finished, "runs")) == ARMS * SEEDS * 2
+    assert len(rows(finished, "runs")) == ARMS * SEEDS
+    assert len(rows(finished, "pilots")) == ARMS * RATES
+    assert {row["seed"] for row in rows(finished, "pilots")} == {100}
+    chosen = {(row["source"], row["treatment"]): row["learning_rate"] for row in rows(finished, "selected")}
+    assert {(row["source"], row["treatment"]): row["learning_rate"] for row in rows(finished, "runs")} == chosen
     assert {row["n"] for row in rows(finished, "arms")} == {SEEDS}
     design = rows(finished, "design")
     assert sum(bool(row["selected"]) for row in design) == ARMS * SEEDS, "one rate an arm is selected"
@@ -89,7 +94,7 @@ def test_every_column_of_every_table_says_what_it_is(finished: Project):
 
 def test_predictions_are_those_that_the_scores_count(finished: Project):
     found = sorted((finished.path / "results/runs").rglob("predictions.parquet"))
-    assert len(found) == ARMS * SEEDS * 2
+    assert len(found) == ARMS * (SEEDS + RATES), "one pilot has all rates"
     for path in found:
         columns = pq.read_table(path).to_pydict()
         scores = pq.read_table(path.with_name("scores.parquet")).to_pydict()
@@ -123,7 +128,7 @@ def test_neither_cores_nor_a_kill_nor_dropped_weights_change_a_table(finished: P
 
 
 def test_without_keep_weights_the_finals_are_gone_and_nothing_is_to_be_done(finished: Project, interrupted: Project):
-    assert len(list((finished.path / "results/runs").rglob("final.safetensors"))) == ARMS * SEEDS * 2
+    assert len(list((finished.path / "results/runs").rglob("final.safetensors"))) == ARMS * (SEEDS + RATES)
     assert list((interrupted.path / "results/runs").rglob("final.safetensors")) == []
     assert interrupted.planned() == {}
 
@@ -194,21 +199,23 @@ def test_a_new_seed_block_runs_only_its_own_jobs(again: Project):
         "anneal_source_s1": 1,
         "treat_checkpoint_s1": ARMS,
         "measure_start_s1": ARMS,
-        "train_run_short_r0_s1": ARMS,
+        "train_run_short_s1": ARMS,
     }
 
 
 def test_a_new_learning_rate_block_trains_only_its_own_runs(again: Project):
     again.write_config(put(tiny(), "recipes.short.learning_rate_blocks", [[0.01, 0.1], [0.3]]))
-    assert heavy(again.planned()) == {"train_run_short_r1_s0": ARMS}
+    assert heavy(again.planned()) == {"train_run_short_r1_p0": ARMS, "select_rates": 1}
 
 
 def test_a_new_treatment_runs_only_its_own_jobs(again: Project):
     again.write_config(put(tiny(), "studies.tiny.grid.0.treatments", ["intact", "shuffle-kernels", "gaussian"]))
     assert heavy(again.planned()) == {
         "treat_checkpoint_s0": 1,
+        "treat_checkpoint_p0": 1,
         "measure_start_s0": 1,
-        "train_run_short_r0_s0": 1,
+        "train_run_short_r0_p0": 1,
+        "select_rates": 1,
     }
 
 
@@ -219,9 +226,10 @@ def test_a_new_architecture_leaves_the_others_alone(again: Project):
     )
     again.write_config(raw)
     assert heavy(again.planned()) == {
-        "initialise_network": SEEDS,
-        "treat_checkpoint_s0": 1,
-        "train_run_short_r0_s0": 1,
+        "initialise_network": 1,
+        "treat_checkpoint_p0": 1,
+        "train_run_short_r0_p0": 1,
+        "select_rates": 1,
     }
 
 
@@ -233,8 +241,10 @@ def test_a_changed_treatment_runs_its_starts_and_what_follows_from_them(again: P
     )
     assert heavy(again.planned()) == {
         "treat_checkpoint_s0": 1,
+        "treat_checkpoint_p0": 1,
         "measure_start_s0": 1,
-        "train_run_short_r0_s0": 1,
+        "train_run_short_r0_p0": 1,
+        "select_rates": 1,
     }
 
 
@@ -243,8 +253,10 @@ def test_changed_training_code_runs_all_that_trains_and_draws_nothing_anew(again
     found = heavy(again.planned())
     assert {rule for rule in found if rule.startswith(("pretrain", "anneal", "train"))} == {
         "pretrain_source_brief_s0",
+        "pretrain_source_brief_p0",
         "anneal_source_s0",
-        "train_run_short_r0_s0",
+        "anneal_source_p0",
+        "train_run_short_r0_p0",
     }
     assert not {"prepare_dataset", "initialise_network"} & found.keys()
 
@@ -261,7 +273,7 @@ def test_the_words_of_a_study_and_its_claims_train_nothing(again: Project):
     found = again.planned()
     assert heavy(found) == {}
     assert found["judge_claims"] == 1
-    assert "collect_table" not in found
+    assert found["collect_table"] == 1, "only what was selected: a claim may ask for more rates"
 
 
 def test_swapped_values_are_seen(again: Project):

@@ -1,6 +1,7 @@
 from whypretrain.planning.plan import collected_tables
 
-for block in plan.seed_blocks():
+# Nothing is read out of pilots but their scores.
+for block in plan.seed_blocks(pilots=False):
 
     rule:
         name:
@@ -43,10 +44,10 @@ for block in plan.seed_blocks():
             measured=block.files("measured_run"),
         log:
             f"{paths.results}/logs/measure_run/{{measure}}.{{architecture}}.{{source}}.epoch-{{epoch}}.{{treatment}}"
-            f".{{span}}.{{target}}.{{mode}}.{{recipe}}.{block.name}.log",
+            f".{{span}}.{{target}}.{{mode}}.{{recipe}}.lr-{{learning_rate}}.{block.name}.log",
         benchmark:
             f"{paths.results}/benchmarks/measure_run/{{measure}}.{{architecture}}.{{source}}.epoch-{{epoch}}.{{treatment}}"
-            f".{{span}}.{{target}}.{{mode}}.{{recipe}}.{block.name}.jsonl"
+            f".{{span}}.{{target}}.{{mode}}.{{recipe}}.lr-{{learning_rate}}.{block.name}.jsonl"
         conda:
             "../../envs/whypretrain.yaml"
         threads: plan.config.threads
@@ -70,16 +71,16 @@ for block, pair in plan.pair_blocks():
         input:
             dataset=block.dataset_of_pair,
             first=block.weights(0),
-            first_scores=block.weights_scores(0),
+            first_scores=block.weights(0, "scores"),
             second=block.weights(1),
-            second_scores=block.weights_scores(1),
+            second_scores=block.weights(1, "scores"),
         output:
             layers=plan.pair_outputs("pair_layers", pair, block),
             barriers=plan.pair_outputs("pair_barriers", pair, block),
         log:
-            f"{paths.results}/logs/measure_pair/{{pair}}.{{architecture}}.{block.name}.log",
+            f"{paths.results}/logs/measure_pair/{{pair}}.{{architecture}}.lr-{{first_rate}}-{{second_rate}}.{block.name}.log",
         benchmark:
-            f"{paths.results}/benchmarks/measure_pair/{{pair}}.{{architecture}}.{block.name}.jsonl"
+            f"{paths.results}/benchmarks/measure_pair/{{pair}}.{{architecture}}.lr-{{first_rate}}-{{second_rate}}.{block.name}.jsonl"
         wildcard_constraints:
             pair=pair,
         conda:
@@ -122,6 +123,7 @@ rule collect_table:
 rule summarise_arms:
     input:
         runs=paths.file("table", table="runs"),
+        selected=paths.file("table", table="selected"),
     output:
         design=paths.file("table", table="design"),
         arms=paths.file("table", table="arms"),
@@ -137,12 +139,13 @@ rule summarise_arms:
         code=plan.stage_code("summarise_arms"),
     shell:
         "python -m whypretrain.stages.summarise_arms --spec {params.spec:q} --code {params.code}"
-        " --runs {input.runs:q} --design {output.design:q} --arms {output.arms:q} > {log:q} 2>&1"
+        " --runs {input.runs:q} --selected {input.selected:q} --design {output.design:q} --arms {output.arms:q} > {log:q} 2>&1"
 
 
 rule contrast_arms:
     input:
         runs=paths.file("table", table="runs"),
+        selected=paths.file("table", table="selected"),
     output:
         contrasts=paths.file("table", table="contrasts"),
     log:
@@ -157,12 +160,13 @@ rule contrast_arms:
         code=plan.stage_code("contrast_arms"),
     shell:
         "python -m whypretrain.stages.contrast_arms --spec {params.spec:q} --code {params.code}"
-        " --runs {input.runs:q} --contrasts {output.contrasts:q} > {log:q} 2>&1"
+        " --runs {input.runs:q} --selected {input.selected:q} --contrasts {output.contrasts:q} > {log:q} 2>&1"
 
 
 rule summarise_curves:
     input:
         runs=paths.file("table", table="runs"),
+        selected=paths.file("table", table="selected"),
         sources=paths.file("table", table="sources"),
     output:
         transfer=paths.file("table", table="transfer"),
@@ -182,14 +186,16 @@ rule summarise_curves:
         code=plan.stage_code("summarise_curves"),
     shell:
         "python -m whypretrain.stages.summarise_curves --spec {params.spec:q} --code {params.code}"
-        " --runs {input.runs:q} --sources {input.sources:q} --transfer {output.transfer:q}"
-        " --maturity {output.maturity:q} --correlations {output.correlations:q} --modes {output.modes:q}"
+        " --runs {input.runs:q} --selected {input.selected:q} --sources {input.sources:q}"
+        " --transfer {output.transfer:q} --maturity {output.maturity:q} --correlations {output.correlations:q} --modes {output.modes:q}"
         " --advice {output.advice:q} > {log:q} 2>&1"
 
 
 rule judge_claims:
     input:
         runs=paths.file("table", table="runs"),
+        selected=paths.file("table", table="selected"),
+        pilots=paths.file("table", table="pilots"),
         kernels=paths.file("table", table="kernels"),
         sources=paths.file("table", table="sources"),
         parts=paths.file("table", table="parts"),
@@ -210,5 +216,6 @@ rule judge_claims:
         code=plan.stage_code("judge_claims"),
     shell:
         "python -m whypretrain.stages.judge_claims --spec {params.spec:q} --code {params.code}"
-        " --runs {input.runs:q} --kernels {input.kernels:q} --sources {input.sources:q} --parts {input.parts:q}"
+        " --runs {input.runs:q} --selected {input.selected:q} --pilots {input.pilots:q}"
+        " --kernels {input.kernels:q} --sources {input.sources:q} --parts {input.parts:q}"
         " --pairs {input.pairs:q} --history {input.history:q} --stock {input.stock:q} --verdicts {output.verdicts:q} > {log:q} 2>&1"

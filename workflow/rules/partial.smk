@@ -11,7 +11,7 @@ rule take_stock:
     conda:
         "../../envs/whypretrain.yaml"
     params:
-        spec=plan.specs.collect(),
+        spec=plan.specs.claims(),
         code=plan.stage_code("take_stock"),
         there=setup.there(plan),
         # whether a result is stale depends on code that this job doesn't run

@@ -7,6 +7,7 @@ for figure in plan.figures.names():
         input:
             tables=plan.figures.tables(figure),
             weights=plan.figures.weights(figure),
+            selection=plan.figures.selection(figure),
             stock=plan.stock(),
         output:
             svg=report(

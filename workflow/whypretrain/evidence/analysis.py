@@ -4,7 +4,7 @@ Frames in, frames out; validation selects, test is only reported.
 """
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -29,23 +29,32 @@ NESTED = (
 )
 
 
-def select_learning_rates(runs: pd.DataFrame) -> pd.DataFrame:
+def select_learning_rates(pilots: pd.DataFrame, criterion: str = "top1") -> pd.DataFrame:
     """Return one row an arm: its learning rate and whether that is at the edge of its grid.
 
     The rate with the highest validation top-1, averaged over seeds; ties go to the lower
-    validation loss, then to the lower rate. A grid of one rate has no edge: nothing is selected, the rate is part of
-    the recipe. A probe has no rate.
+    validation loss, then to the lower rate. With the criterion `loss` it is the rate with the lowest validation loss.
+    A grid of one rate has no edge: nothing is selected, the rate is part of the recipe. A probe has no rate.
     """
     columns = ["top1_validation", "loss_validation"]
     keys = [*ARM_KEYS, "learning_rate"]
-    means = runs.groupby(keys, as_index=False, observed=True, dropna=False)[columns].mean()
-    order = [preference(*row) for row in means[[*columns, "learning_rate"]].itertuples(index=False, name=None)]
+    means = pilots.groupby(keys, as_index=False, observed=True, dropna=False)[columns].mean()
+    order = [
+        preference(top1, loss, rate, criterion)
+        for top1, loss, rate in means[[*columns, "learning_rate"]].itertuples(index=False, name=None)
+    ]
     best = means.iloc[sorted(range(len(order)), key=order.__getitem__)].drop_duplicates(ARM_KEYS)[keys]
     edges = means.groupby(ARM_KEYS, as_index=False, observed=True)["learning_rate"].agg(["min", "max"]).reset_index()
     merged = best.merge(edges[[*ARM_KEYS, "min", "max"]], on=ARM_KEYS)
     rate, least, largest = merged["learning_rate"], merged["min"], merged["max"]
     merged["grid_edge"] = (least < largest) & ((rate == least) | (rate == largest))
     return merged.drop(columns=["min", "max"]).sort_values(ARM_KEYS, ignore_index=True)
+
+
+def by_few(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return runs as the few validation images see them, and with what those select (`selection: shots`)."""
+    few = {name.removesuffix("_few"): runs[name] for name in map(str, runs) if name.endswith("_few")}
+    return runs.assign(**few)
 
 
 def make_design(
@@ -63,21 +72,27 @@ def make_design(
         ]
     )
     design = membership.merge(runs[[*ARM_KEYS, "learning_rate", "seed"]], on=ARM_KEYS)
-    chosen = selected[[*ARM_KEYS, "learning_rate"]].assign(selected=True)
-    design = design.merge(chosen, on=[*ARM_KEYS, "learning_rate"], how="left")
+    chosen = selected[[*_keys(selected), "learning_rate"]].assign(selected=True)
+    design = design.merge(chosen, on=[*_keys(selected), "learning_rate"], how="left")
     design["selected"] = design["selected"].eq(True)
     return design.sort_values(["study", *ARM_KEYS, "learning_rate", "seed"], ignore_index=True)
 
 
 def summarise_arms(
-    runs: pd.DataFrame, design: pd.DataFrame, selected: pd.DataFrame, largest: Mapping[str, float]
+    runs: pd.DataFrame,
+    design: pd.DataFrame,
+    selected: pd.DataFrame,
+    largest: Mapping[str, float],
+    few: Collection[str] = (),
 ) -> pd.DataFrame:
     """Return one row a study and arm: the means over seeds at the selected rate, with a t-interval for test top-1.
 
-    `largest` gives for each target task what always guessing its largest class gets right.
+    `largest` gives for each target task what always guessing its largest class gets right, `few` names the studies
+    that select by as few validation images as a user has.
     """
     kept = design[design["selected"]].merge(runs, on=[*ARM_KEYS, "learning_rate", "seed"])
-    edges = dict(zip(selected[ARM_KEYS].itertuples(index=False, name=None), selected["grid_edge"], strict=True))
+    kept = pd.concat([by_few(group) if study in few else group for study, group in kept.groupby("study")])
+    kept = kept.merge(selected[[*_keys(selected), "grid_edge"]], on=_keys(selected))
     rows = []
     for keys, group in kept.groupby(["study", *ARM_KEYS], observed=True):
         estimate = interval(group["top1_test"].to_numpy())
@@ -85,7 +100,7 @@ def summarise_arms(
         row |= {
             "relation": group["relation"].iloc[0],
             "learning_rate": group["learning_rate"].iloc[0],
-            "grid_edge": bool(edges[tuple(keys)[1:]]),
+            "grid_edge": bool(group["grid_edge"].iloc[0]),
             "n": len(group),
             "diverged": int(group["diverged"].sum()),
             "collapsed": int(group["collapsed"].sum()),
@@ -98,6 +113,16 @@ def summarise_arms(
         row |= {f"{what}_{part}": group[f"{what}_{part}"].mean() for what in ("top1", "loss") for part in PARTS}
         rows.append(row)
     return pd.DataFrame(rows).replace([np.inf, -np.inf], np.nan)
+
+
+def _keys(selected: pd.DataFrame) -> list[str]:
+    """Return what tells selections apart: study and arm, or the arm alone where all studies select alike."""
+    return ["study", *ARM_KEYS] if "study" in selected else ARM_KEYS
+
+
+def selected_in(selected: pd.DataFrame, study: str) -> pd.DataFrame:
+    """Return the selections of a study."""
+    return selected[selected["study"] == study] if "study" in selected else selected
 
 
 def seed_values(runs: pd.DataFrame, selected: pd.DataFrame, measure: str) -> dict[tuple[str, ...], dict[int, float]]:
@@ -123,16 +148,21 @@ def _pairs(arms: Iterable[Arm], scratch_recipe: str) -> Iterable[tuple[Arm, Arm]
 
 
 def make_contrasts(
-    runs: pd.DataFrame, selected: pd.DataFrame, studies: Mapping[str, tuple[Sequence[Arm], str]]
+    runs: pd.DataFrame,
+    selected: pd.DataFrame,
+    studies: Mapping[str, tuple[Sequence[Arm], str]],
+    few: Collection[str] = (),
 ) -> pd.DataFrame:
     """Return every arm minus intact, minus scratch, and minus the treatments nested in it.
 
-    `studies` gives each study's arms and scratch recipe. Intervals are 95 % t-intervals on paired
-    differences and p values two-sided, neither adjusted: these describe, `verdicts` decides.
+    `studies` gives each study's arms and scratch recipe, `few` is as in `summarise_arms`. Intervals are t-intervals of
+    95 % on paired differences and p values two-sided, neither adjusted: these describe, `verdicts` decides.
     """
-    values = {measure: seed_values(runs, selected, measure) for measure in MEASURES}
     rows = []
     for study, (arms, scratch_recipe) in studies.items():
+        own = selected_in(selected, study)
+        seen = by_few(runs) if study in few else runs
+        values = {measure: seed_values(seen, own, measure) for measure in MEASURES}
         for arm, minus in _pairs(arms, scratch_recipe):
             for measure in MEASURES:
                 differences = paired(*common([values[measure][key_of(each)] for each in (arm, minus)]))

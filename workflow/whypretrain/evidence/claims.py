@@ -1,8 +1,8 @@
 """From tables to verdicts: the evidence for each claim of a study, judged paper by paper.
 
 A claim has a verdict in each of its settings, and one on the interaction of two of them.
-Accuracies are compared each arm at its own selected learning rate; cosines at each rate
-that both arms have, layer by layer, at the end of training.
+Accuracies are compared each arm at its own selected learning rate; losses and cosines, which the rate shifts, at each
+rate that was selected for one of the arms, cosines layer by layer at every read-out of training.
 """
 
 import math
@@ -15,7 +15,7 @@ import pandas as pd
 
 from whypretrain.evidence import values
 from whypretrain.evidence.readings import Readings, Tables
-from whypretrain.evidence.statistics import interval, paired
+from whypretrain.evidence.statistics import interval, one_sample, paired
 from whypretrain.evidence.values import Values
 from whypretrain.evidence.verdict import ClaimEvidence, Component, judge
 from whypretrain.study.claim_arms import ClaimArms, group_of
@@ -34,19 +34,31 @@ from whypretrain.study.config import Setting
 from whypretrain.study.coordinates import ARM_KEYS, Arm, key_of
 from whypretrain.study.grid import Grid
 
-DECIDED = ("component", "n", "effect", "low", "high", "p", "margin", "verdict", "reason")
-OF_SELECTED = ("top1_test", "loss_train", "loss_test", "movement", "steps_to_95")  # read at the selected rate
+DECIDED = ("component", "n", "effect", "low", "high", "coverage", "p", "margin", "verdict", "reason")
+OF_SELECTED = (
+    "top1_test",
+    "loss_train",
+    "loss_test",
+    "loss_gap",
+    "movement",
+    "curve_area",
+    "steps_to_95",
+)  # read at the selected rate
+COUNTED = ("peak-position", "reach", "correlation")  # places and ranks are counts
+GUARDED = ("non-inferiority", "equivalence")  # ask that there was something to lose
+GAIN = Difference.model_validate({"of": {"measure": "top1_test"}, "minus": {"source": "none", "measure": "top1_test"}})
 UNITS = {
     "cosine_mean": "of cosine",
     "cka": "of CKA",
     "movement": "of 1 − cosine",
     "loss_train": "nats",
     "loss_test": "nats",
+    "loss_gap": "nats",
     "steps_to_95": "steps",
     "rate_width": "factors of ten",
 }  # accuracies are in points, of which 100 are 1
 Settings = Sequence[Setting]
-Tested = tuple[Component, Margin]  # a component with the margin that it was given
+Tested = tuple[Component, str]  # a component with the unit of its effect and margin
 
 
 @dataclass(frozen=True)
@@ -67,19 +79,24 @@ class Evidence:
 
     # --- one number a seed -----------------------------------------------------------------
 
-    def _value(self, setting: Setting, choice: Choice, arm: Arm) -> Values:
-        """Return what an arm comes to, in the measure and at the learning rate of a choice."""
-        measure, rate = choice.measure or self.claim.measure, choice.learning_rate
+    def _value(self, setting: Setting, choice: Choice, arm: Arm, rate: float | None) -> Values:
+        """Return what an arm comes to, in the measure and at the learning rate of a choice, or else at `rate`."""
+        measure, rate = self.arms.measure(choice), choice.learning_rate or rate
         if measure == "steps_to_95":
-            return self.readings.steps_to(arm, self.arms.controls(setting)[1], rate)
+            return self.readings.steps_to(arm, self.arms.scratch(setting, choice), rate)
+        if measure == "rate_width":
+            return self.readings.rate_width(arm, self.arms.scratch(setting, choice))
         return self.readings.value(measure, arm, rate)
 
-    def _side(self, setting: Setting, choice: Choice, arms: dict[float, Arm], over: str) -> Values:
-        """Return the number that one side of a difference comes to."""
+    def _side(
+        self, setting: Setting, choice: Choice, arms: dict[float, Arm], over: str, rate: float | None = None
+    ) -> Values:
+        """Return the number that one side of a difference comes to; without a `rate` at those selected."""
         if choice.pair is not None:
-            layers = group_of(choice.layers, self.arms.grid.depth(self.claim.architecture))
-            return self.readings.likeness(choice.pair, self.claim.architecture, layers)
-        curve = {place: self._value(setting, choice, arm) for place, arm in arms.items()}
+            architecture = self.arms.architecture(choice)
+            layers = group_of(choice.layers, self.arms.grid.depth(architecture))
+            return self.readings.likeness(choice.pair, architecture, layers)
+        curve = {place: self._value(setting, choice, arm, rate) for place, arm in arms.items()}
         if not runs_along(choice):
             single = curve[0.0]
             return dict.fromkeys(single, 0.0) if over == "slope" else single
@@ -94,77 +111,119 @@ class Evidence:
             return values.correlation(curve, {place: self.readings.source_accuracy(arm) for place, arm in arms.items()})
         return values.mean_of(list(curve.values()))
 
-    def _difference(self, settings: Settings, part: Difference) -> np.ndarray:
+    def _difference(self, settings: Settings, part: Difference, rate: float | None = None) -> np.ndarray:
         """Return D by seed, averaged over the pairs of source and target of a setting."""
         found = []
         for setting in settings:
             sides = self.arms.sides(setting, part)
             of, minus = (
-                [self._side(setting, choice, sides.get(choice, {}), part.over) for choice in choices]
+                [self._side(setting, choice, sides.get(choice, {}), part.over, rate) for choice in choices]
                 for choices in (part.of, part.minus)
             )
             found.append(values.combined(of, minus))
         averaged = values.mean_of(found)
         return np.array([averaged[seed] for seed in sorted(averaged)])
 
-    def _cosine_differences(self, settings: Settings, part: Difference) -> dict[str, np.ndarray]:
-        ((setting,), (of,), (minus,)) = settings, part.of, part.minus
-        here, there = (self.arms.side(setting, choice)[0.0] for choice in (of, minus))
+    def _common_cosines(self, here: Arm, there: Arm) -> dict[tuple[float, str], np.ndarray]:
+        """Return the difference of two arms' cosines by seed, by rate selected for either, and layer and read-out."""
+        cosines, rates = self.readings.cosines, {self.readings.rate(here), self.readings.rate(there)}
         return {
-            f"{words_of(part)}, rate {keys[-2]:g}, layer {keys[-1]}": paired(found, other)
-            for keys, found, other in self._common_cosines(here, there)
+            (rate, f"layer {layer}, epoch {epoch}"): paired(found, other)
+            for (*arm, rate, layer, epoch), found in cosines.items()
+            if tuple(arm) == key_of(here)
+            and rate in rates
+            and (other := cosines.get((*key_of(there), rate, layer, epoch)))
         }
 
-    def _common_cosines(self, here: Arm, there: Arm) -> list[tuple[Any, Values, Values]]:
-        cosines = self.readings.cosines
-        return [
-            (keys, found, other)
-            for keys, found in cosines.items()
-            if keys[:-2] == key_of(here) and (other := cosines.get((*key_of(there), *keys[-2:])))
-        ]
+    def _by_rate(self, settings: Settings, part: Difference) -> dict[tuple[float, str], np.ndarray]:
+        """Return D by seed, by common rate and, of the cosine, layer and read-out."""
+        (setting,) = settings
+        if self.claim.measure == "cosine_mean":
+            (of,), (minus,) = part.of, part.minus
+            return self._common_cosines(*(self.arms.side(setting, choice)[0.0] for choice in (of, minus)))
+        arms = {arm for arms in self.arms.sides(setting, part).values() for arm in arms.values()}
+        return {
+            (rate, ""): self._difference(settings, part, rate) for rate in sorted(set(map(self.readings.rate, arms)))
+        }
 
     def differences(self, settings: Settings, part: Difference) -> dict[str, np.ndarray]:
-        """Return D by seed of a component; of the cosine, one for each common rate and layer."""
-        if self.claim.measure == "cosine_mean":
-            return self._cosine_differences(settings, part)
-        return {words_of(part): self._difference(settings, part)}
+        """Return D by seed of a component; of losses and cosines one for each common rate."""
+        if not self.arms.at_common(part):
+            return {words_of(part): self._difference(settings, part)}
+        return {
+            ", ".join(filter(None, (words_of(part), f"rate {rate:g}", where))): found
+            for (rate, where), found in self._by_rate(settings, part).items()
+        }
+
+    def over_rates(self, settings: Settings, part: Difference) -> dict[str, np.ndarray]:
+        """Return the same averaged over the common rates, which differ from one setting to another."""
+        if not self.arms.at_common(part):
+            return self.differences(settings, part)
+        found: dict[str, list[np.ndarray]] = {}
+        for (_, where), difference in self._by_rate(settings, part).items():
+            found.setdefault(", ".join(filter(None, (words_of(part), where))), []).append(difference)
+        return {words: np.mean(each, axis=0) for words, each in found.items()}
 
     # --- margin, grid edge, sensitivity ----------------------------------------------------
-
-    def _gain(self, settings: Settings) -> np.ndarray:
-        gains = []
-        for setting in settings:
-            intact, scratch = (self.readings.value("top1_test", arm) for arm in self.arms.controls(setting))
-            gains.append(values.combined([intact], [scratch]))
-        averaged = values.mean_of(gains)
-        return np.array([averaged[seed] for seed in sorted(averaged)])
 
     def margin(self, margin: Margin, groups: Sequence[Settings]) -> float:
         """Return a margin as a number; as a share of the gain, of the smallest gain of several settings."""
         if margin.value is not None:
             return margin.value
-        gains = [interval(self._gain(settings)).mean for settings in groups]
+        gains = [interval(self._difference(settings, GAIN)).mean for settings in groups]
         return max(0.0, float(margin.share_of_gain or 0) * min(gains))
 
-    def at_edge(self, groups: Sequence[Settings], parts: Sequence[Difference], *, guarded: bool, shared: bool) -> bool:
-        """Return whether any arm that a verdict rests on has its rate at the edge of its grid.
+    def component(
+        self,
+        words: str,
+        differences: np.ndarray,
+        part: Difference,
+        test: Test,
+        limits: Margin,
+        groups: Sequence[Settings],
+    ) -> Tested:
+        """Return a component with all that decides it: in one setting, or in the first minus the second of two."""
+        moves = self._moves(groups, part, test, limits)
+        margin = self.margin(limits, groups)
+        counts = part.over in COUNTED
+        found = Component(words, differences, test, margin, counts, may_rise=1 in moves, may_fall=-1 in moves)
+        return found, unit_of(self.claim, part)
 
-        For a margin that is a share of the gain (`shared`) these are intact and scratch too, and for sensitivity
-        (`guarded`) as well, or those of the claim's control. Of starts, of cosines (compared at every rate) and of
-        pairs nothing is selected here.
+    def _moves(self, groups: Sequence[Settings], part: Difference, test: Test, limits: Margin) -> set[int]:
+        """Return where a better rate beyond the edge of a grid could move a component: up (1), down (-1).
+
+        The margin moves with the gain that it is a share of, and where the gain or the claim's control could shrink,
+        so could what there was to lose. Of starts, cosines (compared at every rate) and pairs no rate is selected.
         """
-        control = [self.claim.control] if guarded and self.claim.control else []
-        shared = shared or (guarded and not control)
-        arms: list[Arm] = []
-        for setting in (setting for settings in groups for setting in settings):
-            for part in [*parts, *control]:
-                for choice, found in self.arms.sides(setting, part).items():
-                    measure = choice.measure or self.claim.measure
-                    if choice.learning_rate is None and (measure in OF_SELECTED or measure.endswith(".final")):
-                        arms += self._decisive(found, part.over)
-            if shared and self.claim.measure != "cosine_mean":
-                arms += self.arms.controls(setting)
-        return any(self.readings.at_edge(arm) for arm in arms)
+        moves = self._moved(groups[0], part) | {
+            -move for settings in groups[1:] for move in self._moved(settings, part)
+        }
+        if self.claim.measure == "cosine_mean":
+            return moves
+        if limits.share_of_gain is not None:
+            gain = {move for settings in groups for move in self._moved(settings, GAIN)}
+            moves |= {
+                move for size in gain for move in {"non-inferiority": {size}, "equivalence": {1, -1}}.get(test, {-size})
+            }
+        control = self.claim.control or GAIN
+        if test in GUARDED and any(-1 in self._moved(settings, control) for settings in groups):
+            moves |= {1, -1}
+        return moves
+
+    def _moved(self, settings: Settings, part: Difference) -> set[int]:
+        """Return where a difference could move: better is more accuracy, or less loss, and of the rest either."""
+        found = set()
+        for setting in settings:
+            sides = self.arms.sides(setting, part)
+            for sign, choices in ((1, part.of), (-1, part.minus)):
+                for choice in choices:
+                    measure = self.arms.measure(choice)
+                    selected = choice.learning_rate is None and (measure in OF_SELECTED or measure.endswith(".final"))
+                    if selected and any(map(self.readings.at_edge, self._decisive(sides[choice], part.over))):
+                        better = {1} if measure.endswith(("top1_test", ".final")) else {-1}
+                        known = part.over in ("mean", "peak") and measure.startswith(("top1_", "loss_", "parts."))
+                        found |= {sign * move for move in (better if known else {1, -1})}
+        return found
 
     def _decisive(self, arms: dict[float, Arm], over: str) -> list[Arm]:
         """Return the arms of a side that a verdict rests on: of those that a peak is chosen from, the peak."""
@@ -181,14 +240,13 @@ class Evidence:
         """
         for settings in groups:
             if self.claim.measure != "cosine_mean":
-                control = self.claim.control
-                gain = self._difference(settings, control) if control else self._gain(settings)
-                if not interval(gain).low > 2 * margin:
+                gain = one_sample(self._difference(settings, self.claim.control or GAIN))
+                if not gain.low(0.025) > 2 * margin:
                     return False
                 continue
-            common = [pair for each in settings for pair in self._common_cosines(*self.arms.controls(each))]
-            gaps = [interval(paired(found, other)) for _, found, other in common]
-            if not any(gap.low > margin or gap.high < -margin for gap in gaps):
+            common = [found for each in settings for found in self._common_cosines(*self.arms.controls(each)).values()]
+            gaps = list(map(one_sample, common))
+            if not any(gap.low(0.025) > margin or gap.high(0.025) < -margin for gap in gaps):
                 return False
         return True
 
@@ -196,40 +254,34 @@ class Evidence:
 
     def question(self, setting: str, groups: Sequence[Settings], tested: Sequence[Tested]) -> Question:
         """Return what is asked in a setting, with what guards it."""
-        guarded = [part for part, _ in tested if part.kind in ("non-inferiority", "equivalence")]
-        shared = any(margin.share_of_gain is not None for _, margin in tested)
-        parts = self.claim.components[:1] if len(groups) > 1 else self.claim.components
+        components = [part for part, _ in tested]
+        guarded = [part.margin for part in components if part.kind in GUARDED]
         evidence = ClaimEvidence(
             name=f"{self.arms.study}: {self.arms.name}, {setting}",
-            components=[part for part, _ in tested],
-            grid_edge=self.at_edge(groups, parts, guarded=bool(guarded), shared=shared),
-            sensitivity=self.sensitive(groups, max(part.margin for part in guarded)) if guarded else None,
+            components=components,
+            any=self.claim.any,
+            sensitivity=self.sensitive(groups, max(guarded)) if guarded else None,
         )
         interaction = self.claim.interaction if len(groups) > 1 else None
-        row = self._row(setting, [part.kind for part, _ in tested], interaction)
-        units = {
-            component.name: unit_of(self.claim, part)
-            for part in self.claim.components
-            for component, _ in tested
-            if component.name.startswith(words_of(part))
-        }
-        return Question(evidence, row, units)
+        row = self._row(setting, [part.kind for part in components], interaction)
+        return Question(evidence, row, {part.name: unit for part, unit in tested})
 
     def questions(self, missing: pd.DataFrame | None = None) -> list[Question]:
         """Return the claim in every setting, and its interaction; unanswered where it rests on what is missing."""
         asked = []
         for name in self.claim.settings:
+            parts = self.arms.components(name)
             if missing is not None and (gap := gap_of(self.arms, [name], missing)):
-                asked.append(self._unanswered(name, self.claim.components, gap))
+                asked.append(self._unanswered(name, parts, gap))
                 continue
             settings = self.arms.pairs(name)
-            tested = []
-            for part in self.claim.components:
-                limits = part.margin or self.claim.margin
-                margin = self.margin(limits, [settings])
-                test = part.test or self.claim.test
-                found = self.differences(settings, part)
-                tested += [(Component(words, each, test, margin), limits) for words, each in found.items()]
+            tested = [
+                self.component(
+                    words, found, part, part.test or self.claim.test, part.margin or self.claim.margin, [settings]
+                )
+                for part in parts
+                for words, found in self.differences(settings, part).items()
+            ]
             asked.append(self.question(name, [settings], tested))
         if self.claim.interaction:
             names = self.claim.interaction.settings
@@ -246,7 +298,7 @@ class Evidence:
             test = interaction.test if interaction else part.test or self.claim.test
             components.append(Component(words_of(part), nothing, test))
             units[words_of(part)] = unit_of(self.claim, part)
-        evidence = ClaimEvidence(f"{self.arms.study}: {self.arms.name}, {setting}", components, False, None)
+        evidence = ClaimEvidence(f"{self.arms.study}: {self.arms.name}, {setting}", components, self.claim.any)
         return Question(evidence, self._row(setting, [each.kind for each in components], interaction), units, gap)
 
     def _row(self, setting: str, tests: Sequence[str], interaction: Interaction | None) -> dict[str, Any]:
@@ -263,10 +315,12 @@ class Evidence:
         assert self.claim.interaction is not None  # asked only of claims that have one
         names = self.claim.interaction.settings
         groups = [self.arms.pairs(name) for name in names]
-        here, there = (self.differences(settings, self.claim.components[0]) for settings in groups)
-        margin = self.margin(limits, groups)
+        part = self.claim.components[0]
+        here, there = (self.over_rates(settings, part) for settings in groups)
         tested = [
-            (Component(words, here[words] - there[words], test, margin), limits) for words in here if words in there
+            self.component(words, here[words] - there[words], part, test, limits, groups)
+            for words in here
+            if words in there
         ]
         return self.question(" minus ".join(names), groups, tested)
 
@@ -297,7 +351,9 @@ def words_of(part: Difference) -> str:
 
 def _choice_words(choice: Choice) -> str:
     if choice.pair is not None:
-        return f"{choice.pair}, {choice.layers} layers"
+        return ", ".join(
+            [choice.pair, *([choice.architecture] if choice.architecture else []), f"{choice.layers} layers"]
+        )
     words = {"source": "", "none": "untrained "}.get(choice.source, f"{choice.source} ")
     words += choice.treatment if choice.treatment == "intact" else f"{choice.treatment}.{choice.span}"
     if choice.source == "none" and choice.treatment == "intact" and choice.mode == "finetune":
@@ -305,6 +361,7 @@ def _choice_words(choice: Choice) -> str:
     words += f", {' or '.join(choice.recipe)}" if choice.recipe else ""
     words += "" if choice.learning_rate is None else f", rate {choice.learning_rate:g}"
     words += "" if choice.mode == "finetune" else f", {choice.mode}"
+    words += "" if choice.architecture is None else f", {choice.architecture}"
     words += f", {choice.layers} N" if has_layers(choice) and choice.layers != "all" else ""
     words += "" if choice.epoch is None else f", epoch {choice.epoch}"
     return words if choice.measure is None else f"{words}, {choice.measure}"
@@ -317,16 +374,14 @@ def gap_of(arms: ClaimArms, settings: Sequence[str], missing: pd.DataFrame) -> s
     rows = [(str(row["what"]), tuple(str(row[key]) for key in ARM_KEYS), row) for row in missing.to_dict("records")]
     runs = [row for what, key, row in rows if what == "runs" and key in keys]
     if runs:
-        total = len(arms.grid.config.seeds) * sum(max(1, len(arms.rates(arm))) for arm in asked)
-        return f"missing: {len(runs)} of the {total} runs that it rests on"
+        return f"missing: {len(runs)} of the runs that it rests on"
     sources = {(arm.architecture, arm.source) for arm in asked} if arms.reads("sources") else set()
-    pairs = {(arms.claim.architecture, pair) for pair in arms.pairs_read}
     read = [
         row
         for what, key, row in rows
         if (what == "parts" and key in keys and arms.reads("parts"))
         or (what == "sources" and (row["architecture"], row["source"]) in sources)
-        or (what == "pairs" and (row["architecture"], row["pair"]) in pairs)
+        or (what == "pairs" and (row["architecture"], row["pair"]) in arms.pairs_read)
     ]
     return f"missing: {len(read)} of the read-outs that it rests on" if read else ""
 
@@ -343,7 +398,7 @@ def judge_claims(grid: Grid, tables: Tables, missing: pd.DataFrame | None = None
         question
         for study, settings in grid.config.studies.items()
         for name in settings.claims
-        for question in Evidence(ClaimArms(grid, study, name), readings).questions(missing)
+        for question in Evidence(ClaimArms(grid, study, name), readings.of(study)).questions(missing)
     ]
     rows = []
     for paper in dict.fromkeys(question.row["paper"] for question in asked):

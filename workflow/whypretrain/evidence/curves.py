@@ -118,7 +118,7 @@ def transfer_table(grid: Grid, readings: Readings) -> pd.DataFrame:
                 continue
             for architecture in sorted({arm.architecture for arm in grid.arms_of(study)}):
                 key = {"study": study, "setting": name, "architecture": architecture}
-                curves = Transfer(grid, study, pairs, architecture).rows(readings)
+                curves = Transfer(grid, study, pairs, architecture).rows(readings.of(study))
                 rows += [
                     {**key, "layers": n, "quantity": quantity, **_mean(found)} for n, quantity, found in curves if found
                 ]
@@ -188,17 +188,17 @@ def maturity_tables(grid: Grid, readings: Readings) -> tuple[pd.DataFrame, pd.Da
         for name, pairs in settings.settings.items():
             if len(pairs) > 1:
                 continue
-            key = {"study": study, "setting": name}
+            key, own = {"study": study, "setting": name}, readings.of(study)
             together: dict[tuple[str, str, bool], list[Line]] = {}
             for architecture, mode, recipe, annealed, line in _lines(grid, study, pairs[0]):
                 here = key | {"architecture": architecture, "mode": mode, "recipe": recipe, "annealed": annealed}
-                maturity += [{**here, **row} for row in _maturity(readings, line)]
-                correlations += _correlation_rows(readings, here, [line])
+                maturity += [{**here, **row} for row in _maturity(own, line)]
+                correlations += _correlation_rows(own, here, [line])
                 together.setdefault((mode, recipe, annealed), []).append(line)
             for (mode, recipe, annealed), lines in together.items():
                 if len(lines) > 1:
                     here = key | {"architecture": "all", "mode": mode, "recipe": recipe, "annealed": annealed}
-                    correlations += _correlation_rows(readings, here, lines)
+                    correlations += _correlation_rows(own, here, lines)
     return pd.DataFrame(maturity), pd.DataFrame(correlations)
 
 

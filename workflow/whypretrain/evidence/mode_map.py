@@ -48,7 +48,7 @@ class ModeMap:
     """The modes that one study compares in one architecture."""
 
     def __init__(self, grid: Grid, readings: Readings, study: str, architecture: str) -> None:
-        self.grid, self.readings, self.architecture = grid, readings, architecture
+        self.grid, self.readings, self.architecture = grid, readings.of(study), architecture
         self.name, self.study = study, grid.config.studies[study]
         self.own = [arm for arm in grid.arms_of(study) if arm.architecture == architecture]
 

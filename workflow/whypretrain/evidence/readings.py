@@ -1,31 +1,36 @@
 """What the tables say of an arm, a pair or a checkpoint, by seed."""
 
-from dataclasses import dataclass, field
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
 import pandas as pd
 
-from whypretrain.evidence.analysis import seed_values
-from whypretrain.evidence.values import Values, mean_of
+from whypretrain.evidence.analysis import by_few, seed_values, selected_in
+from whypretrain.evidence.values import Values, combined, mean_height, mean_of, reached_at, width_near_top
 from whypretrain.study.coordinates import ARM_KEYS, UNTRAINED, Arm, key_of, split_epoch
 
 NOTHING = pd.DataFrame
-NEAR = 0.01  # of top-1: a rate this near to the best is as good
 SHARE = 0.95  # of scratch's best validation top-1
 
 
 @dataclass(frozen=True)
 class Tables:
-    """What the claims are decided on; tables that no claim reads may be empty."""
+    """What the claims are decided on: runs of fresh seeds at the rates that pilots selected.
+
+    Tables that no claim reads may be empty.
+    """
 
     runs: pd.DataFrame
     selected: pd.DataFrame
-    kernels: pd.DataFrame
+    kernels: pd.DataFrame = field(default_factory=NOTHING)
     sources: pd.DataFrame = field(default_factory=NOTHING)
     parts: pd.DataFrame = field(default_factory=NOTHING)
     pairs: pd.DataFrame = field(default_factory=NOTHING)
     history: pd.DataFrame = field(default_factory=NOTHING)
+    pilots: pd.DataFrame = field(default_factory=NOTHING)
+    few: Collection[str] = ()  # studies that select by as few validation images as a user has
 
 
 def _by_arm(table: pd.DataFrame) -> dict[tuple[str, ...], pd.DataFrame]:
@@ -37,11 +42,21 @@ def _by_seed(group: pd.DataFrame, column: str) -> Values:
 
 
 class Readings:
-    """Looks values up by arm, each arm at its selected learning rate."""
+    """Looks values up by arm, each arm at the learning rate that a study selected."""
 
     def __init__(self, tables: Tables) -> None:
         self.tables = tables
+        self._of: dict[str, Readings] = {}
         self._columns: dict[str, dict[tuple[str, ...], Values]] = {}
+
+    def of(self, study: str) -> "Readings":
+        """Return the readings at the rates that one study selected."""
+        if study not in self._of:
+            own = replace(self.tables, selected=selected_in(self.tables.selected, study))
+            if study in self.tables.few:
+                own = replace(own, runs=by_few(own.runs), pilots=by_few(own.pilots))
+            self._of[study] = Readings(own)
+        return self._of[study]
 
     def _column(self, column: str) -> dict[tuple[str, ...], Values]:
         """A column of `runs` by seed, of every arm at its selected rate."""
@@ -54,13 +69,18 @@ class Readings:
         return _by_arm(self.tables.runs)
 
     @cached_property
+    def _pilots(self) -> dict[tuple[str, ...], pd.DataFrame]:
+        return _by_arm(self.tables.pilots)
+
+    @cached_property
     def _histories(self) -> dict[tuple[str, ...], pd.DataFrame]:
         return _by_arm(self.tables.history)
 
     @cached_property
     def _parts(self) -> dict[tuple[str, ...], Values]:
-        keys = [*ARM_KEYS, "part", "images", "moment"]
-        groups = self.tables.parts.groupby(keys, observed=True)
+        at = [*ARM_KEYS, "learning_rate"]
+        parts = self.tables.parts.merge(self.tables.selected[at], on=at)
+        groups = parts.groupby([*ARM_KEYS, "part", "images", "moment"], observed=True)
         return {tuple(map(str, key)): _by_seed(group, "top1_test") for key, group in groups}
 
     @cached_property
@@ -78,13 +98,16 @@ class Readings:
 
     @cached_property
     def cosines(self) -> dict[tuple[object, ...], Values]:
-        """Final kernel cosine by seed, for every arm's key, learning rate and layer; NaN for a run that diverged."""
+        """Kernel cosine by seed, for every arm's key, learning rate, layer and read-out epoch after the start.
+
+        NaN for a run that diverged.
+        """
         run = [*ARM_KEYS, "learning_rate", "seed"]
-        # a run that diverged ended early: what it had by then is no final cosine
+        # a run that diverged ended early: what it had by then is no cosine of a trained network
         kernels = self.tables.kernels.merge(self.tables.runs[[*run, "diverged"]], on=run)
         kernels.loc[kernels["diverged"], "cosine_mean"] = np.nan
-        last = kernels["target_epoch"] == kernels.groupby(run, observed=True)["target_epoch"].transform("max")
-        groups = kernels[last].groupby([*ARM_KEYS, "learning_rate", "layer"], observed=True)
+        moved = kernels[kernels["target_epoch"] > 0]
+        groups = moved.groupby([*ARM_KEYS, "learning_rate", "layer", "target_epoch"], observed=True)
         return {keys: _by_seed(group, "cosine_mean") for keys, group in groups}
 
     @cached_property
@@ -103,47 +126,71 @@ class Readings:
     def value(self, measure: str, arm: Arm, rate: float | None = None) -> Values:
         """Return a measure of an arm, at a learning rate or else at the selected one.
 
-        `parts.PART.IMAGES.MOMENT`, `movement` (mean over layers of one minus the final kernel cosine), `rate_width`
-        (of all rates), or a column of `runs`.
+        `parts.PART.IMAGES.MOMENT`, `movement` (mean over layers of one minus the final kernel cosine), `curve_area`,
+        `loss_gap` (test loss minus training loss), or a column of `runs`.
         """
         if measure.startswith("parts."):
             return self._parts[(*key_of(arm), *measure.split(".")[1:])]
         if measure == "movement":
             return self._movement(arm, self.rate(arm) if rate is None else rate)
-        if measure == "rate_width":
-            return self._rate_width(arm)
+        if measure == "curve_area":
+            return self._curve_area(arm, rate)
+        if measure == "loss_gap":
+            return combined([self.value("loss_test", arm, rate)], [self.value("loss_train", arm, rate)])
         if rate is None:
             return self._column(measure)[key_of(arm)]
         runs = self._runs[key_of(arm)]
         return _by_seed(runs[runs["learning_rate"] == rate], measure)
 
     def _movement(self, arm: Arm, rate: float) -> Values:
-        layers = [found for keys, found in self.cosines.items() if keys[:-1] == (*key_of(arm), rate)]
+        found = [(keys[-1], cosine) for keys, cosine in self.cosines.items() if keys[:-2] == (*key_of(arm), rate)]
+        last = max(int(str(epoch)) for epoch, _ in found)
+        layers = [cosine for epoch, cosine in found if epoch == last]
         return {seed: 1 - cosine for seed, cosine in mean_of(layers).items()}
 
-    def _rate_width(self, arm: Arm) -> Values:
-        """Factors of ten between the least and the largest rate whose test top-1 is within a point of the best."""
-        found = {}
-        for seed, runs in self._runs[key_of(arm)].groupby("seed"):
-            near = runs["learning_rate"][runs["top1_test"] >= runs["top1_test"].max() - NEAR]
-            found[int(str(seed))] = float(np.log10(near.max() / near.min()))
-        return found
+    def rate_width(self, arm: Arm, scratch: Arm) -> Values:
+        """Return by seed how many factors of ten the learning rates span that are nearly as good as the best.
+
+        Nearly: in test top-1 within scratch's standard error over seeds, at scratch's best rate; one measure for all
+        arms, so that an arm doesn't seem to have many good rates because its seeds differ much. Between the rates of
+        the grid top-1 runs straight, on the logarithm of the rate. Of pilot seeds, which alone have the whole grid.
+        """
+        grid = self._grid(scratch)
+        near = float(grid.sem().iloc[int(grid.mean().argmax())])
+        return {
+            int(str(seed)): width_near_top(np.log10(line.index.to_numpy(float)), line.to_numpy(), near)
+            for seed, line in self._grid(arm).iterrows()
+        }
+
+    def _grid(self, arm: Arm) -> pd.DataFrame:
+        """Return test top-1 of pilots, a row for each seed and a column for each rate."""
+        runs = self._pilots[key_of(arm)]
+        return runs.pivot(index="seed", columns="learning_rate", values="top1_test").dropna()
 
     def steps_to(self, arm: Arm, scratch: Arm, rate: float | None = None) -> Values:
         """Return the updates after which an arm's validation top-1 first is 95 % of the best that scratch reaches.
 
-        Read at the read-out epochs, seed by seed; the whole length where it never gets there.
+        Seed by seed, between read-outs on a straight line; the whole length where it never gets there, NaN for a run
+        that diverged.
         """
-        found = {}
-        best = self._history(scratch, None).groupby("seed")["top1_validation"].max()
-        for seed, rows in self._history(arm, rate).groupby("seed"):
-            reached = rows.loc[rows["top1_validation"] >= SHARE * best[seed] - 1e-9, "step"]
-            found[int(str(seed))] = float(reached.min() if len(reached) else rows["step"].max())
-        return found
+        best = {seed: float(np.max(top1)) for seed, (_, top1) in self._curves(scratch, None).items()}
+        return {
+            seed: reached_at(steps, top1, SHARE * best[seed]) for seed, (steps, top1) in self._curves(arm, rate).items()
+        }
 
-    def _history(self, arm: Arm, rate: float | None) -> pd.DataFrame:
-        rows = self._histories[key_of(arm)]
-        return rows[rows["learning_rate"] == (self.rate(arm) if rate is None else rate)]
+    def _curve_area(self, arm: Arm, rate: float | None) -> Values:
+        """Return the mean of validation top-1 over the steps of training, NaN for a run that diverged."""
+        return {seed: mean_height(steps, top1) for seed, (steps, top1) in self._curves(arm, rate).items()}
+
+    def _curves(self, arm: Arm, rate: float | None) -> dict[int, tuple[np.ndarray, np.ndarray]]:
+        """Return steps and validation top-1 by seed; of a run that diverged, whose curve breaks off, no top-1."""
+        rate = self.rate(arm) if rate is None else rate
+        rows, found = self._histories[key_of(arm)], {}
+        diverged = self.value("diverged", arm, rate)
+        for seed, curve in rows[rows["learning_rate"] == rate].sort_values("step").groupby("seed"):
+            top1 = curve["top1_validation"].to_numpy(float)
+            found[int(str(seed))] = curve["step"].to_numpy(float), top1 * (np.nan if diverged[int(str(seed))] else 1.0)
+        return found
 
     def source_accuracy(self, arm: Arm) -> Values:
         """Return the test top-1 on the source's own task of the checkpoint that an arm starts from.
@@ -157,7 +204,10 @@ class Readings:
         return self._sources.get((arm.architecture, arm.source, epoch, annealed), {})
 
     def likeness(self, pair: str, architecture: str, layers: tuple[int, ...]) -> Values:
-        """Return the CKA of a pair by seed, averaged over layers; NaN where it is undefined in one of them."""
+        """Return the CKA of a pair by seed, averaged over layers; NaN where it is undefined in one of them.
+
+        Where two studies selected other rates for its networks, over these as well.
+        """
         table = self.tables.pairs
         rows = table[(table["pair"] == pair) & (table["architecture"] == architecture) & table["layer"].isin(layers)]
         return {int(str(seed)): float(group["cka"].mean(skipna=False)) for seed, group in rows.groupby("seed")}

@@ -1,5 +1,6 @@
 """One number for each seed: what the arms on one side of a difference come to, along N or along the checkpoints."""
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -10,6 +11,7 @@ from whypretrain.evidence.statistics import slope
 Values = dict[int, float]  # by seed
 Curve = Mapping[float, Values]  # by place: a number of layers, or an epoch
 
+ROUNDING = 1e-9  # heights that differ by less are equal
 REACHED = 0.9  # of the last value, at which a curve counts as having reached it
 
 
@@ -51,6 +53,34 @@ def slope_of(curve: Curve, along: Callable[[float], float]) -> Values:
     """Return each seed's least-squares slope of the values on `along(place)`."""
     places = [along(place) for place in sorted(curve)]
     return _by_seed(curve, lambda line: slope(places, line))
+
+
+def mean_height(places: np.ndarray, heights: np.ndarray) -> float:
+    """Return the mean height of a line through points, along its length; a single point's own height."""
+    length = places[-1] - places[0]
+    return float(np.trapezoid(heights, places) / length) if length else float(heights[0])
+
+
+def reached_at(places: np.ndarray, heights: np.ndarray, level: float) -> float:
+    """Return where a line through points first has a height; its end if it never has, NaN if it isn't finite."""
+    if not np.isfinite([*heights, level]).all():
+        return float("nan")
+    above = np.flatnonzero(heights >= level - ROUNDING)
+    if not above.size:
+        return float(places[-1])
+    at = int(above[0])
+    return float(np.interp(level, heights[at - 1 : at + 1], places[at - 1 : at + 1])) if at else float(places[0])
+
+
+def width_near_top(places: np.ndarray, heights: np.ndarray, near: float) -> float:
+    """Return how long a line through points is at most `near` below its highest point, all such stretches together."""
+    level, width = float(heights.max()) - near - ROUNDING, 0.0
+    for (a, b), (low, high) in zip(
+        itertools.pairwise(places), (sorted(pair) for pair in itertools.pairwise(heights)), strict=True
+    ):
+        share = float(low >= level) if high == low else (high - level) / (high - low)
+        width += float(b - a) * min(max(share, 0.0), 1.0)
+    return width
 
 
 def peak_place(validation: Curve) -> float:

@@ -1,6 +1,6 @@
 """Verdicts: what the differences say about each claim of a family.
 
-The rules, with the interval of each component at its claim's Holm level:
+The rules, with the limits of each component at its claim's Holm level:
 
 | kind | supported | contradicted |
 |---|---|---|
@@ -9,12 +9,14 @@ The rules, with the interval of each component at its claim's Holm level:
 | equivalence | -m < low and high < m | low > m or high < -m |
 
 A claim of several components is an intersection-union test (Berger 1982): supported when each
-is, contradicted when one is, and its p is the largest. The components need no
-adjustment among themselves.
+is, and its p is the largest; contradicted when one is, at the k-th part of the level. One of which `any`
+component will do is the mirror image, a union-intersection test: supported when one is at the k-th part of
+the level, and its p is k times the least; contradicted when each is.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -25,15 +27,20 @@ from whypretrain.evidence.statistics import (
     KINDS,
     MOST_SEEDS,
     POWER,
-    Interval,
+    ROUNDING,
     Kind,
+    SignFlips,
+    StudentT,
     beyond,
     confidence,
+    fewest_flips,
     holm,
     interval,
-    p_value,
+    one_sample,
+    p_of,
     sd_upper_limit,
     seeds_needed,
+    tail,
 )
 
 Decision = Literal["supported", "contradicted", "inconclusive"]
@@ -41,12 +48,20 @@ Decision = Literal["supported", "contradicted", "inconclusive"]
 
 @dataclass(frozen=True, eq=False)
 class Component:
-    """One contrast of a claim: D by seed (for `trend`, a slope by seed), its test and margin."""
+    """One contrast of a claim: D by seed (for `trend`, a slope by seed), its test and margin.
+
+    `counts`: D counts something (steps, checkpoints), and is tested by flips of signs. `may_rise`, `may_fall`: what a
+    better learning rate beyond the edge of a grid would do to the component; it can only make the side better that was
+    at the edge. A margin that may shrink counts as a fall where the margin is what D has to be above.
+    """
 
     name: str
     differences: NDArray[np.float64]
     kind: Kind
     margin: float = 0.0
+    counts: bool = False
+    may_rise: bool = False
+    may_fall: bool = False
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -56,29 +71,66 @@ class Component:
         if np.ndim(self.differences) != 1:
             raise ValueError(f"{self.name}: differences are one number for each seed")
 
+    @cached_property
+    def test(self) -> StudentT | SignFlips:
+        """The test of the mean of D, which decides."""
+        return one_sample([] if self.missing else self.differences, self.counts)
+
+    @cached_property
+    def p(self) -> float:
+        """The p value; 1 where D can't be tested."""
+        return p_of(self.test, self.kind, self.margin)
+
+    @cached_property
+    def missing(self) -> str:
+        """What D lacks to be tested; nothing if it can be."""
+        n, lost = len(self.differences), int((~np.isfinite(self.differences)).sum())
+        if lost:
+            return f"{lost} of {n} differences not finite (a run diverged or is missing)"
+        if n < FEWEST_SEEDS:
+            return f"too few seeds: n = {n}, at least {FEWEST_SEEDS} needed"
+        return (
+            ""
+            if np.abs(self.differences).max() > ROUNDING
+            else f"no evidence: the difference is 0 for each of {n} seeds"
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class ClaimEvidence:
     """A claim with all that decides it.
 
-    `grid_edge`: a learning rate was selected at the edge of its grid. `sensitivity`: whether there
-    was something to lose (intact against scratch), for non-inferiority and
-    equivalence; None where the claim doesn't ask for it.
+    `any`: one component will do, instead of all. `sensitivity`: whether there was something to lose (intact against
+    scratch), for non-inferiority and equivalence; None where the claim doesn't ask for it.
     """
 
     name: str
     components: Sequence[Component]
-    grid_edge: bool = False
+    any: bool = False
     sensitivity: bool | None = None
 
     def __post_init__(self) -> None:
         if not self.components:
             raise ValueError(f"claim '{self.name}' has no component")
 
+    def levels(self, level: float) -> tuple[float, float]:
+        """Return the levels at which a component supports and contradicts the claim.
+
+        Where one component decides, each has a share of the level; where all must, they need no adjustment.
+        """
+        shared = level / len(self.components)
+        return (shared, level) if self.any else (level, shared)
+
+    @property
+    def p(self) -> float:
+        """The claim's own p value."""
+        found = [component.p for component in self.components]
+        return min(1.0, len(found) * min(found)) if self.any else max(found)
+
 
 @dataclass(frozen=True)
 class ComponentVerdict:
-    """The verdict of one component, with its interval at the claim's level and its own p."""
+    """The verdict of one component, with the limits that decide it and its own p."""
 
     name: str
     kind: Kind
@@ -97,7 +149,12 @@ class Verdict:
     """The verdict of a claim, with the numbers of the component that decided it.
 
     That is, of the components with the claim's own verdict and the reason that came first, the one with
-    the largest p. `p` is the claim's, adjusted by Holm; `level` is its Holm level.
+    the largest p, or with the least (of equals, the largest effect) where any will do. `p` is the
+    claim's, adjusted by Holm; `level` is its Holm level.
+
+    `coverage` is how often, at least, the interval holds the true difference, for this claim by itself (whichever of
+    its components is told). Levels differ from claim to claim, and nothing is said of all intervals of a family at
+    once: Holm's are not simultaneous.
     """
 
     name: str
@@ -106,6 +163,7 @@ class Verdict:
     effect: float
     low: float
     high: float
+    coverage: float
     margin: float
     p: float
     n: int
@@ -122,15 +180,15 @@ def judge(family: Sequence[ClaimEvidence], alpha: float = 0.05) -> list[Verdict]
     as far: after the first claim that isn't rejected none can be supported, and the levels
     stay at that step's, so that interval and p never disagree. Holm goes by p alone: a claim
     that is rejected but fails its margin, or is held back by the grid's edge, doesn't stop it.
-    `contradicted` is decided on the claim's interval at its level; false contradictions are
+    `contradicted` is decided on the claim's intervals at its level; false contradictions are
     therefore limited claim by claim rather than over the family.
 
     A claim with a component that can't be tested (a difference that isn't finite, fewer than
-    FEWEST_SEEDS) counts with p = 1, so that a family never shrinks by failed runs. Another
-    component may still contradict it. Nothing is decided at the grid's edge, and no
-    non-inferiority or equivalence without assay sensitivity.
+    FEWEST_SEEDS, 0 for every seed) counts it with p = 1, so that a family never shrinks by failed runs. Another
+    component may still decide it. Nothing is decided that a better rate beyond a grid's edge could
+    overturn, and no non-inferiority or equivalence without assay sensitivity.
 
-    The reason of `inconclusive` is the first of: missing data, grid edge, no assay sensitivity,
+    The reason of `inconclusive` is the first of: missing data, no assay sensitivity, grid edge,
     too few seeds. Raises ValueError for an alpha outside (0, 0.5) and for two claims of one name.
     """
     if not 0 < alpha < 0.5:
@@ -138,21 +196,26 @@ def judge(family: Sequence[ClaimEvidence], alpha: float = 0.05) -> list[Verdict]
     names = [claim.name for claim in family]
     if len(set(names)) < len(names):
         raise ValueError(f"claims of one name: {', '.join(sorted({n for n in names if names.count(n) > 1}))}")
-    levels, adjusted = holm([max(_p(part) for part in claim.components) for claim in family], alpha)
+    levels, adjusted = holm([claim.p for claim in family], alpha)
     return [
-        _judge_claim(claim, float(level), float(p)) for claim, level, p in zip(family, levels, adjusted, strict=True)
+        _judge_claim(claim, float(level), float(p), alpha)
+        for claim, level, p in zip(family, levels, adjusted, strict=True)
     ]
 
 
-def _judge_claim(claim: ClaimEvidence, level: float, adjusted: float) -> Verdict:
+def _judge_claim(claim: ClaimEvidence, level: float, adjusted: float, alpha: float) -> Verdict:
     examined = [_judge_component(component, level, claim) for component in claim.components]
+    found = {part.verdict for _, part in examined}
     decision: Decision = "inconclusive"
-    if any(part.verdict == "contradicted" for _, part in examined):
-        decision = "contradicted"
-    elif all(part.verdict == "supported" for _, part in examined):
+    if claim.any and "supported" in found:
         decision = "supported"
+    elif not claim.any and "contradicted" in found:
+        decision = "contradicted"
+    elif len(found) == 1:
+        (decision,) = found
     deciding = [(rank, part) for rank, part in examined if part.verdict == decision]
-    by = min(deciding, key=lambda found: (found[0], -found[1].p))[1]
+    order = {True: lambda part: (part.p, -part.effect), False: lambda part: (-part.p,)}[claim.any]
+    by = min(deciding, key=lambda found: (found[0], *order(found[1])))[1]
     return Verdict(
         name=claim.name,
         verdict=decision,
@@ -160,6 +223,7 @@ def _judge_claim(claim: ClaimEvidence, level: float, adjusted: float) -> Verdict
         effect=by.effect,
         low=by.low,
         high=by.high,
+        coverage=confidence(by.kind, alpha),
         margin=by.margin,
         p=adjusted,
         n=by.n,
@@ -169,61 +233,55 @@ def _judge_claim(claim: ClaimEvidence, level: float, adjusted: float) -> Verdict
     )
 
 
-def _p(component: Component) -> float:
-    return 1.0 if _missing(component) else p_value(component.differences, component.kind, component.margin)
-
-
-def _missing(component: Component) -> str:
-    """Say what a component lacks to be tested; nothing if it can be."""
-    n, lost = len(component.differences), int((~np.isfinite(component.differences)).sum())
-    if lost:
-        return f"{lost} of {n} differences not finite (a run diverged or is missing)"
-    return f"too few seeds: n = {n}, at least {FEWEST_SEEDS} needed" if n < FEWEST_SEEDS else ""
-
-
 def _judge_component(component: Component, level: float, claim: ClaimEvidence) -> tuple[int, ComponentVerdict]:
     """Return a component's verdict after the rank of its reason: low ranks are told first."""
-    observed = interval(component.differences, confidence(component.kind, level))
-    p = _p(component)
+    kind, (support, contradict) = component.kind, claim.levels(level)
+    tails = tail(kind, support), tail(kind, contradict)
+    low, high = component.test.low(tails[0]), component.test.high(tails[1])
+    if kind == "equivalence":  # each limit decides either way; what is told holds for both
+        low, high = component.test.low(min(tails)), component.test.high(min(tails))
     decision: Decision = "inconclusive"
-    if missing := _missing(component):
-        rank, reason = 0, missing
-    elif claim.grid_edge:
-        rank, reason = 1, "grid edge: a learning rate was selected at the end of its grid"
-    elif claim.sensitivity is False and component.kind in ("non-inferiority", "equivalence"):
-        rank, reason = 2, "no assay sensitivity: there was nothing to lose"
+    if component.missing:
+        rank, reason = 0, component.missing
+    elif claim.sensitivity is False and kind in ("non-inferiority", "equivalence"):
+        rank, reason = 1, "no assay sensitivity: there was nothing to lose"
     else:
+        decision, reason = _decide(component, low, high, support)
         rank = 3
-        decision, reason = _decide(component.kind, observed, component.margin, p <= level)
-        reason = reason or _too_few(component.kind, observed, component.margin, level)
+        if _overturned(component, decision, low):
+            rank, reason = 2, f"grid edge: {reason}, but a better learning rate beyond its grid could overturn that"
+            decision = "inconclusive"
+        reason = reason or _too_few(component, low, high, support)
     return rank, ComponentVerdict(
         name=component.name,
-        kind=component.kind,
+        kind=kind,
         verdict=decision,
         reason=reason,
-        effect=observed.mean,
-        low=observed.low,
-        high=observed.high,
+        effect=interval(component.differences).mean,
+        low=low,
+        high=high,
         margin=component.margin,
-        p=p,
-        n=observed.n,
+        p=component.p,
+        n=len(component.differences),
     )
 
 
-def _decide(kind: Kind, observed: Interval, margin: float, rejected: bool) -> tuple[Decision, str]:
+def _decide(component: Component, low: float, high: float, support: float) -> tuple[Decision, str]:
     """Apply the table of this module; no reason where it decides nothing."""
-    mean, low, high = observed.mean, observed.low, observed.high
+    kind, margin, rejected = component.kind, component.margin, component.p <= support
     if kind == "equivalence":
-        if rejected and beyond(low, -margin) and beyond(margin, high):
-            return "supported", f"interval {_range(observed)} inside ±{margin:.3g}"
+        inner = component.test.low(support), component.test.high(support)
+        if rejected and beyond(inner[0], -margin) and beyond(margin, inner[1]):
+            return "supported", f"interval {_range(*inner)} inside ±{margin:.3g}"
         if beyond(low, margin) or beyond(-margin, high):
-            return "contradicted", f"interval {_range(observed)} outside ±{margin:.3g}"
+            return "contradicted", f"interval {_range(low, high)} outside ±{margin:.3g}"
     elif kind == "non-inferiority":
         if rejected and beyond(low, -margin):
             return "supported", f"lower limit {low:.3g} > {0 - margin:.3g}"
         if beyond(-margin, high):
             return "contradicted", f"upper limit {high:.3g} < {0 - margin:.3g}"
     else:
+        mean = float(component.differences.mean())
         if rejected and beyond(low, 0.0) and not beyond(margin, mean):
             return "supported", f"lower limit {low:.3g} > 0 and mean {mean:.3g} ≥ {margin:.3g}"
         if beyond(margin, high):
@@ -231,29 +289,44 @@ def _decide(kind: Kind, observed: Interval, margin: float, rejected: bool) -> tu
     return "inconclusive", ""
 
 
-def _too_few(kind: Kind, observed: Interval, margin: float, level: float) -> str:
+def _overturned(component: Component, decision: Decision, low: float) -> bool:
+    """Say whether a better rate beyond the edge of a grid could overturn a decision."""
+    if component.kind == "equivalence" and decision == "supported":
+        return component.may_rise or component.may_fall
+    above = component.kind == "equivalence" and beyond(low, component.margin)
+    if decision == "supported" or (decision == "contradicted" and above):
+        return component.may_fall
+    return decision == "contradicted" and component.may_rise
+
+
+def _too_few(component: Component, low: float, high: float, level: float) -> str:
     """Say how many seeds have 90 % power at the claim's level, at the upper 80 % limit of the SD.
 
     The true mean to be detected is, for superiority and trend, the margin or the observed
     mean, whichever is larger; for non-inferiority the observed mean, at most 0, and for
     equivalence the observed mean, both as far as they lie inside the margin, else 0. For superiority it is
     the power to find a lower limit above 0: a true mean of just m reaches mean >= m in half of all studies,
-    whatever n. So n may suffice where an interval happens to hold both 0 and m.
+    whatever n. So n may suffice where an interval happens to hold both 0 and m. A sign-flip test needs what it takes to
+    reach its level as well.
     """
+    kind, margin, observed = component.kind, component.margin, interval(component.differences)
+    found = f"too few seeds: n = {observed.n}"
+    fewest = fewest_flips(tail(kind, level)) if isinstance(component.test, SignFlips) else 0
     effect = max(margin, observed.mean)
     if kind in ("non-inferiority", "equivalence"):
         effect = observed.mean if abs(observed.mean) < margin else 0.0
     if kind == "non-inferiority":
         effect = min(effect, 0.0)
     needed = seeds_needed(kind, effect, sd_upper_limit(observed.sd, observed.n), margin, level)
-    found = f"too few seeds: n = {observed.n}"
     if needed is None:
         return f"{found}, more than {MOST_SEEDS} needed for {POWER:.0%} power"
+    if needed < fewest > observed.n:
+        return f"{found}, at least {fewest} needed for a sign-flip test"
     if needed > observed.n:
         return f"{found}, about {needed} needed for {POWER:.0%} power"
-    luckless = f"but the interval {_range(observed)} decides neither way"
+    luckless = f"but the interval {_range(low, high)} decides neither way"
     return f"n = {observed.n} has {POWER:.0%} power at a mean of {effect:.3g}, {luckless}"
 
 
-def _range(observed: Interval) -> str:
-    return f"{observed.low:.3g} to {observed.high:.3g}"
+def _range(low: float, high: float) -> str:
+    return f"{low:.3g} to {high:.3g}"

@@ -1,4 +1,4 @@
-"""Validation accuracy at every learning rate of every arm, with the rate that was selected."""
+"""Pilots' validation accuracy at every learning rate of every arm, with the rate that was selected."""
 
 import itertools
 from dataclasses import dataclass
@@ -12,8 +12,9 @@ from matplotlib.patches import Rectangle
 from whypretrain.evidence.statistics import interval
 from whypretrain.plotting import drawing
 from whypretrain.plotting.view import View
+from whypretrain.study.coordinates import ARM_KEYS
 
-TABLES = ("design", "runs", "arms")
+TABLES = ("pilots", "arms")
 
 EDGE = "#B0005A"
 COLUMNS = 2  # tables side by side
@@ -45,9 +46,8 @@ def rung(name: str) -> tuple[float, str, int, str]:
 
 def draw(tables: dict[str, pd.DataFrame], view: View, weights: drawing.Loaded) -> Figure:
     """Draw a table of coloured cells for each architecture and setting."""
-    design = drawing.of_study(tables["design"], view)
-    runs = drawing.of_runs(design, tables["runs"])
     arms = drawing.of_study(tables["arms"], view)
+    runs = arms[[*ARM_KEYS, "relation"]].merge(tables["pilots"], on=ARM_KEYS)
     settings = drawing.settings_of(runs, view)
     columns = min(max(len(settings), 1), COLUMNS)
     lines: list[list[Panel | None]] = []
@@ -88,7 +88,7 @@ def draw(tables: dict[str, pd.DataFrame], view: View, weights: drawing.Loaded) -
     for axes in grid[-1]:
         axes.set_xlabel("learning rate")
     figure.supxlabel(
-        "cells: validation top-1 (%), mean over seeds ± half of its 95 % t-interval; "
+        "cells: validation top-1 (%), mean over pilot seeds ± half of its 95 % t-interval; "
         f"{drawing.how_many(counts)}; ×k: k of them diverged\n"
         "framed: selected rate; dashed and marked ◂ or ▸: at the grid's edge",
         fontsize=8,

@@ -56,6 +56,11 @@ def _cosine(description: str) -> Column:
     return Column(float, Check.in_range(-1.000001, 1.000001), nullable=True, description=description)
 
 
+def _cka(rows: str) -> Column:
+    description = f"debiased linear CKA of activations, {rows}; empty where undefined"
+    return Column(float, Check.le(1.000001), nullable=True, description=description)
+
+
 PARTS = {"train": "training images", "validation": "validation images", "test": "test images"}
 FEW = {
     "validation_few": "as few validation images as a user has; of a probe or SVM with the C that they select",
@@ -88,12 +93,23 @@ PAIR = {
     "architecture": KEY_COLUMNS["architecture"],
     "seed": RUN_COLUMNS["seed"],
 }
+PAIR_RATES = {
+    f"{place}_rate": Column(
+        float,
+        Check.gt(0),
+        nullable=True,
+        description=f"selected learning rate of the {place} network; empty where it hasn't learnt by steps",
+    )
+    for place in ("first", "second")
+}
 SIMILARITY = {
     "relative_l2": Column(
         float, Check.ge(0), nullable=True, description="norm of the difference over norm of the first"
     ),
     "cosine_mean": _cosine("mean over kernels of the cosine of the two"),
-    "cka": Column(float, Check.le(1.000001), nullable=True, description="debiased linear CKA; empty where undefined"),
+    "cka": _cka("with images as rows"),
+    "cka_positions": _cka("with each position of each image as a row"),
+    "cka_pooled": _cka("of activations averaged over positions, with images as rows"),
 }
 
 CELL = {
@@ -170,6 +186,14 @@ TABLES: dict[str, dict[str, Column]] = {
             nullable=True,
             description="of the source task's and the target task's test images, on the untrained network's features",
         ),
+    },
+    "selected": {
+        **STUDY,
+        **KEY_COLUMNS,
+        "learning_rate": Column(
+            float, Check.gt(0), nullable=True, description="rate that validation selected, averaged over pilot seeds"
+        ),
+        "grid_edge": Column(bool, description="it is the least or the largest of its grid"),
     },
     "runs": {
         **RUN_COLUMNS,
@@ -287,9 +311,10 @@ TABLES: dict[str, dict[str, Column]] = {
         "prediction": Column(int, Check.ge(0), description="class predicted, in the task's order"),
         "images": Column(int, Check.ge(0), description="test images of that class with that prediction"),
     },
-    "pairs": {**PAIR, **LAYER, **SIMILARITY},
+    "pairs": {**PAIR, **PAIR_RATES, **LAYER, **SIMILARITY},
     "barriers": {
         **PAIR,
+        **PAIR_RATES,
         "images": Column(str, Check.isin(["train", "test"]), description="images of the target on which the loss is"),
         "matched": Column(bool, description="after the second network's channels were matched to the first's"),
         "reestimated": Column(bool, description="with the norms' statistics re-estimated at every point"),
@@ -337,7 +362,7 @@ TABLES: dict[str, dict[str, Column]] = {
             float, Check.in_range(0, 1), description="mean test top-1 of the cell's best minus this one's"
         ),
         "p": Column(
-            float, Check.in_range(0, 1), description="against being as good as the best: paired t-tests, Bonferroni"
+            float, Check.in_range(0, 1), description="against being as good as the best: paired tests, Bonferroni"
         ),
         "best": Column(bool, description="the highest mean of the cell; of equals the cheapest"),
         "not_worse": Column(bool, description="in the set that isn't worse than the best (p above 0.05)"),
@@ -464,17 +489,52 @@ TABLES: dict[str, dict[str, Column]] = {
         **KEY_COLUMNS,
         "pair": PAIR["pair"],
         "learning_rate": RUN_COLUMNS["learning_rate"],
-        "seed": RUN_COLUMNS["seed"],
+        "seed": Column(int, Check.ge(-1), description="seed of all streams; -1 of what is of all seeds"),
         "path": Column(str, description="its file, or a run's scores"),
         "reason": Column(str, description="why it doesn't count"),
     },
     "completeness": {
         **STUDY,
         **KEY_COLUMNS,
-        "runs": Column(int, Check.ge(1), description="runs of the arm: seeds times learning rates"),
-        "runs_there": Column(int, Check.ge(0), description="those that count; all rates of a seed, or none"),
+        "runs": Column(
+            int, Check.ge(1), description="runs of the arm: seeds times learning rates, as far as these are selected"
+        ),
+        "runs_there": Column(int, Check.ge(0), description="those that count"),
         "seeds": Column(int, Check.ge(1), description="seeds of the study"),
         "seeds_there": Column(int, Check.ge(0), description="those that count"),
+    },
+    "calibration": {
+        "differences": Column(
+            str,
+            Check.isin(["normal", "rounded", "counts"]),
+            description="what D is, of SD 1: normal, normal rounded to halves, or a count",
+        ),
+        "kind": Column(str, description="kind of test; the margin is 1"),
+        "any": Column(bool, description="any component will do; else all must hold"),
+        "truth": Column(
+            str,
+            Check.isin(["null", "margin", "effect"]),
+            description="the claim is just false, just true, or clearly true",
+        ),
+        "n": Column(int, Check.ge(1), description="seeds"),
+        "components": Column(int, Check.ge(1), description="components of a claim"),
+        "claims": Column(
+            int, Check.ge(1), description="claims that Holm corrects for: half as given, half with an effect"
+        ),
+        "studies": Column(int, Check.ge(1), description="simulated studies"),
+        **{
+            name: _fraction(f"share of the claims that are {name}")
+            for name in ("supported", "contradicted", "inconclusive")
+        },
+        "error": _fraction("studies with a support of what is false or a contradiction of what is true", nullable=True),
+        "nominal": _fraction("what that may be at most", nullable=True),
+        "simulation_error": _fraction("standard error of a simulated rate that is nominal"),
+        "covered": _fraction("claims whose interval holds the true difference of the component that is told"),
+        "coverage": _fraction("what that is at least, as verdicts say"),
+        "all_covered": _fraction("studies in which all intervals do; nothing is promised of it"),
+        "as_promised": Column(
+            bool, description="chance explains the errors, and the intervals that miss, at what is promised"
+        ),
     },
     "verdicts": {
         "claim": Column(str, description="claim in config"),
@@ -485,12 +545,18 @@ TABLES: dict[str, dict[str, Column]] = {
         "test": Column(str, description="kind of test"),
         "component": Column(str, description="the part of the claim that decided"),
         **ESTIMATE,
+        "coverage": Column(
+            float,
+            Check.in_range(0, 1),
+            description="how often, at least, the interval holds the true difference, for this claim by itself",
+        ),
         "margin": Column(float, nullable=True, description="fixed before the runs, or a share of the gain"),
         "unit": Column(str, description="unit of effect, limits and margin; points are accuracies, of which 1 is 100"),
         "verdict": Column(str, Check.isin(["supported", "contradicted", "inconclusive"]), description="verdict"),
         "reason": Column(str, description="why"),
     },
 }
+TABLES["pilots"] = TABLES["runs"]
 
 
 def provenance_row(content: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,23 +12,56 @@ from whypretrain.architectures.convnet import Layer
 Weights = dict[str, np.ndarray]
 
 
-class Network(nn.Module):
-    """Layers from the input on, global average pooling, and a linear head.
+class Convolution(nn.Conv2d):
+    """The convolutions of several copies as one, in groups: one for each set of channels that copies share.
 
-    Its tensors are named as in the files: `layer1.weight`, `norm1.running_var`, `head.bias`.
+    The channels are each copy's own above the first layer that learns. What that layer takes, copies of one seed share.
     """
 
-    def __init__(self, layers: Sequence[Layer], classes: int) -> None:
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (n, copies · outputs, h, w) of (n, sets · inputs, h, w)."""
+        groups = x.shape[1] // self.weight.shape[1]
+        return functional.conv2d(x, self.weight, self.bias, padding=self.padding, groups=groups)
+
+
+class Head(nn.Linear):
+    """The linear heads of several copies as one batched product."""
+
+    def __init__(self, features: int, classes: int, copies: int) -> None:
+        super().__init__(features, copies * classes)
+        self.copies = copies
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return (copies · n, classes), all images of one copy after all of another, of (n, sets · features)."""
+        if self.copies == 1:
+            return super().forward(features)
+        sets = features.unflatten(1, (-1, self.in_features)).transpose(0, 1)
+        own = sets.repeat_interleave(self.copies // len(sets), 0)
+        weight, bias = (parameter.unflatten(0, (self.copies, -1)) for parameter in (self.weight, self.bias))
+        return torch.baddbmm(bias[:, None], own, weight.mT).flatten(0, 1)
+
+
+class Network(nn.Module):
+    """Layers from the input on, global average pooling, and a linear head; or several copies of that side by side.
+
+    Its tensors are named as in the files: `layer1.weight`, `norm1.running_var`, `head.bias`. Those of the copies lie
+    one after another along the first dimension, so `tensor.chunk(copies)` are each one's own. Copies take nothing from
+    each other, whatever values they have.
+    """
+
+    def __init__(self, layers: Sequence[Layer], classes: int, copies: int = 1) -> None:
         super().__init__()
         self.layers = tuple(layers)
+        self.copies = copies
         for layer in self.layers:
-            convolution = nn.Conv2d(
-                layer.inputs, layer.outputs, layer.kernel, padding=layer.kernel // 2, bias=not layer.norm
+            inputs, outputs, side = copies * layer.inputs, copies * layer.outputs, layer.kernel
+            self.add_module(
+                f"layer{layer.number}",
+                Convolution(inputs, outputs, side, padding=side // 2, groups=copies, bias=not layer.norm),
             )
-            self.add_module(f"layer{layer.number}", convolution)
             if layer.norm:
-                self.add_module(f"norm{layer.number}", nn.BatchNorm2d(layer.outputs))
-        self.head = nn.Linear(self.layers[-1].outputs, classes)
+                self.add_module(f"norm{layer.number}", nn.BatchNorm2d(outputs))
+        self.head = Head(self.layers[-1].outputs, classes, copies)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def outputs(self, x: Tensor, first: int = 1, last: int | None = None) -> Tensor:
@@ -46,11 +79,14 @@ class Network(nn.Module):
         return x
 
     def features(self, images: Tensor, first: int = 1) -> Tensor:
-        """Return the penultimate features (n, outputs of the last layer) of images, or of what layer `first` takes."""
+        """Return the penultimate features (n, outputs of the last layer) of images, or of what layer `first` takes.
+
+        Those of several copies stand side by side in each row.
+        """
         return self.outputs(images, first).mean((2, 3))
 
     def forward(self, images: Tensor, first: int = 1) -> Tensor:
-        """Return the logits (n, classes) of images, or of what layer `first` takes."""
+        """Return the logits (n, classes) of images, or of what layer `first` takes; one copy's after another's."""
         return self.head(self.features(images, first))
 
     def parameters_from(self, first: int) -> Iterator[nn.Parameter]:
@@ -80,13 +116,24 @@ def first_layers(weights: Weights, depth: int | None) -> Weights:
     return {name: array for name, array in body.items() if name.startswith(kept)}
 
 
-def weights_of(network: Network) -> Weights:
-    """Return a copy of the network's weights and statistics as numpy arrays on the CPU."""
+def weights_of(network: Network, copy: int | None = None) -> Weights:
+    """Return the network's weights and statistics, or those of one of its copies, as numpy arrays of their own."""
     return {
-        name: tensor.detach().cpu().contiguous().numpy().copy()
+        name: (tensor if copy is None else tensor.chunk(network.copies)[copy]).cpu().contiguous().numpy().copy()
         for name, tensor in network.state_dict().items()
         if not name.endswith("num_batches_tracked")
     }
+
+
+def side_by_side(networks: Sequence[Network]) -> Network:
+    """Return networks of one architecture as the copies of one; a single one as it is."""
+    first, *others = networks
+    if not others:
+        return first
+    whole = Network(first.layers, first.head.out_features, len(networks))
+    weights = [weights_of(network) for network in networks]
+    load_weights(whole, {name: np.concatenate([own[name] for own in weights]) for name in weights[0]})
+    return whole.to(first.head.weight.device).train(first.training)
 
 
 def batch_norms(network: Network) -> Iterator[nn.BatchNorm2d]:

@@ -112,8 +112,8 @@ def _train(
         return State(step.state(), {**sums, "step": step.number})
 
     options |= {"done": values["step"], "state": stopped.arrays if stopped else None}
-    for step in training.train(network, data.images["train"], data.labels["train"], steps=end, **options):
-        loss, correct, since, seen = loss + step.loss, correct + step.correct, since + 1, seen + step.images
+    for step in training.train(network, [data.images["train"]], [data.labels["train"]], steps=end, **options):
+        loss, correct, since, seen = loss + step.loss[0], correct + step.correct[0], since + 1, seen + step.images
         if step.number in marks or step.number % a_pass == 0:
             epoch = marks.get(step.number, step.number / a_pass)
             batches = float(loss) / since, float(correct) / seen
@@ -144,10 +144,10 @@ def learn(
         a_pass,
         progress,
         stopped,
-        rate=schedules.constant_after_warmup(settings["learning_rate"], round(settings["warmup_epochs"] * a_pass)),
+        rates=[schedules.constant_after_warmup(settings["learning_rate"], round(settings["warmup_epochs"] * a_pass))],
         batch_size=size,
         weight_decay=settings["weight_decay"],
-        order=stream("source-order", seed, name, spec["source"]),
+        orders=[stream("source-order", seed, name, spec["source"])],
     )
 
 
@@ -170,10 +170,10 @@ def branch(
         a_pass,
         progress,
         progress.state(),
-        rate=schedules.linear_to_zero(raw(max(1, round(epoch * a_pass))), steps),
+        rates=[schedules.linear_to_zero(raw(max(1, round(epoch * a_pass))), steps)],
         batch_size=settings["batch_size"],
         weight_decay=settings["weight_decay"],
-        order=stream("source-order", seed, name, spec["source"], f"anneal-{epoch!r}"),
+        orders=[stream("source-order", seed, name, spec["source"], f"anneal-{epoch!r}")],
     )
     return end
 

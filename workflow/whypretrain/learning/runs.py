@@ -28,7 +28,8 @@ class Request:
     """One run: the start's weights, the network's layers, the data, the recipe, a learning rate, a seed and the mode.
 
     Modes that don't learn by gradient steps have neither recipe nor learning rate. In `shared` a mode keeps what is the
-    same at every learning rate of a seed; `progress` keeps where the training is.
+    same at every learning rate of a seed; `progress` keeps where the training is, of
+    all runs that train together. `precision` is what steps are computed in; weights and scores are float32 ones.
     """
 
     start: Weights
@@ -42,6 +43,7 @@ class Request:
     mode: Mode = FINETUNE
     shared: dict[str, Any] = field(default_factory=dict)
     progress: Progress = UNKEPT
+    precision: str = "float32"
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from torch import Tensor
 from whypretrain.files.snapshots import State
 from whypretrain.learning import regularising, runs, schedules, training
 from whypretrain.learning.data import Columns, append
-from whypretrain.learning.models import Network, Weights, in_batches, load_weights, weights_of
+from whypretrain.learning.models import Network, Weights, in_batches, load_weights, side_by_side, weights_of
 from whypretrain.learning.runs import Outcome, Request
 from whypretrain.randomness import stream
 from whypretrain.readouts.similarity import as_kernels, kernel_cosine
@@ -27,8 +27,7 @@ def run_steps(recipe: Mapping[str, Any], images: int) -> tuple[int, int]:
     return steps, a_pass * math.ceil(recipe["epoch_steps"] / a_pass)
 
 
-def _record_kernels(kernels: Columns, request: Request, network: Network, epoch: int) -> None:
-    current = weights_of(network)
+def _record_kernels(kernels: Columns, request: Request, current: Weights, epoch: int) -> None:
     for layer in request.layers:
         name = f"layer{layer.number}.weight"
         pairing = stream("null", request.seed, layer.number).permutation(len(as_kernels(current[name])))
@@ -41,103 +40,130 @@ def _inputs(network: Network, images: Tensor, frozen: int) -> Tensor:
     return in_batches(lambda batch: network.outputs(batch, last=frozen), images) if frozen else images
 
 
-def train_above(request: Request, frozen: int, head: Weights | None = None) -> Outcome:
-    """Train one run, but for its first `frozen` layers, and return what is read out of it.
+def train_above(requests: Sequence[Request], frozen: int, heads: Sequence[Weights] = ()) -> list[Outcome]:
+    """Train runs of one arm, but for their first `frozen` layers, as copies of one network; return what each gives.
 
-    Frozen layers are a fixed function, in evaluation mode: their outputs for training and validation
-    images are computed once, and kept in memory. A run whose loss is not finite ends early with
-    `diverged` and the chance score; one that ends near chance on its own training images is
-    `collapsed`. Both are results. It starts from a new head, or from the one given, and goes on where
-    it was stopped.
+    Runs of a seed come one after another, as many for each seed: they share its batches. Frozen layers are a fixed
+    function, in evaluation mode: their outputs for training and validation images are computed once a seed, and kept
+    in memory. A run whose loss is not finite is `diverged`, with the chance score, and is read out no more; the others
+    go on. One that ends near chance on its own training images is `collapsed`. Both are results. Runs start from a new
+    head, or from those given, and go on where they were stopped.
     Raises ValueError without a recipe or learning rate.
     """
-    data, recipe, peak = request.data, request.recipe, request.learning_rate
-    if recipe is None or peak is None:
-        raise ValueError(f"mode '{request.mode.name}' learns by gradient steps; give it a recipe and a learning rate")
-    network, first = runs.start_network(request), frozen + 1
-    if head:
-        load_weights(network, weights_of(network) | head)
-    images, held_out = (_inputs(network, data.images[part], frozen) for part in ("train", "validation"))
-    labels = data.labels["train"]
-    steps, epoch_steps = run_steps(recipe, len(images))
-    stopped = request.progress.state()
-    nothing: dict[str, Any] = {"history": {}, "kernels": {}, "loss": 0.0, "correct": 0.0, "seen": 0, "step": 0}
-    values = stopped.values if stopped else nothing
-    history: Columns = values["history"]
-    kernels: Columns = values["kernels"]
-
-    def record(epoch: int, step: int, loss: float, top1: float) -> None:
-        validation = training.evaluate(network, held_out, data.labels["validation"], first=first)
-        row = {
-            "target_epoch": epoch,
-            "step": step,
-            "loss_train": loss,
-            "top1_train": top1,
-            "loss_validation": validation.loss,
-            "top1_validation": validation.top1,
-        }
-        append(history, row)
-        _record_kernels(kernels, request, network, epoch)
-        log.info(
-            "rate %g seed %d epoch %d/%d step %d/%d: train loss %.3f top-1 %.3f, validation loss %.3f top-1 %.3f",
-            *(peak, request.seed, epoch, math.ceil(steps / epoch_steps), step, steps),
-            *(loss, top1, validation.loss, validation.top1),
+    one, recipe, first = requests[0], requests[0].recipe, frozen + 1
+    peaks = [request.learning_rate for request in requests if request.learning_rate is not None]
+    if recipe is None or len(peaks) < len(requests):
+        raise ValueError(f"mode '{one.mode.name}' learns by gradient steps; give it a recipe and a learning rate")
+    seeds = list({request.seed: request for request in requests}.values())
+    networks = {request.seed: runs.start_network(request) for request in seeds}
+    images, held_out = (
+        [_inputs(networks[request.seed], request.data.images[part], frozen) for request in seeds]
+        for part in ("train", "validation")
+    )
+    labels, truth = ([request.data.labels[part] for request in seeds] for part in ("train", "validation"))
+    network = side_by_side([networks[request.seed] for request in requests])
+    if heads:
+        load_weights(
+            network, weights_of(network) | {name: np.concatenate([h[name] for h in heads]) for name in heads[0]}
         )
+    steps, epoch_steps = run_steps(recipe, len(images[0]))
+    stopped = one.progress.state()
+    nothing: dict[str, Any] = {name: [{} for _ in requests] for name in ("history", "kernels")}
+    nothing |= {name: [0.0] * len(requests) for name in ("loss", "correct")}
+    nothing |= {"diverged": [0] * len(requests), "seen": 0, "step": 0}
+    values = stopped.values if stopped else nothing
+    history, kernels, seen, done = (values[name] for name in ("history", "kernels", "seen", "step"))
+    losses, correct = (torch.tensor(values[name], device=one.device) for name in ("loss", "correct"))
+    diverged: list[int] = values["diverged"]  # the step after which each was seen to be, 0 of those that aren't
+
+    def record(epoch: int, step: int, scores: Iterable[tuple[float, float]]) -> None:
+        validated = training.evaluate_copies(network, held_out, truth, first=first)
+        for copy, ((loss, top1), validation) in enumerate(zip(scores, validated, strict=True)):
+            if diverged[copy]:
+                continue
+            row = {
+                "target_epoch": epoch,
+                "step": step,
+                "loss_train": loss,
+                "top1_train": top1,
+                "loss_validation": validation.loss,
+                "top1_validation": validation.top1,
+            }
+            append(history[copy], row)
+            _record_kernels(kernels[copy], requests[copy], weights_of(network, copy), epoch)
+            log.info(
+                "rate %g seed %d epoch %d/%d step %d/%d: train loss %.3f top-1 %.3f, validation loss %.3f top-1 %.3f",
+                *(peaks[copy], requests[copy].seed, epoch, math.ceil(steps / epoch_steps), step, steps),
+                *(loss, top1, validation.loss, validation.top1),
+            )
 
     if not stopped:
-        start = training.evaluate(network, images, labels, first=first)
-        record(0, 0, start.loss, start.top1)
-    losses, correct = torch.tensor(values["loss"]), torch.tensor(values["correct"])
-    seen, diverged, done = values["seen"], False, values["step"]
+        starts = training.evaluate_copies(network, images, labels, first=first)
+        record(0, 0, [(start.loss, start.top1) for start in starts])
 
     def state() -> State:
-        sums = {"loss": float(losses), "correct": float(correct), "seen": seen}
+        sums = {"loss": losses.tolist(), "correct": correct.tolist(), "seen": seen, "diverged": diverged}
         return State(step.state(), {"history": history, "kernels": kernels, **sums, "step": step.number})
 
     for step in training.train(
         network,
         images,
         labels,
-        rate=schedules.rate_of(recipe, peak, steps),
+        rates=[schedules.rate_of(recipe, peak, steps) for peak in peaks],
         steps=steps,
         batch_size=recipe["batch_size"],
         weight_decay=recipe["weight_decay"],
-        order=stream("target-order", request.seed, request.task),
+        orders=[stream("target-order", request.seed, request.task) for request in seeds],
         first=first,
-        regulariser=regularising.build(
-            recipe["regulariser"], network, stream("regulariser", request.seed, request.task)
-        ),
+        regulariser=regularising.build(recipe["regulariser"], network, stream("regulariser", one.seed, one.task)),
+        precision=one.precision,
         done=done,
         state=stopped.arrays if stopped else None,
     ):
         done = step.number
         losses, correct, seen = losses + step.loss * step.images, correct + step.correct, seen + step.images
         if step.number % epoch_steps == 0 or step.number == steps:
-            loss = float(losses) / seen
-            diverged = not math.isfinite(loss)
-            if diverged:
+            means = [(loss / seen, right / seen) for loss, right in zip(losses.tolist(), correct.tolist(), strict=True)]
+            for copy, (loss, _) in enumerate(means):
+                diverged[copy] = diverged[copy] or (0 if math.isfinite(loss) else done)
+            if all(diverged):
                 break
-            record(math.ceil(step.number / epoch_steps), step.number, loss, float(correct) / seen)
-            losses, correct, seen = torch.zeros(()), torch.zeros(()), 0
+            record(math.ceil(done / epoch_steps), done, means)
+            losses, correct, seen = torch.zeros_like(losses), torch.zeros_like(correct), 0
         if step.number < steps:
-            request.progress.offer(state)
-    return _outcome(request, network, history, kernels, done, diverged)
+            one.progress.offer(state)
+    return _outcomes(requests, network, history, kernels, [step or done for step in diverged], diverged)
 
 
-def _outcome(
-    request: Request, network: Network, history: Columns, kernels: Columns, steps: int, diverged: bool
-) -> Outcome:
-    data = request.data
-    scored = {part: training.evaluate(network, data.images[part], data.labels[part]) for part in data.images}
-    diverged = diverged or not all(math.isfinite(score.loss) for score in scored.values())
-    if diverged:
-        log.info("rate %g seed %d diverged after %d steps", request.learning_rate, request.seed, steps)
-    row = runs.scores(
-        data,
-        {part: score.top1 for part, score in scored.items()},
-        {part: score.loss for part, score in scored.items()},
-        {part: score.predictions for part, score in scored.items()},
-        steps=steps,
-        diverged=diverged,
-    )
-    return Outcome(history, kernels, row, scored["test"].predictions.astype(np.uint8), weights_of(network))
+def _outcomes(
+    requests: Sequence[Request],
+    network: Network,
+    history: list[Columns],
+    kernels: list[Columns],
+    steps: list[int],
+    diverged: list[int],
+) -> list[Outcome]:
+    seeds = list({request.seed: request.data for request in requests}.values())
+    parts = {
+        part: training.evaluate_copies(
+            network, [data.images[part] for data in seeds], [data.labels[part] for data in seeds]
+        )
+        for part in seeds[0].images
+    }
+    outcomes = []
+    for copy, request in enumerate(requests):
+        scored = {part: scores[copy] for part, scores in parts.items()}
+        failed = bool(diverged[copy]) or not all(math.isfinite(score.loss) for score in scored.values())
+        if failed:
+            log.info("rate %g seed %d diverged after %d steps", request.learning_rate, request.seed, steps[copy])
+        row = runs.scores(
+            request.data,
+            {part: score.top1 for part, score in scored.items()},
+            {part: score.loss for part, score in scored.items()},
+            {part: score.predictions for part, score in scored.items()},
+            steps=steps[copy],
+            diverged=failed,
+        )
+        predictions = scored["test"].predictions.astype(np.uint8)
+        outcomes.append(Outcome(history[copy], kernels[copy], row, predictions, weights_of(network, copy)))
+    return outcomes

@@ -4,6 +4,6 @@ from whypretrain.learning.runs import Outcome, Request
 from whypretrain.learning.supervised import train_above
 
 
-def run(request: Request) -> Outcome:
-    """Train one run and return what is read out of it."""
-    return train_above(request, frozen=0)
+def run(*requests: Request) -> list[Outcome]:
+    """Train runs together and return what is read out of each."""
+    return train_above(requests, frozen=0)

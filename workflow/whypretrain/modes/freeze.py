@@ -7,6 +7,6 @@ from whypretrain.learning.runs import Outcome, Request
 from whypretrain.learning.supervised import train_above
 
 
-def run(request: Request) -> Outcome:
-    """Train one run above its frozen layers and return what is read out of it."""
-    return train_above(request, request.mode.frozen)
+def run(*requests: Request) -> list[Outcome]:
+    """Train runs together above their frozen layers and return what is read out of each."""
+    return train_above(requests, requests[0].mode.frozen)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from whypretrain.learning import runs
 from whypretrain.learning.frozen import classify, head_of
-from whypretrain.learning.probes import fit_probe
+from whypretrain.learning.probes import Probe, fit_probe
 from whypretrain.learning.runs import Outcome, Request
 from whypretrain.learning.supervised import train_above
 from whypretrain.learning.tasks import FEW
@@ -15,14 +15,18 @@ from whypretrain.learning.tasks import FEW
 PACKAGES = ("scikit-learn",)
 
 
-def run(request: Request) -> Outcome:
-    """Fit one probe, train everything from it, and return what is read out; `strength` is the probe's C.
+def run(*requests: Request) -> list[Outcome]:
+    """Fit one probe a seed, train everything from it, and return what is read out; `strength` is the probe's C.
 
     The few validation images select it: two probes would be two trainings.
     """
-    if "probe" not in request.shared:
-        request.shared["probe"] = classify(request, runs.start_network(request), fit_probe)[FEW]
-    probe = request.shared["probe"]
-    outcome = train_above(request, frozen=0, head=head_of(probe))
-    told = {"strength": probe.strength, "strength_few": probe.strength, "converged": probe.converged}
-    return replace(outcome, scores=outcome.scores | told)
+    for request in requests:
+        if "probe" not in request.shared:
+            request.shared["probe"] = classify(request, runs.start_network(request), fit_probe)[FEW]
+    probes: list[Probe] = [request.shared["probe"] for request in requests]
+    outcomes = train_above(requests, 0, [head_of(probe) for probe in probes])
+    told = [dict.fromkeys(("strength", "strength_few"), probe.strength) for probe in probes]
+    return [
+        replace(outcome, scores=outcome.scores | strengths | {"converged": probe.converged})
+        for probe, strengths, outcome in zip(probes, told, outcomes, strict=True)
+    ]

@@ -7,6 +7,6 @@ from whypretrain.learning.runs import Outcome, Request
 PACKAGES = ("scikit-learn",)
 
 
-def run(request: Request) -> Outcome:
-    """Fit one probe and return what is read out of it."""
-    return run_on_features(request, fit_probe)
+def run(*requests: Request) -> list[Outcome]:
+    """Fit one probe a run and return what is read out of each."""
+    return [run_on_features(request, fit_probe) for request in requests]

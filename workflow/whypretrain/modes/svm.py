@@ -7,6 +7,6 @@ from whypretrain.learning.runs import Outcome, Request
 PACKAGES = ("scikit-learn",)
 
 
-def run(request: Request) -> Outcome:
-    """Fit one SVM and return what is read out of it."""
-    return run_on_features(request, fit_svm)
+def run(*requests: Request) -> list[Outcome]:
+    """Fit one SVM a run and return what is read out of each."""
+    return [run_on_features(request, fit_svm) for request in requests]

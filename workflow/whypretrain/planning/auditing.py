@@ -229,7 +229,7 @@ def half_made_and_stale(plan: Plan) -> list[Finding]:
     A rule that has one more output than before has no record to compare: Snakemake would take what is there for fresh.
     """
     findings = []
-    for path, wildcards, annealed in plan.histories():
+    for path, wildcards, annealed in plan.histories(pilots=True):
         epochs = [] if annealed else plan.checkpoints(plan.config.sources[wildcards.source].pretraining)
         files = [plan.paths.file("checkpoint", **vars(wildcards), epoch=epoch) for epoch in epochs]
         there = [file for file in files if Path(file).exists()]

@@ -10,7 +10,10 @@ from whypretrain.study.config import Config, ConfigError
 
 def blocks_of(config: Config) -> dict[str, list[list[Any]]]:
     """Return all blocks of a config by their key."""
-    blocks: dict[str, list[list[Any]]] = {"seed_blocks": [list(block) for block in config.seed_blocks]}
+    blocks: dict[str, list[list[Any]]] = {
+        "seed_blocks": [list(block) for block in config.seed_blocks],
+        "pilot_blocks": [list(block) for block in config.pilot_blocks],
+    }
     for name, recipe in sorted(config.recipes.items()):
         blocks[f"recipes.{name}.learning_rate_blocks"] = [list(block) for block in recipe.learning_rate_blocks]
     return blocks

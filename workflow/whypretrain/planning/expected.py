@@ -4,21 +4,23 @@ import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from types import SimpleNamespace
 from typing import Any
 
 from whypretrain.files.origins import Origin, digest_of
-from whypretrain.planning.jobs import SeedBlock
+from whypretrain.planning.jobs import OF_STEPS, SeedBlock
 from whypretrain.planning.plan import KINDS, PAIR_TABLES, SUMMARIES, Plan, collected_tables
-from whypretrain.study.coordinates import Arm
+from whypretrain.study import moding
+from whypretrain.study.coordinates import Arm, write_rate
 from whypretrain.study.grid import START
 
 MADE_FROM = {  # the tables that a summary is made from
-    "design": ("runs",),
-    "arms": ("runs",),
-    "contrasts": ("runs",),
-    **dict.fromkeys(("transfer", "maturity", "correlations", "modes", "advice"), ("runs", "sources")),
-    "verdicts": ("runs", "kernels", "sources", "parts", "pairs", "history"),
+    "design": ("runs", "selected"),
+    "arms": ("runs", "selected"),
+    "contrasts": ("runs", "selected"),
+    **dict.fromkeys(("transfer", "maturity", "correlations", "modes", "advice"), ("runs", "selected", "sources")),
+    "verdicts": ("runs", "selected", "pilots", "kernels", "sources", "parts", "pairs", "history"),
 }
 MADE_BY = {
     "design": "summarise_arms",
@@ -122,27 +124,40 @@ def measured_start(plan: Plan, path: str, arm: Arm, seed: int) -> Expected:
     return Expected(path, made)
 
 
-def measured_run(plan: Plan, measure: str, path: str, arm: Arm, seed: int) -> Expected:
-    """Return one read-out of an arm."""
+def selection(plan: Plan, study: str) -> Expected:
+    """Return the selection of the learning rates of a study's arms."""
+    wildcards = SimpleNamespace(study=study)
+
+    def made() -> Made:
+        inputs = tuple(plan.pilot_scores(wildcards))
+        return plan.specs.select(wildcards), plan.stage_code("select_rates"), inputs
+
+    return Expected(plan.paths.file("selection", study=study), made)
+
+
+def measured_run(plan: Plan, measure: str, path: str, arm: Arm, rate: float | None, seed: int) -> Expected:
+    """Return one read-out of an arm at a learning rate."""
 
     def made() -> Made:
         block, start = _of_seed(plan, seed), plan.paths.file("start", **arm.columns(), seed=seed)
-        inputs = (*plan.datasets_of_start(arm), start, *block.initials(arm), *block.scores(arm))
+        run = SimpleNamespace(**arm.columns(), learning_rate=write_rate(rate))
+        inputs = (*plan.datasets_of_start(arm), start, *block.initials(arm), *block.scores(run))
         code = plan.measure_code(SimpleNamespace(measure=measure))
         return plan.specs.measure(measure, arm, (seed,)), code, inputs
 
     return Expected(path, made)
 
 
-def measured_pair(plan: Plan, path: str, pair: str, architecture: str, seed: int) -> Expected:
+def measured_pair(plan: Plan, path: str, wildcards: Any) -> Expected:
     """Return the comparison of two networks."""
 
     def made() -> Made:
-        block, wildcards = _of_seed(plan, seed), SimpleNamespace(pair=pair, architecture=architecture)
+        block = _of_seed(plan, wildcards.seed)
         inputs = [block.dataset_of_pair(wildcards)]
-        for place, side in enumerate(plan.grid.compared[pair, architecture]):
-            inputs += (block.weights_scores if side.trained else block.weights)(place)(wildcards)
-        return plan.specs.pair(pair, architecture, (seed,)), plan.stage_code("measure_pair"), tuple(inputs)
+        for place, side in enumerate(plan.grid.compared[wildcards.pair, wildcards.architecture]):
+            inputs += block.weights(place, "scores" if side.trained else "final")(wildcards)
+        spec = plan.specs.pair(wildcards.pair, wildcards.architecture, (wildcards.seed,))
+        return spec, plan.stage_code("measure_pair"), tuple(inputs)
 
     return Expected(path, made)
 
@@ -196,7 +211,7 @@ def _bank(plan: Plan, architecture: str, seed: int) -> Expected:
 def _collected(plan: Plan, table: str) -> Expected:
     def made() -> Made:
         inputs = tuple(plan.files_of_table(SimpleNamespace(table=table)))
-        return plan.specs.collect(), plan.stage_code("collect_table"), inputs
+        return plan.specs.collect(SimpleNamespace(table=table)), plan.stage_code("collect_table"), inputs
 
     return Expected(plan.paths.file("table", table=table), made)
 
@@ -239,18 +254,24 @@ def _page(plan: Plan, spec: str, stage: str, tables: tuple[str, ...]) -> Made:
     return spec, plan.stage_code(stage), _named(plan, tables)
 
 
+def _starts(plan: Plan) -> Iterator[tuple[SimpleNamespace, int]]:
+    """Yield the wildcards of each start with each seed that begins with it, pilots included."""
+    for grid, seeds in ((plan.grid, plan.config.seeds), (plan.grid.pilots, plan.config.pilot_seeds)):
+        for start in grid.starts:
+            for seed in seeds:
+                yield SimpleNamespace(**dict(zip(OF_STARTS, start, strict=True))), seed
+
+
 def _asked_by_the_way(plan: Plan) -> set[str]:
     """Return the checkpoints and banks that starts and read-outs take from."""
     asked: set[str] = set()
-    for start in plan.grid.starts:
-        wildcards = SimpleNamespace(**dict(zip(OF_STARTS, start, strict=True)))
-        for seed in plan.config.seeds:
-            asked.add(plan.paths.file("checkpoint", **vars(wildcards), seed=seed))
-            asked.update(_of_seed(plan, seed).references(wildcards))
+    for wildcards, seed in _starts(plan):
+        asked.add(plan.paths.file("checkpoint", **vars(wildcards), seed=seed))
+        asked.update(_of_seed(plan, seed).references(wildcards))
     for _, arm, seed in plan.measured_starts():
         asked.update(_of_seed(plan, seed).untrained(arm))
     for measure in plan.grid.measures:
-        for _, arm, seed in plan.measured_runs(measure) if measure != START else ():
+        for _, arm, _, seed in plan.measured_runs(measure) if measure != START else ():
             asked.update(_of_seed(plan, seed).initials(arm))
     return asked
 
@@ -259,7 +280,7 @@ def computed(plan: Plan) -> Iterator[Expected]:
     """Yield every result but tables, figures and pages."""
     for name in plan.specs.datasets():
         yield from (_dataset(plan, kind, name) for kind in ("dataset", "card"))
-    asked, seeds = _asked_by_the_way(plan), plan.config.seeds
+    asked, seeds = _asked_by_the_way(plan), plan.grid.all_seeds
     for architecture in sorted(plan.config.architectures):
         for seed in seeds:
             if (untrained := _untrained(plan, architecture, seed)).path in asked:
@@ -267,7 +288,7 @@ def computed(plan: Plan) -> Iterator[Expected]:
             if plan.config.bank and (bank := _bank(plan, architecture, seed)).path in asked:
                 yield bank
     yield from (_foreign(plan, name) for name in plan.pretrainings() if plan.config.pretraining[name].file)
-    for path, wildcards, annealed in plan.histories():
+    for path, wildcards, annealed in plan.histories(pilots=True):
         yield source(plan, path, wildcards, annealed)
         if annealed:
             yield source(plan, plan.paths.file("annealed", **vars(wildcards)), wildcards, True)
@@ -275,18 +296,16 @@ def computed(plan: Plan) -> Iterator[Expected]:
         for epoch in plan.checkpoints(plan.config.sources[wildcards.source].pretraining):
             checkpoint = plan.paths.file("checkpoint", **vars(wildcards), epoch=epoch)
             yield source(plan, checkpoint, wildcards, False)
-    for start in plan.grid.starts:
-        wildcards = SimpleNamespace(**dict(zip(OF_STARTS, start, strict=True)))
-        yield from (_start(plan, wildcards, seed) for seed in seeds)
-    for kind in (*KINDS, "final"):
-        for found in plan.runs() if kind == "final" else plan.runs_with(kind):
-            yield run(plan, kind, *found)
+    yield from (_start(plan, wildcards, seed) for wildcards, seed in _starts(plan))
+    yield from (selection(plan, study) for study in plan.config.studies)
+    for arm, rate, seed in chain(plan.runs(), plan.pilots()):
+        kinds = [kind for kind in (*KINDS, "final") if kind not in OF_STEPS or moding.by_steps(arm.mode)]
+        yield from (run(plan, kind, arm, rate, seed) for kind in kinds)
     for path, arm, seed in plan.measured_starts():
         yield measured_start(plan, path, arm, seed)
     for measure in plan.grid.measures:
         if measure != START:
-            for path, arm, seed in plan.measured_runs(measure):
-                yield measured_run(plan, measure, path, arm, seed)
+            for path, arm, rate, seed in plan.measured_runs(measure):
+                yield measured_run(plan, measure, path, arm, rate, seed)
     for kind in PAIR_TABLES.values():
-        for path, pair, architecture, seed in plan.measured_pairs(kind):
-            yield measured_pair(plan, path, pair, architecture, seed)
+        yield from (measured_pair(plan, path, wildcards) for path, wildcards in plan.measured_pairs(kind))

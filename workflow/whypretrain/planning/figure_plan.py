@@ -5,12 +5,15 @@ from pathlib import Path
 from typing import Any
 
 from whypretrain.files.origins import canonical
+from whypretrain.planning.selections import Selections
 from whypretrain.study.claim_arms import ClaimArms
 from whypretrain.study.claim_config import Choice
 from whypretrain.study.config import Config
 from whypretrain.study.coordinates import NO_RECIPE, UNTRAINED, Paths, write_rate
 from whypretrain.study.declared import constants
 from whypretrain.study.grid import Grid
+
+UNEVEN = 1.1  # the largest class has so many times its even share
 
 
 def family_named(choice: Choice) -> str:
@@ -24,10 +27,11 @@ def family_named(choice: Choice) -> str:
 class FigurePlan:
     """Inputs and specs of the figures and of the report's main page."""
 
-    def __init__(self, config: Config, grid: Grid, paths: Paths, matplotlib: str) -> None:
+    def __init__(self, config: Config, grid: Grid, paths: Paths, selections: Selections, matplotlib: str) -> None:
         self.config = config
         self.grid = grid
         self.paths = paths
+        self.selections = selections
         self.matplotlib = matplotlib
 
     def names(self) -> list[str]:
@@ -53,6 +57,7 @@ class FigurePlan:
                 "epoch": self.grid.epoch(setting.source, settings.epoch, f"studies.{study}.epoch"),
                 "target": setting.target.rpartition(".")[0],
                 "shots": setting.target.rpartition(".")[2],
+                **self._guess(setting.target.rpartition(".")[0]),
             }
             for name, several in settings.settings.items()
             for number, setting in enumerate(several, 1)
@@ -75,6 +80,11 @@ class FigurePlan:
             "regularisers": self._regularisers(study),
             "rules": self._rules(study),
         }
+
+    def _guess(self, task: str) -> dict[str, str]:
+        """Return what always guessing the largest class of an uneven target gets right; nothing of an even one."""
+        share = self.grid.largest_class(task)
+        return {"guess": f"{100 * share:.1f} %"} if share > UNEVEN / self.grid.class_count(task) else {}
 
     def _regularisers(self, study: str) -> dict[str, str]:
         recipes = sorted({arm.recipe for arm in self.grid.arms_of(study)} - {NO_RECIPE})
@@ -120,6 +130,11 @@ class FigurePlan:
         """Return the weight files of a figure as a function of the study."""
         return lambda wildcards: [path for _, path in self._weights(figure, wildcards.study)]
 
+    def selection(self, figure: str) -> Callable[[Any], list[str]]:
+        """Return what says at which rates a figure's weights were trained, as a function of the study."""
+        asked = constants("figures", figure).get("WEIGHTS") and not self.config.partial
+        return lambda wildcards: [self.paths.file("selection", study=wildcards.study)] if asked else []
+
     def _marked(self) -> dict[str, bool]:
         return {"partial": True} if self.config.partial else {}
 
@@ -130,7 +145,7 @@ class FigurePlan:
     def _weights(self, figure: str, study: str) -> list[tuple[dict[str, str], str]]:
         """Return what each weight file of a figure is, with its path: none, or those of its study's claims.
 
-        These are, of one seed, the start and the finals at every learning rate of the intact arm and of the
+        These are, of one seed, the start and the final at the selected learning rate of the intact arm and of the
         one whose kernels are all shuffled, in the first setting.
         """
         settings = self.config.studies[study]
@@ -150,8 +165,8 @@ class FigurePlan:
                 label = {"architecture": arm.architecture, "treatment": arm.treatment}
                 key = {**arm.columns(), "seed": self.config.seeds[0]}
                 found.append(({**label, "what": "start"}, self.paths.file("start", **key)))
-                for rate in self.config.recipes[arm.recipe].learning_rates:
-                    text = write_rate(rate)
+                if selected := self.selections.of(study).get(arm):
+                    text = write_rate(selected.rate)
                     path = self.paths.file("final", **key, learning_rate=text)
                     found.append(({**label, "what": "final", "learning_rate": text}, path))
         return [(label, path) for label, path in found if not self.config.partial or Path(path).exists()]

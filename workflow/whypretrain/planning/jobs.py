@@ -23,6 +23,8 @@ OF_STEPS = ("history", "kernels")  # what a mode that doesn't learn by steps has
 class TrainingBlock:
     """What one training job takes on for an arm: some learning rates of a recipe, and some seeds.
 
+    Pilot seeds train all rates of a block of the grid. Of seeds that decide the rate is a wildcard: `rates` is None.
+
     The recipe stands in the paths of its rule and is no wildcard of it. With one, Snakemake would hold every file of a
     run against every output of every recipe's rules, which took most of a dry run.
     """
@@ -30,7 +32,7 @@ class TrainingBlock:
     plan: "Plan"
     recipe: str
     name: str
-    rates: Rates
+    rates: Rates | None
     seeds: tuple[int, ...]
 
     @property
@@ -42,15 +44,24 @@ class TrainingBlock:
         """Return one kind of file for each run of the block, in the order of the stage; none of what they lack."""
         if self.recipe == NO_RECIPE and kind in OF_STEPS:
             return []
+        rates = ["{learning_rate}"] if self.rates is None else map(write_rate, self.rates)
         return [
-            self.plan.paths.open(kind, recipe=self.recipe, learning_rate=write_rate(rate), seed=seed)
-            for rate in self.rates
+            self.plan.paths.open(kind, recipe=self.recipe, learning_rate=rate, seed=seed)
+            for rate in rates
             for seed in self.seeds
         ]
 
     def spec(self, wildcards: Any) -> str:
         """Spec of the job that trains this block for the arm of the wildcards."""
-        return self.plan.specs.train(self._arm(wildcards), self.rates, self.seeds)
+        rates = (float(wildcards.learning_rate),) if self.rates is None else self.rates
+        return self.plan.specs.train(self._arm(wildcards), rates, self.seeds)
+
+    @property
+    def log(self) -> str:
+        """Return the name of a job's log and benchmark, without its ending."""
+        name = "{architecture}.{source}.epoch-{epoch}.{treatment}.{span}.{target}.{mode}"
+        rate = ".lr-{learning_rate}" if self.rates is None else ""
+        return f"{name}.{self.recipe}{rate}.{self.name}"
 
     def code(self, wildcards: Any) -> str:
         """Fingerprint of the job that trains this block for the arm of the wildcards."""
@@ -156,39 +167,31 @@ class SeedBlock:
         """Return each seed's initialisation of the source that an arm starts from."""
         return self._at_zero(wildcards.architecture, wildcards.source)
 
-    def finals(self, arm: Any) -> list[str]:
-        """Return an arm's final weights, rate after rate and seed after seed."""
-        return self._files("final", arm, self.seeds)
+    def finals(self, run: Any) -> list[str]:
+        """Return the final weights of each seed of an arm, at the rate of the wildcards."""
+        return self._files("final", run, run.learning_rate)
 
-    def scores(self, arm: Any) -> list[str]:
-        """Return an arm's scores with all seeds of the study: what its learning rate is selected by."""
-        return self._files("scores", arm, self.plan.config.seeds)
+    def scores(self, run: Any) -> list[str]:
+        """Return the scores of each seed of an arm, at the rate of the wildcards: made with its final weights."""
+        return self._files("scores", run, run.learning_rate)
 
-    def _files(self, kind: str, arm: Any, seeds: tuple[int, ...]) -> list[str]:
+    def _files(self, kind: str, arm: Any, rate: str) -> list[str]:
         coordinates = {name: getattr(arm, name) for name in Arm.__dataclass_fields__}
-        return [
-            self.plan.paths.file(kind, **coordinates, learning_rate=write_rate(rate), seed=seed)
-            for rate in self.plan.specs.rates(arm)
-            for seed in seeds
-        ]
+        return [self.plan.paths.file(kind, **coordinates, learning_rate=rate, seed=seed) for seed in self.seeds]
 
-    def weights(self, place: int) -> Callable[[Any], list[str]]:
-        """Return the weights of one network of a pair as a function of the wildcards."""
+    def weights(self, place: int, kind: str = "final") -> Callable[[Any], list[str]]:
+        """Return the weights of one network of a pair, for each seed, as a function of the wildcards.
+
+        With another `kind` (`scores`) return that file of each run; none of a network that isn't trained.
+        """
 
         def files(wildcards: Any) -> list[str]:
             side = self.plan.grid.compared[wildcards.pair, wildcards.architecture][place]
             if side.trained:
-                return self.finals(side.arm)
+                return self._files(kind, side.arm, (wildcards.first_rate, wildcards.second_rate)[place])
+            if kind != "final":
+                return []
             return [self.plan.paths.file("start", **side.arm.columns(), seed=seed) for seed in self.seeds]
-
-        return files
-
-    def weights_scores(self, place: int) -> Callable[[Any], list[str]]:
-        """Return the scores that select the learning rate of one network of a pair; none of an untrained one."""
-
-        def files(wildcards: Any) -> list[str]:
-            side = self.plan.grid.compared[wildcards.pair, wildcards.architecture][place]
-            return self.scores(side.arm) if side.trained else []
 
         return files
 

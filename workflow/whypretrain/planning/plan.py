@@ -6,6 +6,7 @@ should be. Every method that takes `wildcards` can stand as an input or params f
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
+from itertools import chain, product
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,16 +15,23 @@ from whypretrain import registry
 from whypretrain.planning.figure_plan import FigurePlan
 from whypretrain.planning.fingerprints import stage_fingerprint
 from whypretrain.planning.jobs import OF_STEPS, SeedBlock, TrainingBlock
+from whypretrain.planning.selections import Selections
 from whypretrain.planning.specs import Rates, Specs
 from whypretrain.study import moding
 from whypretrain.study.config import Config
 from whypretrain.study.coordinates import ANNEAL, NO_RECIPE, UNTRAINED, Arm, Paths, write_number, write_rate
 from whypretrain.study.execution import resources
 from whypretrain.study.expansion import expand
-from whypretrain.study.grid import START
+from whypretrain.study.grid import START, Grid
 from whypretrain.weights import treating
 
-RUN_TABLES = {"runs": "scores", "history": "history", "kernels": "kernels", "provenance": "provenance"}
+RUN_TABLES = {
+    "runs": "scores",
+    "pilots": "scores",
+    "history": "history",
+    "kernels": "kernels",
+    "provenance": "provenance",
+}
 PAIR_TABLES = {"pairs": "pair_layers", "barriers": "pair_barriers"}
 KINDS = ("history", "scores", "kernels", "predictions", "provenance")  # of a run's files, beside its final weights
 SUMMARIES = ("design", "arms", "contrasts", "transfer", "maturity", "correlations", "modes", "advice", "verdicts")
@@ -52,7 +60,7 @@ def pinned_versions(requirements: Path) -> dict[str, str]:
 
 def collected_tables() -> tuple[str, ...]:
     """Return the tables that are put together from the results of many jobs."""
-    return ("sources", "starts", *RUN_TABLES, *registry.names("measures"), *PAIR_TABLES)
+    return ("selected", "sources", "starts", *RUN_TABLES, *registry.names("measures"), *PAIR_TABLES)
 
 
 class Plan:
@@ -63,8 +71,9 @@ class Plan:
         self.pins = {package: pins[package] for package in NUMERICAL}
         self.grid = expand(config)
         self.paths = Paths(config.results, partial=config.partial)
+        self.selections = Selections(lambda study: self.paths.file("selection", study=study))
         self.specs = Specs(config, self.grid, self.pins)
-        self.figures = FigurePlan(config, self.grid, self.paths, self.pins["matplotlib"])
+        self.figures = FigurePlan(config, self.grid, self.paths, self.selections, self.pins["matplotlib"])
         # what a job of a kind can ever get, by resource: known once a cluster has been asked
         self.limits: dict[str, dict[str, int]] = {kind: {} for kind in ("pretrain", "train", "measure")}
 
@@ -84,49 +93,87 @@ class Plan:
         """Return the raw checkpoints of a pretraining, as paths have them."""
         return [write_number(epoch) for epoch in self.config.pretraining[pretraining].checkpoints]
 
-    def annealed(self) -> list[tuple[str, str, str]]:
+    def annealed(self, grid: Grid) -> list[tuple[str, str, str]]:
         """Return architecture, source and epoch of every annealed branch that an arm, pair or source starts from."""
-        found = set(self.grid.taken_checkpoints)
-        for architecture, source in self.trained_sources:
+        found = set(grid.taken_checkpoints)
+        for architecture, source in grid.trained_sources:
             found |= {(architecture, start, self.grid.end(start)) for start in self.grid.ancestors(source)}
         return sorted(branch for branch in found if branch[2].endswith(ANNEAL))
 
-    def runs(self, arms: tuple[Arm, ...] | None = None) -> Iterator[tuple[Arm, float | None, int]]:
-        """Yield every run: its arm, learning rate (None for a probe) and seed, in one fixed order."""
-        for arm in self.arms if arms is None else arms:
-            for rate in self.specs.rates(arm):
+    def runs(self) -> Iterator[tuple[Arm, float | None, int]]:
+        """Yield every run that decides: its arm, learning rate (None for a probe) and seed, in one fixed order.
+
+        Of an arm whose rate isn't selected yet there is none.
+        """
+        for arm in self.arms:
+            for rate in self.rates(arm):
                 for seed in self.config.seeds:
                     yield arm, rate, seed
+
+    def rates(self, arm: Arm) -> list[float | None]:
+        """Return the rates at which the seeds that decide train an arm, in all its studies; none before pilots."""
+        found: set[float | None] = set()
+        for study in self.grid.arms[arm]:
+            if arm in (selected := self.selections.of(study)):
+                found |= set(selected[arm].rates)
+        return sorted(found, key=lambda rate: rate or 0.0)
+
+    def pilots(self) -> Iterator[tuple[Arm, float | None, int]]:
+        """Yield every run that selects: all rates of each arm that has several, with the pilot seeds."""
+        for arm in self.arms:
+            for rate in self.grid.rates(arm) if arm in self.grid.pilots.arms else ():
+                for seed in self.config.pilot_seeds:
+                    yield arm, rate, seed
+
+    def pilot_scores(self, wildcards: Any) -> list[str]:
+        """Return the scores by which the rates of a study's arms are selected: arm, rate, seed."""
+        studies = self.grid.pilots.arms
+        return [self.run_file("scores", *run) for run in self.pilots() if wildcards.study in studies[run[0]]]
+
+    def selection_files(self) -> list[str]:
+        """Return what says which rates were selected, of every study."""
+        return [self.paths.file("selection", study=study) for study in self.config.studies]
 
     def run_file(self, kind: str, arm: Arm, rate: float | None, seed: int) -> str:
         """Return the path of one file of a run."""
         return self.paths.file(kind, **arm.columns(), learning_rate=write_rate(rate), seed=seed)
 
-    def runs_with(self, kind: str) -> Iterator[tuple[Arm, float | None, int]]:
-        """Yield every run that has a kind of file."""
-        return (run for run in self.runs() if kind not in OF_STEPS or moding.by_steps(run[0].mode))
+    def runs_of(self, table: str) -> Iterator[tuple[Arm, float | None, int]]:
+        """Yield every run that has rows in a table: pilots alone in `pilots`, all in `provenance`."""
+        runs = self.pilots() if table in ("pilots", "provenance") else iter(())
+        if table != "pilots":
+            runs = chain(self.runs(), runs)
+        return (run for run in runs if RUN_TABLES[table] not in OF_STEPS or moding.by_steps(run[0].mode))
 
     def source_files(self) -> list[str]:
-        """Return all files of all sources that any arm starts from, every checkpoint included."""
+        """Return all files of all sources that any arm starts from, every checkpoint included, and pilots' as well.
+
+        They are asked for by name: a start doesn't tell that the source it was made from is gone.
+        """
         files = []
-        for architecture, source in self.trained_sources:
-            pretraining = self.config.sources[source].pretraining
-            for seed in self.config.seeds:
-                key = {"architecture": architecture, "source": source, "seed": seed}
-                files += [self.paths.file("checkpoint", **key, epoch=e) for e in self.checkpoints(pretraining)]
+        for grid, seeds in ((self.grid, self.config.seeds), (self.grid.pilots, self.config.pilot_seeds)):
+            for architecture, source in grid.trained_sources:
+                pretraining = self.config.sources[source].pretraining
+                for seed in seeds:
+                    key = {"architecture": architecture, "source": source, "seed": seed}
+                    files += [self.paths.file("checkpoint", **key, epoch=e) for e in self.checkpoints(pretraining)]
         return files
 
-    def histories(self) -> Iterator[tuple[str, SimpleNamespace, bool]]:
-        """Yield each source history's path, its wildcards, and whether it is of an annealed branch."""
-        for architecture, source in self.trained_sources:
-            for seed in self.config.seeds:
-                key = {"architecture": architecture, "source": source, "seed": str(seed)}
-                yield self.paths.file("source_history", **key), SimpleNamespace(**key), False
-        for architecture, source, epoch in self.annealed():
-            for seed in self.config.seeds:
-                raw = epoch.removesuffix(ANNEAL)
-                key = {"architecture": architecture, "source": source, "seed": str(seed), "epoch": raw}
-                yield self.paths.file("anneal_history", **key), SimpleNamespace(**key), True
+    def histories(self, *, pilots: bool = False) -> Iterator[tuple[str, SimpleNamespace, bool]]:
+        """Yield each source history's path, its wildcards, and whether it is of an annealed branch.
+
+        With `pilots` also those of pilot seeds, on which nothing but the selection of rates rests.
+        """
+        for grid, seeds in [(self.grid, self.config.seeds), (self.grid.pilots, self.config.pilot_seeds)][: 1 + pilots]:
+            for architecture, source in grid.trained_sources:
+                for seed in seeds:
+                    key = {"architecture": architecture, "source": source, "seed": str(seed)}
+                    yield self.paths.file("source_history", **key), SimpleNamespace(**key), False
+            for architecture, source, epoch in self.annealed(grid):
+                for seed in seeds:
+                    raw = epoch.removesuffix(ANNEAL)
+                    key = {"architecture": architecture, "source": source, "seed": str(seed), "epoch": raw}
+                    yield self.paths.file("anneal_history", **key), SimpleNamespace(**key), True
 
     def tables(self) -> list[str]:
         """Return the paths of all tables."""
@@ -147,19 +194,30 @@ class Plan:
                     seen.add(path)
                     yield path, arm, seed
 
-    def measured_runs(self, measure: str) -> Iterator[tuple[str, Arm, int]]:
-        """Yield the path of each read-out of an arm, with the arm and the seed."""
+    def measured_runs(self, measure: str) -> Iterator[tuple[str, Arm, float | None, int]]:
+        """Yield the path of each read-out of an arm at its selected rate, with the arm, the rate and the seed."""
         for arm in sorted(self.grid.measures.get(measure, ())):
-            for seed in self.config.seeds:
-                yield self.paths.file("measured_run", measure=measure, **arm.columns(), seed=seed), arm, seed
-
-    def measured_pairs(self, kind: str) -> Iterator[tuple[str, str, str, int]]:
-        """Yield the path of each read-out of a pair, with its name, architecture and seed."""
-        for (pair, architecture), sides in sorted(self.grid.compared.items()):
-            if kind == "pair_layers" or all(side.trained for side in sides):
+            for rate in self.selected_rates(arm):
                 for seed in self.config.seeds:
-                    path = self.paths.file(kind, pair=pair, architecture=architecture, seed=seed)
-                    yield path, pair, architecture, seed
+                    key = {**arm.columns(), "learning_rate": write_rate(rate), "seed": seed}
+                    yield self.paths.file("measured_run", measure=measure, **key), arm, rate, seed
+
+    def selected_rates(self, arm: Arm) -> list[float | None]:
+        """Return the rates that an arm's studies selected for it, each once; none before the pilots are done."""
+        selected = (self.selections.of(study).get(arm) for study in self.grid.arms[arm])
+        return sorted({found.rate for found in selected if found}, key=lambda rate: rate or 0.0)
+
+    def measured_pairs(self, kind: str) -> Iterator[tuple[str, SimpleNamespace]]:
+        """Yield the path of each read-out of a pair, with its wildcards; each trained network at its selected rates."""
+        for (pair, architecture), sides in sorted(self.grid.compared.items()):
+            if kind == "pair_barriers" and not all(side.trained for side in sides):
+                continue
+            first, second = (self.selected_rates(side.arm) if side.trained else [None] for side in sides)
+            for rates in product(first, second):
+                for seed in self.config.seeds:
+                    names = dict(zip(("first_rate", "second_rate"), map(write_rate, rates), strict=True))
+                    key = {"pair": pair, "architecture": architecture, **names, "seed": seed}
+                    yield self.paths.file(kind, **key), SimpleNamespace(**key)
 
     def pretrainings(self) -> list[str]:
         """Return the entries of `pretraining` that the sources of any arm use."""
@@ -170,24 +228,32 @@ class Plan:
         return sorted({s for _, s in self.trained_sources if self.config.sources[s].pretraining == pretraining})
 
     def training_blocks(self) -> list[TrainingBlock]:
-        """Return every block of seeds with every block of learning rates, of all recipes that any arm uses."""
-        return [
-            TrainingBlock(self, recipe, f"r{i}.s{j}", rates, seeds)
-            for recipe in sorted({arm.recipe for arm in self.arms})
-            for i, rates in enumerate(self._rate_blocks(recipe))
-            for j, seeds in enumerate(self.config.seed_blocks)
-        ]
+        """Return what training jobs take on, of all recipes that any arm uses.
 
-    def _rate_blocks(self, recipe: str) -> tuple[Rates, ...]:
-        return ((None,),) if recipe == NO_RECIPE else self.config.recipes[recipe].learning_rate_blocks
+        That is every pilot block of seeds with every block of learning rates, and every other block with any one rate.
+        """
+        found = []
+        for recipe in sorted({arm.recipe for arm in self.arms}):
+            rates: Rates | None = (None,) if recipe == NO_RECIPE else None
+            found += [
+                TrainingBlock(self, recipe, f"s{j}", rates, seeds) for j, seeds in enumerate(self.config.seed_blocks)
+            ]
+            if any(arm.recipe == recipe for arm in self.grid.pilots.arms):
+                found += [
+                    TrainingBlock(self, recipe, f"r{i}.p{j}", grid, seeds)
+                    for i, grid in enumerate(self.config.recipes[recipe].learning_rate_blocks)
+                    for j, seeds in enumerate(self.config.pilot_blocks)
+                ]
+        return found
 
-    def seed_blocks(self) -> list[SeedBlock]:
-        """Return every block of seeds that jobs take on."""
-        return (
-            []
-            if self.config.partial
-            else [SeedBlock(self, f"s{j}", seeds) for j, seeds in enumerate(self.config.seed_blocks)]
-        )
+    def seed_blocks(self, *, pilots: bool = True) -> list[SeedBlock]:
+        """Return every block of seeds that jobs take on, those of pilots too unless told otherwise."""
+        if self.config.partial:
+            return []
+        blocks = [SeedBlock(self, f"s{j}", seeds) for j, seeds in enumerate(self.config.seed_blocks)]
+        if pilots:
+            blocks += [SeedBlock(self, f"p{j}", seeds) for j, seeds in enumerate(self.config.pilot_blocks)]
+        return blocks
 
     def bank_blocks(self) -> list[SeedBlock]:
         """Return every block of seeds where there is a bank of kernels, and none where there isn't."""
@@ -200,7 +266,7 @@ class Plan:
     def pair_blocks(self) -> list[tuple[SeedBlock, str]]:
         """Return every block of seeds with every pair."""
         pairs = sorted({pair for pair, _ in self.grid.compared})
-        return [(block, pair) for block in self.seed_blocks() for pair in pairs]
+        return [(block, pair) for block in self.seed_blocks(pilots=False) for pair in pairs]
 
     def pair_outputs(self, kind: str, pair: str, block: SeedBlock) -> list[str]:
         """Return what comparing a pair gives for every seed of a block; a barrier only where both are trained."""
@@ -265,11 +331,13 @@ class Plan:
             return [path for path, _, _ in self.histories()]
         if table == "starts":
             return [path for path, _, _ in self.measured_starts()]
+        if table == "selected":
+            return self.selection_files()
         if table in RUN_TABLES:
-            return [self.run_file(RUN_TABLES[table], *run) for run in self.runs_with(RUN_TABLES[table])]
+            return [self.run_file(RUN_TABLES[table], *run) for run in self.runs_of(table)]
         if table in PAIR_TABLES:
             return [found[0] for found in self.measured_pairs(PAIR_TABLES[table])]
-        return [path for path, _, _ in self.measured_runs(table)]
+        return [found[0] for found in self.measured_runs(table)]
 
     def files_of_dataset(self, wildcards: Any) -> list[str]:
         """Return the files of the user's own that a dataset is made from; none of most."""

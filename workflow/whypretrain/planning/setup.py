@@ -144,7 +144,7 @@ def there(plan: Plan) -> str:
     found = [file for file in files if file.name != "final.safetensors" and file.exists()]
     if not any(file.name == "scores.parquet" for file in found):
         print(
-            f"Nothing to show yet: of {len(list(plan.runs()))} runs none is there in {plan.paths.results}. "
+            f"Nothing to show yet: of {len(plan.arms)} arms none has a run in {plan.paths.results}. "
             "Make some first, without `partial` in config.",
             file=sys.stderr,
         )

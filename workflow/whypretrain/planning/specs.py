@@ -9,10 +9,11 @@ from typing import Any
 
 from whypretrain.files.origins import canonical
 from whypretrain.study import moding
+from whypretrain.study.claim_arms import ClaimArms
 from whypretrain.study.config import Config, Study
 from whypretrain.study.coordinates import NO_RECIPE, UNTRAINED, span_layers, split_epoch
 from whypretrain.study.declared import constants
-from whypretrain.study.grid import Grid, Side
+from whypretrain.study.grid import Grid
 
 Rates = tuple[float | None, ...]
 
@@ -76,10 +77,6 @@ class Specs:
             counts = {"shots": found.shots, "validation_shots": found.validation_shots}
             self._targets[target] = {**self.task(found.task), "target": target, **counts}
         return self._targets[target]
-
-    def rates(self, arm: Any) -> Rates:
-        """Return all learning rates of an arm's recipe; one that is None where it has no recipe."""
-        return (None,) if arm.recipe == NO_RECIPE else self.config.recipes[arm.recipe].learning_rates
 
     # --- datasets, sources, starts -------------------------------------------------------
 
@@ -157,16 +154,46 @@ class Specs:
 
     def train(self, arm: Any, rates: Rates, seeds: tuple[int, ...]) -> str:
         """Spec of a training job: one arm, some learning rates and seeds; of one run with one of each."""
-        declared = constants("modes", moding.parse(arm.mode).name)
+        declared, by_steps = constants("modes", moding.parse(arm.mode).name), moding.by_steps(arm.mode)
         spec = {
             **self._environment(*declared.get("PACKAGES", ())),
             "architecture": self._architecture(arm.architecture),
             "target": self.target(arm.target),
             "mode": arm.mode,
             "recipe": self._recipe(arm.recipe),
+            "replicas": self.config.replicas if by_steps else 1,
+            "precision": self.config.precision if by_steps else "float32",
             "normalisation": self._normalisation("task", arm.target.rpartition(".")[0]),
         }
         return canonical({**spec, "learning_rates": rates, "seeds": seeds})
+
+    def select(self, wildcards: Any) -> str:
+        """Spec of the selection of the learning rates of a study's arms.
+
+        It has each recipe's grid; the rates that claims name for an arm, by its place; and, likewise, the arms that
+        claims compare it with at common rates.
+        """
+        study, arms = self.config.studies[wildcards.study], self.grid.arms_of(wildcards.study)
+        place = {arm: number for number, arm in enumerate(arms)}
+        named: dict[int, set[float]] = {}
+        shared: dict[int, set[int]] = {}
+        for claim in study.claims:
+            about = ClaimArms(self.grid, wildcards.study, claim)
+            for arm, rate in about.at_named_rates():
+                named.setdefault(place[arm], set()).add(rate)
+            for group in about.at_common_rates():
+                for arm in group:
+                    shared.setdefault(place[arm], set()).update(place[other] for other in group - {arm})
+        spec = {
+            "criterion": study.criterion,
+            "selection": study.selection,
+            "seeds": self.config.pilot_seeds,
+            "arms": [list(arm.columns().values()) for arm in arms],
+            "rates": {arm.recipe: self.grid.rates(arm) for arm in arms},
+            "named": {str(number): sorted(rates) for number, rates in named.items()},
+            "shared": {str(number): sorted(others) for number, others in shared.items()},
+        }
+        return canonical({**spec, "versions": self._versions("numpy", "pyarrow")})
 
     def measure_start(self, arm: Any, seeds: tuple[int, ...]) -> str:
         """Spec of the read-outs of a start before target training, for a block of seeds."""
@@ -190,14 +217,9 @@ class Specs:
             "mode": arm.mode,
             "source_task": self._source_task(arm.source),
             "normalisation": self._normalisation("task", arm.target.rpartition(".")[0]),
-            "learning_rates": self.rates(arm),
-            "all_seeds": self.config.seeds,
             "seeds": seeds,
         }
         return canonical(spec)
-
-    def _side(self, side: Side) -> dict[str, Any]:
-        return {"trained": side.trained, "learning_rates": self.rates(side.arm) if side.trained else None}
 
     def pair(self, pair: str, architecture: str, seeds: tuple[int, ...]) -> str:
         """Spec of the comparison of two networks, for a block of seeds."""
@@ -209,9 +231,7 @@ class Specs:
             "architecture": self._architecture(architecture),
             "images": self.target(images),
             "normalisation": self._normalisation("task", images.rpartition(".")[0]),
-            "first": self._side(first),
-            "second": self._side(second),
-            "all_seeds": self.config.seeds,
+            "trained": [first.trained, second.trained],
             "seeds": seeds,
         }
         return canonical(spec)
@@ -219,7 +239,11 @@ class Specs:
     # --- tables --------------------------------------------------------------------------
 
     def collect(self, wildcards: Any = None, *, claims: bool = False) -> str:
-        """Spec of a collector: the config, without the words and figures that no table holds."""
+        """Spec of a collector: the config, without the words and figures that no table holds.
+
+        Only `claims` and what selects learning rates, which claims ask for, have the claims.
+        """
+        claims = claims or getattr(wildcards, "table", "") == "selected"
         left_out = {"include", "keep_weights", "execution"} | (set() if self.config.partial else {"partial"})
         config = self.config.model_dump(mode="json", exclude=left_out)
         for study in config["studies"].values():
@@ -229,6 +253,10 @@ class Specs:
         if not claims:
             config["claims"] = {}
         return canonical({"config": config, "versions": dict(self.pins)})
+
+    def calibration(self, wildcards: Any = None) -> str:
+        """Spec of the simulation of verdicts; `scale` is of its numbers of studies."""
+        return canonical({"scale": 1.0, "versions": self._versions("numpy", "scipy")})
 
     def claims(self, wildcards: Any = None) -> str:
         """Spec of what also reads the claims."""

@@ -1,10 +1,11 @@
 """What is there of the studies and what isn't: the tables `missing` and `completeness` of a partial plan.
 
 A result counts where it is whole and just what config, code and inputs would make now, as are those that it was made
-from. A seed of an arm counts where all learning rates of the recipe do: of fewer, another one may be selected.
+from. A seed of an arm counts where all its runs do; none does before the arm's learning rate is selected.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -18,7 +19,8 @@ from whypretrain.study.coordinates import ARM_KEYS, Arm, key_of
 
 Row = dict[str, Any]
 ABSENT = "not there"
-SET_ASIDE = "there, but another learning rate of its seed is missing, and one is selected among all"
+SET_ASIDE = "there, but another run of its seed is missing"
+UNSELECTED = "its learning rate isn't selected yet: pilots are missing"
 WITHOUT_RUN = "there, but a run that it is of is missing"
 COORDINATES = (*ARM_KEYS, "pair")
 OF_RUNS = tuple(kind for kind in KINDS if kind in RUN_TABLES.values())
@@ -63,9 +65,9 @@ class Stock:
     def missing_runs(self) -> Iterator[tuple[Arm, float | None, int, str]]:
         """Yield every run that doesn't count, and why."""
         for arm in self.plan.arms:
-            rates = self.plan.specs.rates(arm)
+            rates = self.plan.rates(arm)
             for seed in self.plan.config.seeds:
-                faults = {rate: self.run(arm, rate, seed) for rate in rates}
+                faults = {rate: self.run(arm, rate, seed) for rate in rates} or {None: UNSELECTED}
                 if any(faults.values()):
                     yield from ((arm, rate, seed, fault or SET_ASIDE) for rate, fault in faults.items())
 
@@ -76,6 +78,7 @@ def _row(what: str, path: str, coordinates: Mapping[str, Any], studies: Iterable
         "studies": ", ".join(sorted(studies)),
         **dict.fromkeys(COORDINATES, ""),
         "learning_rate": float("nan"),
+        "seed": -1,
         **{name: value for name, value in coordinates.items() if name in (*COORDINATES, "learning_rate", "seed")},
         "path": path,
         "reason": reason,
@@ -100,7 +103,9 @@ def missing_table(stock: Stock, parts: Mapping[str, Iterable[tuple[Expected, Row
         for part, coordinates in found if what not in RUN_TABLES else ():
             keys = tuple(str(coordinates.get(key, "")) for key in ARM_KEYS)
             reason = stock.fault(part.path)
-            if not reason and (keys, coordinates["seed"]) in incomplete:
+            if what == "selected" and Path(part.path).exists() and not reason.startswith("damaged"):
+                reason = ""  # one that pilots would make anew says what the runs are that are there
+            if not reason and (keys, coordinates.get("seed")) in incomplete:
                 reason = WITHOUT_RUN
             if reason:
                 rows.append(_row(what, part.path, coordinates, _studies(plan, uses, coordinates, of_arm, keys), reason))
@@ -126,7 +131,9 @@ def _studies(
     of_arm: Mapping[tuple[str, ...], tuple[str, ...]],
     keys: tuple[str, ...],
 ) -> set[str]:
-    """Return the studies that a source, a read-out or a pair belongs to."""
+    """Return the studies that a selection, a source, a read-out or a pair belongs to."""
+    if "study" in coordinates:
+        return {coordinates["study"]}
     if "pair" in coordinates:
         return {name for name, study in plan.config.studies.items() if coordinates["pair"] in study.pairs}
     if "target" not in coordinates:
@@ -153,7 +160,7 @@ def completeness_table(plan: Plan, missing: pd.DataFrame) -> pd.DataFrame:
     for study in plan.config.studies:
         for arm in plan.grid.arms_of(study):
             gone, seeds = lost.get(key_of(arm), []), len(plan.config.seeds)
-            total = seeds * len(plan.specs.rates(arm))
+            total = seeds * max(1, len(plan.rates(arm)))
             rows.append(
                 {
                     "study": study,

@@ -102,12 +102,13 @@ class Setting:
     epoch: str
     target: str
     shots: str
+    guess: str = ""  # of an uneven target: what always guessing its largest class gets right
 
     @property
     def label(self) -> str:
         """What goes where, and from how many images."""
         shots = "all images" if self.shots == "full" else f"{self.shots} shots"
-        return f"{self.source} → {self.target}, {shots}"
+        return f"{self.source} → {self.target}, {shots}" + (f", guessing gives {self.guess}" if self.guess else "")
 
 
 def settings_of(frame: pd.DataFrame, view: View) -> list[Setting]:

@@ -10,9 +10,10 @@ class View:
     """A study as its figures see it.
 
     `settings` are in the order of config, each with its name, source, epoch (the checkpoint that
-    claims are about), target task and shots; `pairs` names the pairs of networks that are
-    compared; `depths` maps each architecture of the study to its number of layers; `recipe` and
-    `scratch_recipe` are those of the claims; `seed` is the one that is shown where one must be;
+    claims are about), target task and shots, and of an uneven target what guessing gives; `pairs` names
+    the pairs of networks that are compared; `depths` maps each architecture of the study to its
+    number of layers; `recipe` and `scratch_recipe` are those of the claims; `seed` is the one that is
+    shown where one must be;
     `classes` names the classes of the settings' targets, where they are the same with every seed.
     `regularisers` maps the study's recipes that have a regulariser to its name; `rules` are what the course
     advises in a setting, each with `setting`, `claim`, `architecture`, `quadrant` (the kind of target), `family`

@@ -46,6 +46,6 @@ def pooled_layers(network: Network, images: Tensor) -> Tensor:
     return torch.cat(pooled, dim=1)
 
 
-def rows(activation: Tensor) -> np.ndarray:
+def positions(activation: Tensor) -> np.ndarray:
     """Return activations (n, c, h, w) with each position of each image as a row: (n * h * w, c)."""
     return activation.permute(0, 2, 3, 1).flatten(0, 2).cpu().numpy()

@@ -12,7 +12,7 @@ def linear_cka(a: np.ndarray, b: np.ndarray) -> float:
     """Return the debiased linear CKA of features a (n, p) and b (n, q), whose rows belong together.
 
     The index is Kornblith et al. 2019's, each HSIC in it estimated without bias (Song et al. 2012, eq. 5,
-    as Nguyen et al. 2021 use it), from centred features in O(n p q), without a matrix of n x n. At most 1,
+    as Nguyen et al. 2021 use it), from centred features, without a matrix of n x n where rows are many. At most 1,
     near 0 by chance, and negative values are kept. NaN where a side is constant, isn't finite, or has no HSIC
     with itself (as where one row alone differs from the others). Raises ValueError for fewer than four rows,
     and where the sides have different numbers of them.
@@ -46,10 +46,10 @@ def _hsic(x: np.ndarray, y: np.ndarray, squares_x: np.ndarray, squares_y: np.nda
     and Song's three terms become sums over features and over d.
     """
     n = len(x)
-    product = x.T @ y
+    alike = np.vdot(x @ x.T, y @ y.T) if n < min(x.shape[1], y.shape[1]) else np.linalg.norm(x.T @ y) ** 2
     diagonal = squares_x @ squares_y * n / (n - 2)
     total = squares_x.sum() * squares_y.sum() / ((n - 1) * (n - 2))
-    return float(np.vdot(product, product) - diagonal + total)
+    return float(alike - diagonal + total)
 
 
 def _own_hsic(x: np.ndarray, squares: np.ndarray) -> float:

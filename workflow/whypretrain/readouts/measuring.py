@@ -8,9 +8,6 @@ import numpy as np
 import torch
 
 from whypretrain.architectures.convnet import Layer
-from whypretrain.command import StageError
-from whypretrain.evidence.selection import best_rate
-from whypretrain.files.storage import read_columns
 from whypretrain.learning.data import TargetData
 from whypretrain.learning.models import Network, Weights, in_batches, load_weights, reestimate_statistics
 from whypretrain.randomness import stream
@@ -21,7 +18,7 @@ MOST_IMAGES = 1000  # whose features are read
 
 @dataclass(frozen=True)
 class Measured:
-    """An arm with one seed at its selected learning rate.
+    """An arm with one seed at one learning rate.
 
     `start` is the start's weights, `initial` those of its source's epoch 0, `final` what training ended with.
     `source` is None for the untrained network. `normalisation` is what images were standardised by.
@@ -80,14 +77,3 @@ class Measured:
         chosen = {part: self.some(images, part) for part in parts}
         features = {p: in_batches(network.features, data.images[p][at]).cpu().numpy() for p, at in chosen.items()}
         return features, {part: data.labels[part][at].cpu().numpy() for part, at in chosen.items()}
-
-
-def selected_rate(
-    paths: Sequence[str], rates: Sequence[float | None], seeds: Sequence[int], arm: str = "the arm"
-) -> float | None:
-    """Return an arm's selected learning rate from the scores of all its runs, rate after rate and seed after seed."""
-    if len(paths) != len(rates) * len(seeds):
-        raise StageError(f"{arm} has {len(paths)} files of scores, but {len(rates)} rates and {len(seeds)} seeds")
-    tables = [read_columns(path)[0].to_pydict() for path in paths]
-    pairs = [(table["top1_validation"][0], table["loss_validation"][0]) for table in tables]
-    return best_rate({rate: pairs[i * len(seeds) : (i + 1) * len(seeds)] for i, rate in enumerate(rates)})

@@ -13,6 +13,7 @@ from torch import Tensor
 from whypretrain.learning.regularising import Regulariser
 
 STRENGTH = "the largest shift along each axis, as a share of the side"
+DRAWS = True
 LIMIT = ("up to", 0.5)
 OF_IMAGES = True
 

@@ -8,6 +8,7 @@ from torch import Tensor
 from whypretrain.learning.regularising import Regulariser
 
 STRENGTH = "the share of features that are set to zero"
+DRAWS = True
 LIMIT = ("below", 1.0)
 
 

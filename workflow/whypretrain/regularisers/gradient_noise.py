@@ -14,6 +14,7 @@ from whypretrain.learning.models import Network
 from whypretrain.learning.regularising import Regulariser, learning
 
 STRENGTH = "the variance at the first step"
+DRAWS = True
 DECAY = 0.55
 
 

@@ -8,6 +8,7 @@ from torch import Tensor
 from whypretrain.learning.regularising import Regulariser
 
 STRENGTH = "the standard deviation on standardised images"
+DRAWS = True
 OF_IMAGES = True
 
 

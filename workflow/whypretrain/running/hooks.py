@@ -5,7 +5,10 @@ import getpass
 import os
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NoReturn
+
+from snakemake.iocontainers import InputFiles  # type: ignore[import-untyped]
 
 from whypretrain.planning.auditing import forget_stale
 from whypretrain.planning.blocks import record_blocks
@@ -36,7 +39,7 @@ def begin(plan: Plan, workflow: Any) -> None:
         # Snakemake 9.27's rate limiter leaves one more timer behind with every finished job, each of which wakes the
         # scheduler once a second: after some hundred short jobs that costs more than the jobs. Local ones need none.
         workflow.scheduler.job_rate_limiter = None
-        needs = (job.resources.get("gpu", 0) for job in workflow.dag.needrun_jobs())
+        needs = (job.resources.get("gpu", 0) for job in jobs_to_run(workflow))
         limit = share_gpus(plan, workflow.global_resources.get("gpu").value, max(needs, default=0))
         if limit is not None:
             for limits in (workflow.scheduler.global_resources, workflow.scheduler.resources):
@@ -71,6 +74,19 @@ def _end(error: OSError) -> NoReturn:
     sys.exit(1)
 
 
+def jobs_to_run(workflow: Any) -> list[Any]:
+    """Return the jobs to be run, and where learning rates are yet to be selected, one of each rule that may follow."""
+    jobs = [*workflow.dag.needrun_jobs()]
+    if workflow.dag.checkpoint_jobs:
+        there = {job.rule for job in jobs}
+        for rule in (rule for rule in workflow.rules if rule not in there):
+            # no resource of ours depends on what a job is about
+            needs = rule.expand_resources({}, InputFiles(), 1, skip_evaluation={"tmpdir"})
+            local = workflow.is_local(rule)
+            jobs.append(SimpleNamespace(rule=rule, resources=needs, threads=needs["_cores"], is_local=local))
+    return jobs
+
+
 def share_gpus(plan: Plan, asked: int | None, most: int) -> int | None:
     """Return how many jobs may have a GPU at once where Snakemake runs them on this machine; None for any number.
 
@@ -95,7 +111,7 @@ def share_gpus(plan: Plan, asked: int | None, most: int) -> int | None:
 def prepare_cluster(workflow: Any, plan: Plan) -> None:
     """See to what Snakemake's executor for SLURM leaves open; what can't run ends the program with one message."""
     try:
-        slurm.prepare(workflow, Path(plan.paths.results), plan.limits, getpass.getuser())
+        slurm.prepare(workflow, jobs_to_run(workflow), Path(plan.paths.results), plan.limits, getpass.getuser())
     except slurm.ClusterError as error:
         print(f"SLURM: {error}.", file=sys.stderr)
         sys.exit(1)
@@ -103,6 +119,7 @@ def prepare_cluster(workflow: Any, plan: Plan) -> None:
 
 def tell_failures(plan: Plan, workflow: Any) -> None:
     """Print at the very end which jobs failed, and write it to a file; `workflow` is Snakemake's."""
+    plan.selections.wait = None  # what isn't selected by now won't be
     text, everything = report(_ended(plan, workflow), plan.paths, sys.argv[1:], by_make="MAKELEVEL" in os.environ)
     # Snakemake has yet to say that it failed
     atexit.register(print, f"\n{text}", file=sys.stderr, flush=True)
@@ -124,7 +141,11 @@ def _ended(plan: Plan, workflow: Any) -> Ended:
     behind = {job: {other for other in dag.bfs(dag.depending, job) if other in unfinished} - {job} for job in failed}
     blocked = set().union(*behind.values()).difference(failed)
     lost = {str(file) for job in unfinished for file in job.output}
-    runs = [plan.run_file("scores", *run) for run in plan.runs()]
+    # a run that would follow from what is lost isn't known to be lost before its rate is selected: its start is
+    runs = [
+        (plan.run_file("scores", arm, rate, seed), plan.paths.file("start", **arm.columns(), seed=seed))
+        for arm, rate, seed in plan.runs()
+    ]
     return Ended(
         failures=tuple(
             Failure(job.rule.name, tuple(map(str, job.output)), next(map(str, job.log), ""), len(behind[job]))
@@ -132,6 +153,6 @@ def _ended(plan: Plan, workflow: Any) -> Ended:
         ),
         blocked=len(blocked),
         unreached=len(unfinished - blocked - set(failed)),
-        complete=sum(run not in lost and Path(run).exists() for run in runs),
+        complete=sum(not lost & {run, start} and Path(run).exists() for run, start in runs),
         runs=len(runs),
     )

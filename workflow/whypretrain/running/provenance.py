@@ -51,8 +51,8 @@ class Watch:
         told = self.told()
         return {name: told[name] for name in (*SUMS, "started")} | {"stops": told["stops"] + 1}
 
-    def told(self) -> dict[str, Any]:
-        """Return the run's provenance by column; None where the system doesn't tell."""
+    def told(self, runs: int = 1) -> dict[str, Any]:
+        """Return the run's provenance by column, of several together its share; None where the system doesn't tell."""
         seconds, cpu_seconds = time.perf_counter() - self.clock, time.process_time() - self.cpu_clock
         ended, joules = _gpu_joules(self.gpu), processor_joules(self.energy, processor_energy(), seconds)
         peak = torch.cuda.max_memory_allocated(self.device) / 2**20 if self.gpu else None
@@ -69,6 +69,7 @@ class Watch:
         for name in SUMS if self.before else ():
             both = measured[name], self.before[name]
             measured[name] = None if None in both else sum(both)
+        measured |= {name: value / runs for name in SUMS if (value := measured[name]) is not None}
         return {
             **versions(self.gpu),
             "device": torch.cuda.get_device_name(self.device) if self.gpu else processor,

@@ -329,14 +329,22 @@ def _numbers(jobs: Collection[str]) -> str:
     return " ".join(shown[:10]) + (" …" if len(shown) > 10 else "")
 
 
+def check_folder(folder: Path) -> None:
+    """Raise ClusterError for a path that jobs wouldn't find: Snakemake quotes it for their shell as Python does."""
+    path = str(folder)
+    if repr(path).startswith('"') and set(path) & set("$`"):
+        raise ClusterError(f"{path} has an apostrophe and a $ or ` in it, and jobs wouldn't find it; move the project")
+
+
 # --- all of it -------------------------------------------------------------------------------
 
 
-def prepare(workflow: Any, results: Path, limits: Mapping[str, dict[str, int]], user: str) -> None:
-    """Do all of this for a call of Snakemake that is about to submit its first job."""
-    jobs = [job for job in workflow.dag.needrun_jobs() if not job.is_local]
+def prepare(workflow: Any, jobs: Iterable[Any], results: Path, limits: Mapping[str, dict[str, int]], user: str) -> None:
+    """Do all of this for a call of Snakemake that is about to run its first job; `jobs` are all that it may run."""
+    jobs = [job for job in jobs if not job.is_local]
     if not jobs:
         return
+    check_folder(Path.cwd())
     check_requests(jobs, limits)
     chosen = workflow.executor_settings
     chosen.pass_command_as_script = True  # on a command line a shell would obey a `$` in the folder's path

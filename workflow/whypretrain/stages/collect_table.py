@@ -20,15 +20,19 @@ from whypretrain.planning import expected
 from whypretrain.planning.expected import Expected, staleness
 from whypretrain.planning.from_spec import plan_of
 from whypretrain.planning.plan import PAIR_TABLES, RUN_TABLES, Plan
-from whypretrain.study.coordinates import key_columns
+from whypretrain.study.coordinates import NO_RATE, Arm, key_columns
 
+SELECTED = ("learning_rate", "grid_edge")
 Part = tuple[Expected, dict[str, Any]]  # what it should be, and its coordinates
 
 
-def _run_parts(plan: Plan, kind: str) -> Iterator[Part]:
-    for arm, rate, seed in plan.runs_with(kind):
-        coordinates = {**key_columns(arm), "learning_rate": float("nan") if rate is None else rate, "seed": seed}
-        yield expected.run(plan, kind, arm, rate, seed), coordinates
+def _run_parts(plan: Plan, table: str) -> Iterator[Part]:
+    for arm, rate, seed in plan.runs_of(table):
+        yield expected.run(plan, RUN_TABLES[table], arm, rate, seed), _coordinates(arm, rate, seed)
+
+
+def _coordinates(arm: Arm, rate: float | None, seed: int) -> dict[str, Any]:
+    return {**key_columns(arm), "learning_rate": float("nan") if rate is None else rate, "seed": seed}
 
 
 def _source_parts(plan: Plan) -> Iterator[Part]:
@@ -48,24 +52,29 @@ def _start_parts(plan: Plan) -> Iterator[Part]:
 
 
 def _measure_parts(plan: Plan, measure: str) -> Iterator[Part]:
-    for path, arm, seed in plan.measured_runs(measure):
-        yield expected.measured_run(plan, measure, path, arm, seed), {**key_columns(arm), "seed": seed}
+    for path, arm, rate, seed in plan.measured_runs(measure):
+        yield expected.measured_run(plan, measure, path, arm, rate, seed), _coordinates(arm, rate, seed)
 
 
 def _pair_parts(plan: Plan, kind: str) -> Iterator[Part]:
-    for path, pair, architecture, seed in plan.measured_pairs(kind):
-        coordinates = {"pair": pair, "architecture": architecture, "seed": seed}
-        yield expected.measured_pair(plan, path, pair, architecture, seed), coordinates
+    for path, wildcards in plan.measured_pairs(kind):
+        rates = {
+            name: float(rate) if (rate := getattr(wildcards, name)) != NO_RATE else float("nan")
+            for name in ("first_rate", "second_rate")
+        }
+        yield expected.measured_pair(plan, path, wildcards), {**vars(wildcards), **rates}
 
 
 def parts(plan: Plan, table: str) -> Iterator[Part]:
     """Yield all that a table is put together from."""
+    if table == "selected":
+        return ((expected.selection(plan, study), {"study": study}) for study in plan.config.studies)
     if table == "sources":
         return _source_parts(plan)
     if table == "starts":
         return _start_parts(plan)
     if table in RUN_TABLES:
-        return _run_parts(plan, RUN_TABLES[table])
+        return _run_parts(plan, table)
     if table in PAIR_TABLES:
         return _pair_parts(plan, PAIR_TABLES[table])
     return _measure_parts(plan, table)
@@ -77,7 +86,14 @@ def _read_card(path: str) -> tuple[pd.DataFrame, Origin]:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, Unreadable) as error:
         raise DamagedFile(path, error) from error
+    if "arms" in content:  # a selection
+        rows = [{**key_columns(Arm(**_arm(row))), **{name: row[name] for name in SELECTED}} for row in content["arms"]]
+        return pd.DataFrame(rows).astype({"learning_rate": float}), origin
     return pd.DataFrame([provenance_row({**content, "spec": origin.spec})]), origin
+
+
+def _arm(row: dict[str, Any]) -> dict[str, str]:
+    return {name: row[name] for name in Arm.__dataclass_fields__}
 
 
 def _read(path: str) -> tuple[pd.DataFrame, Origin]:

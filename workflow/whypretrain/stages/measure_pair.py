@@ -16,28 +16,9 @@ from whypretrain.learning.tasks import target_images
 from whypretrain.randomness import stream
 from whypretrain.readouts.barriers import barrier
 from whypretrain.readouts.comparing import MOST_IMAGES, compare_layers
-from whypretrain.readouts.measuring import selected_rate
 from whypretrain.weights.matching import match
 
-
-def _paths(job: Job, place: str) -> list[str]:
-    """Return one network's weights for every seed, of a trained one those at its selected rate."""
-    side, seeds = job.spec[place], job.spec["seeds"]
-    files = job.files(place)
-    if not side["trained"]:
-        return files
-    rate = selected_rate(job.files(f"{place}_scores"), side["learning_rates"], job.spec["all_seeds"], place)
-    at = side["learning_rates"].index(rate) * len(seeds)
-    return files[at : at + len(seeds)]
-
-
-def _made_from(job: Job, number: int) -> list[str]:
-    """Return what tells of the networks of a seed: scores of those that are trained (made with them), or weights."""
-    files: list[str] = []
-    for place in ("first", "second"):
-        trained = job.spec[place]["trained"]
-        files += job.files(f"{place}_scores") if trained else [job.files(place)[number]]
-    return files
+PLACES = ("first", "second")
 
 
 def _network(described: tuple[Layer, ...], weights: Weights, data: TargetData, seed: int, trained: bool) -> Network:
@@ -84,8 +65,10 @@ def main(job: Job) -> None:
     device = set_up_torch(spec)
     described, target = _described(spec["architecture"]), spec["images"]
     tensors = read_tensors(job.file("dataset"))
-    trained = [spec[place]["trained"] for place in ("first", "second")]
-    weights = zip(_paths(job, "first"), _paths(job, "second"), strict=True)
+    trained = spec["trained"]
+    weights = zip(job.files("first"), job.files("second"), strict=True)
+    # the scores of a trained network are made with its final, which can be gone by now
+    told = [job.files(f"{place}_scores" if ready else place) for place, ready in zip(PLACES, trained, strict=True)]
     for number, (seed, paths) in enumerate(zip(spec["seeds"], weights, strict=True)):
         images = target_images(tensors, target, seed)
         data = TargetData.on(device, images, target["class_count"], spec["normalisation"])
@@ -94,7 +77,7 @@ def main(job: Job) -> None:
             _network(described, found, data, seed, ready).to(device)
             for found, ready in zip((a, b), trained, strict=True)
         )
-        own = job.origin(job.file("dataset"), *_made_from(job, number), seeds=[seed])
+        own = job.origin(job.file("dataset"), *(files[number] for files in told), seeds=[seed])
         columns = compare_layers(first, second, data.images["test"][_some(data, "test", seed)], seed)
         write_columns(job.files("layers")[number], columns, own)
         if all(trained):

@@ -1,25 +1,26 @@
-"""Select each arm's learning rate on validation, and summarise the arms: the tables `design` and `arms`."""
+"""Summarise the arms at their selected learning rates: the tables `design` and `arms`."""
 
 from whypretrain.command import Job, log, run_stage
-from whypretrain.evidence.analysis import make_design, select_learning_rates, summarise_arms
+from whypretrain.evidence.analysis import make_design, summarise_arms
 from whypretrain.files.schemas import write_table
 from whypretrain.files.storage import read_columns
 from whypretrain.planning.from_spec import plan_of
 
+READ = ("runs", "selected")
+
 
 def main(job: Job) -> None:
-    """Read `runs`; write `design` and `arms`."""
+    """Read `runs` and `selected`; write `design` and `arms`."""
     plan = plan_of(job.spec)
-    runs = read_columns(job.file("runs"))[0].to_pandas()
-    selected = select_learning_rates(runs)
+    runs, selected = (read_columns(job.file(name))[0].to_pandas() for name in READ)
     relations = {arm: plan.grid.relation(arm.source, arm.task) for arm in plan.arms}
     design = make_design(runs, selected, plan.grid.arms, relations)
     largest = {task: plan.grid.largest_class(task) for task in {arm.task for arm in plan.arms}}
-    arms = summarise_arms(runs, design, selected, largest)
-    write_table(job.file("design"), "design", design, job.origin(job.file("runs")))
-    write_table(job.file("arms"), "arms", arms, job.origin(job.file("runs")))
+    arms = summarise_arms(runs, design, selected, largest, plan.config.few)
+    write_table(job.file("design"), "design", design, job.origin(*map(job.file, READ)))
+    write_table(job.file("arms"), "arms", arms, job.origin(*map(job.file, READ)))
     log.info("%d arms, %d with the learning rate at the edge of its grid", len(arms), int(arms["grid_edge"].sum()))
 
 
 if __name__ == "__main__":
-    run_stage(main, ["runs"], ["design", "arms"])
+    run_stage(main, [*READ], ["design", "arms"])

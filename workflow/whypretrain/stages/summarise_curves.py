@@ -1,7 +1,6 @@
 """Summarise the arms along layers, checkpoints and modes: `transfer`, `maturity`, `correlations`, `modes`, `advice`."""
 
 from whypretrain.command import Job, log, run_stage
-from whypretrain.evidence.analysis import select_learning_rates
 from whypretrain.evidence.curves import maturity_tables, transfer_table
 from whypretrain.evidence.mode_map import mode_tables
 from whypretrain.evidence.readings import Readings, Tables
@@ -9,20 +8,23 @@ from whypretrain.files.schemas import write_table
 from whypretrain.files.storage import read_columns
 from whypretrain.planning.from_spec import plan_of, shown
 
+READ = ("runs", "selected", "sources")
+
 
 def main(job: Job) -> None:
-    """Read `runs` and `sources`; write the five tables."""
-    runs, sources = (read_columns(job.file(name))[0].to_pandas() for name in ("runs", "sources"))
-    grid = shown(plan_of(job.spec), runs)
-    readings = Readings(Tables(runs, select_learning_rates(runs), runs.head(0), sources))
+    """Read `runs`, `selected` and `sources`; write the five tables."""
+    runs, selected, sources = (read_columns(job.file(name))[0].to_pandas() for name in READ)
+    plan = plan_of(job.spec)
+    grid = shown(plan, runs)
+    readings = Readings(Tables(runs, selected, sources=sources, few=plan.config.few))
     maturity, correlations = maturity_tables(grid, readings)
     modes, advice = mode_tables(grid, readings)
     made = {"transfer": transfer_table(grid, readings), "maturity": maturity, "correlations": correlations}
     made |= {"modes": modes, "advice": advice}
     for name, table in made.items():
-        write_table(job.file(name), name, table, job.origin(job.file("runs"), job.file("sources")))
+        write_table(job.file(name), name, table, job.origin(*map(job.file, READ)))
         log.info("%s: %d rows", name, len(table))
 
 
 if __name__ == "__main__":
-    run_stage(main, ["runs", "sources"], ["transfer", "maturity", "correlations", "modes", "advice"])
+    run_stage(main, [*READ], ["transfer", "maturity", "correlations", "modes", "advice"])

@@ -19,8 +19,8 @@ def main(job: Job) -> None:
         log.info("%s: %s", row.path, row.reason)
     if not completeness["runs_there"].sum():
         raise StageError(
-            f"nothing to show: of {len(list(plan.runs()))} runs none counts. The first is {missing.iloc[0]['path']}: "
-            f"{missing.iloc[0]['reason']}"
+            f"nothing to show: of {len(plan.arms)} arms none has a run that counts. The first is "
+            f"{missing.iloc[0]['path']}: {missing.iloc[0]['reason']}"
         )
     origin = job.origin()
     write_table(job.file("missing"), "missing", missing, origin)

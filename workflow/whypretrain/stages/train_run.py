@@ -1,6 +1,9 @@
 """Train the runs of one arm: some learning rates of its recipe (a probe has none), and all seeds of a block."""
 
 import logging
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +23,7 @@ from whypretrain.study.coordinates import write_rate
 
 
 def main(job: Job) -> None:
-    """Train every learning rate with every seed; each run writes its own files as soon as it ends."""
+    """Train every learning rate with every seed, `replicas` at once; runs write their files as soon as they end."""
     spec = job.spec
     device = set_up_torch(spec)
     mode = moding.parse(spec["mode"])
@@ -28,47 +31,79 @@ def main(job: Job) -> None:
     architecture = {key: value for key, value in spec["architecture"].items() if key != "name"}
     described = layers(Parameters(**architecture))
     tensors = read_tensors(job.file("dataset"))
-    rates, seeds = spec["learning_rates"], spec["seeds"]
+    task, recipe, seeds = spec["target"]["name"], spec["recipe"], spec["seeds"]
     kinds = [kind for kind in FILES if kind not in BY_STEPS or moding.by_steps(spec["mode"])]
-    runs = [(rate, seed) for rate in rates for seed in seeds]
+    runs = [(rate, seed) for rate in spec["learning_rates"] for seed in seeds]
     outputs = {run: {kind: job.files(kind)[place] for kind in kinds} for place, run in enumerate(runs)}
     snapshot = job.snapshot(hardware(device), "scores", "dataset", "starts")
-    for seed, start_path in zip(seeds, job.files("starts"), strict=True):
-        left = [rate for rate in rates if not snapshot.restore(_name(rate, seed), outputs[rate, seed].values())]
-        if not left:
+    starts = dict(zip(seeds, job.files("starts"), strict=True))
+    parts = {seed: target_images(tensors, spec["target"], seed) for seed in seeds}
+    counts = {seed: tuple(len(each.labels) for each in parts[seed].values()) for seed in seeds}
+
+    @cache
+    def of_seed(seed: int) -> tuple[TargetData, dict[str, Any], dict[str, Any]]:
+        data = TargetData.on(device, parts[seed], spec["target"]["class_count"], spec["normalisation"])
+        return data, read_tensors(starts[seed]), {}
+
+    for together in sets_of_runs(spec["learning_rates"], seeds, _replicas(spec), counts):
+        name = _name(*together[0])
+        files = [path for run in together for path in outputs[run].values()]
+        if snapshot.restore(name, files):
             continue
-        parts = target_images(tensors, spec["target"], seed)
-        data = TargetData.on(device, parts, spec["target"]["class_count"], spec["normalisation"])
-        start = read_tensors(start_path)
-        shared: dict[str, Any] = {}
-        for rate in left:
-            watch = Watch(device)
-            task, recipe, path = spec["target"]["name"], spec["recipe"], outputs[rate, seed]
-            progress = snapshot.begin(_name(rate, seed), watch.so_far)
-            watch.go_on(progress.resumed())
-            outcome = module.run(
-                Request(start, described, data, task, recipe, rate, seed, device, mode, shared, progress)
-            )
-            own = job.origin(job.file("dataset"), start_path, learning_rates=[rate], seeds=[seed])
-            test = parts["test"]
+        watch = Watch(device)
+        progress = snapshot.begin(name, watch.so_far)
+        watch.go_on(progress.resumed())
+        requests = []
+        for rate, seed in together:
+            data, start, shared = of_seed(seed)
+            options = device, mode, shared, progress, spec["precision"]
+            requests.append(Request(start, described, data, task, recipe, rate, seed, *options))
+        outcomes = module.run(*requests)
+        told = watch.told(len(together))
+        for run, outcome in zip(together, outcomes, strict=True):
+            rate, seed = run
+            path, test = outputs[run], parts[seed]["test"]
+            own = job.origin(job.file("dataset"), starts[seed], learning_rates=[rate], seeds=[seed])
             predictions = {
                 "image": test.indices.astype(np.int32),
                 "label": test.labels.astype(np.uint8),
                 "prediction": outcome.predictions,
             }
-            scores = {name: [value] for name, value in outcome.scores.items()}
+            scores = {column: [value] for column, value in outcome.scores.items()}
             columns = {"history": outcome.history, "kernels": outcome.kernels}
             columns |= {"scores": scores, "predictions": predictions}
             for kind, content in columns.items():
                 if kind in path:
                     write_columns(path[kind], content, own)
             write_tensors(path["final"], outcome.final, own)
-            told = watch.told()
             write_card(path["provenance"], told, own)
-            snapshot.keep(_name(rate, seed), path.values())
             top1 = scores["top1_test"][0]
             log.info("%s: test top-1 %.3f in %.1f s", Path(path["scores"]).parent, top1, told["seconds"])
+        snapshot.keep(name, files)
     snapshot.remove()
+
+
+def _replicas(spec: Mapping[str, Any]) -> int:
+    """Return how many runs train together: one by one where the regulariser draws at random."""
+    chosen = spec["recipe"] and spec["recipe"]["regulariser"]
+    draws = chosen and getattr(registry.load("regularisers", chosen["name"]), "DRAWS", False)
+    return 1 if draws else spec["replicas"]
+
+
+def sets_of_runs(
+    rates: Sequence[float | None], seeds: Sequence[int], replicas: int, counts: Mapping[int, tuple[int, ...]]
+) -> Iterator[list[tuple[float | None, int]]]:
+    """Yield the runs (learning rate, seed) that train together, at most `replicas`, those of a seed after one another.
+
+    They are all rates of as many seeds as there is room for, or of one seed as many rates. Seeds with other `counts`
+    of images train apart, since their batches don't fit together.
+    """
+    room = max(1, replicas // len(rates))
+    for _, alike in groupby(seeds, key=counts.__getitem__):
+        own = list(alike)
+        for place in range(0, len(own), room):
+            for rate in range(0, len(rates), replicas):
+                yield [(r, seed) for seed in own[place : place + room] for r in rates[rate : rate + replicas]]
 
 
 def _name(rate: float | None, seed: int) -> str:

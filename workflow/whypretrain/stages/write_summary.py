@@ -33,19 +33,23 @@ why; ``completeness`` counts them for each arm.
 READING = """\
 Verdicts
     A claim is a paper's statement, written as differences between arms, seed by seed, with a test and a margin that
-    were fixed before the runs. Effect and interval are of the difference that decided; the interval's confidence is
-    adjusted, like the p values, for the number of that paper's claims (Holm). Where a margin is a share of what
+    were fixed before the runs. Effect and interval are of the difference that decided. Its limits are those that the
+    verdict rests on, at a level that is adjusted, like the p values, for the number of that paper's claims (Holm). The
+    share in brackets is how often, at least, such an interval holds the true difference, for each claim by itself;
+    of all intervals together less is true. Differences with ties, and counts, are tested by flips of signs, others by
+    Student's t; a difference that is 0 for every seed is no evidence. Where a margin is a share of what
     pre-training gains, the share was fixed; the gain is the mean of these runs, and its own error isn't counted.
 supported
     Superiority: the interval lies above zero and the effect is at least the margin. Non-inferiority: the interval lies
     above minus the margin. Equivalence: the interval lies within plus or minus the margin.
 contradicted
     Superiority: the interval lies below the margin. Non-inferiority: below minus the margin. Equivalence: wholly
-    outside plus or minus the margin.
+    outside plus or minus the margin. Of several differences that must all hold, one that is contradicted is enough; of
+    several of which any will do, all must be. Where one is enough, it has a share of the level.
 inconclusive
     Anything else; the reason says what is missing. *Too few seeds* gives the number that would do. *Grid edge*: a
-    learning rate was selected at the end of its grid, so a better one may lie beyond. *No assay sensitivity*: intact
-    and scratch are too close, so there was nothing to lose.
+    learning rate was selected at the end of its grid, and a better one beyond it could overturn the verdict. *No assay
+    sensitivity*: intact and scratch are too close, so there was nothing to lose.
 Units
     Effect, interval and margin are in points of top-1 (100 points are 1), also for each layer or each doubling of
     pre-training where it is a slope, in checkpoints where it is a place along pre-training, or of cosine, CKA or rank
@@ -56,7 +60,7 @@ Interaction
 
 ADVICE = """\
 The best way of using each source on test images, and those that multiple comparisons with the best can't tell from it
-(paired t-tests over seeds, Bonferroni, p above 0.05): any of these may be taken, the cheapest as well. Expected is the
+(paired tests over seeds, Bonferroni, p above 0.05): any of these may be taken, the cheapest as well. Expected is the
 share of test images that is right when the way is chosen on all seeds but the one it is scored on, with a 95 %
 interval for repeated splits of one set of images (Nadeau and Bengio 2003); n is the number of seeds. Balanced accuracy
 is the mean over classes of the share of a class's test images that is right. Where neither interval lies above what
@@ -91,7 +95,7 @@ def verdict_table(verdicts: pd.DataFrame) -> str:
     for row in verdicts.to_dict("records"):
         unit = row["unit"]
         effect, low, high, margin = (quantity(row[name], unit) for name in ("effect", "low", "high", "margin"))
-        between = "no interval" if "–" in (low, high) else f"{low} to {high}"
+        between = "no interval" if "–" in (low, high) else f"{low} to {high}, {100 * row['coverage']:.0f} %"
         rows.append(
             [
                 plain(row["claim"]),

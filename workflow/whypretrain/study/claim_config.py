@@ -7,11 +7,11 @@ from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 from whypretrain.study.strict import Name, Number, Positive, Strict, several
 
 Test = Literal["superiority", "non-inferiority", "equivalence", "trend"]
-Over = Literal["mean", "slope", "peak", "peak-position", "reach", "correlation"]
+Over = Literal["mean", "each", "slope", "peak", "peak-position", "reach", "correlation"]
 Measure = Annotated[
     str,
     StringConstraints(
-        pattern=r"^(top1_test|loss_train|loss_test|movement|steps_to_95|rate_width|cosine_mean|cka"
+        pattern=r"^(top1_test|loss_train|loss_test|loss_gap|movement|curve_area|steps_to_95|rate_width|cosine_mean|cka"
         r"|parts\.(all|main|residual)\.(source\.start|target\.start|target\.final))$"
     ),
 ]
@@ -22,10 +22,12 @@ class Choice(Strict):
 
     `N` in span and mode stands for each number of layers in `layers` (`above-N`, `freeze-N`, `top-N`), `E` in epoch
     for each checkpoint (`E`, `E+anneal`), as far as the study has such arms. A quarter of the layers, rounded up, are
-    the `first`, as many the `last`, and `middle` are those between. Several recipes are compared like several numbers
-    of layers: with `over: peak` the side is the one that validation chooses.
+    the `first`, as many the `last`, `middle` are those between, and with `none-first` N is 0 as well: nothing is
+    treated or frozen. Several recipes are compared like several numbers of layers: with `over: peak` the side is the
+    one that validation chooses.
     """
 
+    architecture: Name | None = Field(None, description="The claim's where left out; another is held against it.")
     source: Literal["source", "own", "via", "middle", "none"] = Field(
         "source",
         description="The setting's source, the one that has learnt the target itself, the one that has gone via "
@@ -39,7 +41,9 @@ class Choice(Strict):
         (), description="The study's recipe where left out, or its scratch_recipe for the source none."
     )
     learning_rate: Positive | None = Field(None, description="The one that validation selects where left out.")
-    layers: Literal["first", "middle", "last", "all"] = Field("all", description="What N stands for; with cka, layers.")
+    layers: Literal["first", "middle", "last", "all", "none-first"] = Field(
+        "all", description="What N stands for; with cka, layers."
+    )
     measure: Measure | None = Field(None, description="The claim's where left out.")
     pair: Name | None = Field(None, description="With cka: the pair of networks, named in `pairs`.")
 
@@ -51,6 +55,8 @@ class Choice(Strict):
             raise ValueError("E goes neither with N nor with the source none, which has one checkpoint")
         if has_recipes(self) and (has_epochs(self) or has_layers(self)):
             raise ValueError("several recipes go neither with E nor with N; name one")
+        if self.layers == "none-first" and not has_layers(self):
+            raise ValueError("none-first is of N, and there is none; allowed: first, middle, last, all")
         return self
 
 
@@ -70,7 +76,8 @@ class Margin(Strict):
 class Difference(Strict):
     """A number a seed: the sum of the first sides minus the sum of the second ones.
 
-    `over` makes one number of a side along N or E: the mean, the slope (for E on the binary logarithm of the epoch),
+    `over` makes one number of a side along N or E, but `each`, which makes a component of each place at which the two
+    sides are different arms: the mean, the slope (for E on the binary logarithm of the epoch),
     the value or the place at its peak (chosen on validation), the place where it first reaches nine tenths of
     its last value, or its rank correlation with the source's own accuracy.
     """
@@ -100,7 +107,12 @@ class Claim(Strict):
     settings: tuple[Name, ...] = Field((), description="Each gets a verdict of its own.")
     measure: Measure
     test: Test
-    components: tuple[Difference, ...] = Field(min_length=1, description="All must be supported (intersection-union).")
+    components: tuple[Difference, ...] = Field(
+        min_length=1, description="All must be supported (intersection-union), unless `any` is true."
+    )
+    any: bool = Field(
+        False, description="One supported component will do (union-intersection); contradicted when all are."
+    )
     margin: Margin
     quadrant: str = Field(
         "", description="Of a rule for one kind of target, in words: drawn over the mode map, with the verdict."
@@ -115,6 +127,8 @@ class Claim(Strict):
     def _measurable(self) -> "Claim":
         if not self.settings and not self.interaction:
             raise ValueError("give settings, an interaction of two, or both")
+        if self.interaction and (self.any or self.components[0].over == "each"):
+            raise ValueError("an interaction is of one difference; `any` and over each leave open of which")
         margins = [self.margin, *(part.margin for part in self.components if part.margin)]
         margins += [self.interaction.margin] if self.interaction else []
         if self.measure != "top1_test" and any(margin.share_of_gain is not None for margin in margins):
@@ -142,9 +156,9 @@ class Claim(Strict):
                 raise ValueError("a peak is chosen by validation top-1: of a column of runs as top1_test, not of parts")
         if self.measure == "cosine_mean" and (len(part.of), len(part.minus)) != (1, 1):
             raise ValueError("with cosine_mean a component is one choice minus another")
-        # a single arm has a slope of zero, and may be held against a peak; the others are of curves alone
+        # a single arm has a slope of zero, and may be held against a peak or each; the others are of curves alone
         along = [runs_along(side) for side in (*part.of, *part.minus)]
-        if part.over != "mean" and not (any(along) if part.over in ("slope", "peak") else all(along)):
+        if part.over != "mean" and not (any(along) if part.over in ("slope", "peak", "each") else all(along)):
             raise ValueError(f"over {part.over} needs N or E: without them there is one arm, and nothing to go along")
 
 

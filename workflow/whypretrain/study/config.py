@@ -23,6 +23,9 @@ TAKEN = ("config", "docs", "envs", "profiles", "tests", "workflow")  # the proje
 LARGEST = 2**53  # of all numbers: up to here floats, and what files hold, are exact
 
 
+Blocks = tuple[Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)], ...]  # of seeds
+
+
 class Dataset(Strict):
     """Images and labels, prepared once."""
 
@@ -163,7 +166,9 @@ class Recipe(Strict):
     """Hyper-parameters of target training."""
 
     learning_rate_blocks: tuple[Annotated[tuple[Positive, ...], Field(min_length=1)], ...] = Field(
-        min_length=1, description="The grid; a block is what one job trains. Append blocks, never edit one."
+        min_length=1,
+        description="The grid, of which pilot seeds select one rate for each arm; a block is what one job trains. "
+        "Append blocks, never edit one. Nothing is selected from a grid of one rate.",
     )
     epochs: int = Field(0, ge=0, description="Passes over the training images; min_steps is the least in any case.")
     min_steps: int = Field(200, ge=1, description="Least number of updates.")
@@ -273,6 +278,11 @@ class Study(Strict):
     epoch: str | float = Field("last+anneal", description="The checkpoint that claims and figures are about.")
     recipe: Name = Field(description="The recipe that claims are decided on.")
     scratch_recipe: Name = Field(description="The recipe of training from scratch.")
+    criterion: Literal["top1", "loss"] = Field(
+        "top1",
+        description="What learning rates are selected by on validation images: the highest top-1 (ties: the lower "
+        "loss), or the lowest loss, as where losses are claimed.",
+    )
     selection: Literal["all", "shots"] = Field(
         "all",
         description="What selects learning rates, C, layers and modes: all validation images, or as few as a user has.",
@@ -291,14 +301,29 @@ class Config(Strict):
         json_schema_extra={"pattern": RESULTS},
         description="Folder of all results, below the working folder; to keep them elsewhere, make it a link.",
     )
-    seed_blocks: tuple[Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)], ...] = Field(
-        min_length=1, description="Seeds; a block is what one job trains. Append blocks, never edit one."
+    seed_blocks: Blocks = Field(
+        min_length=1, description="Seeds that decide; a block is what one job trains. Append blocks, never edit one."
+    )
+    pilot_blocks: Blocks = Field(
+        (),
+        description="Seeds that select learning rates, in blocks like the others; none of them decides anything. "
+        "They are needed where a recipe has several rates.",
     )
     threads: int = Field(1, ge=1, le=1024, description="Threads of a job that uses torch.")
     device: Literal["auto", "cpu", "cuda"] = "auto"
     study: Name | None = Field(
         None,
         description="The one study that is made; a later call for all of them goes on from its results.",
+    )
+    replicas: int = Field(
+        1,
+        ge=1,
+        description="Runs of one job that train at once, as copies of one network: faster where networks are small. "
+        "Not the same bits as one by one, but the same distribution. With a regulariser that draws at random they "
+        "train one by one.",
+    )
+    precision: Literal["float32", "bf16"] = Field(
+        "float32", description="What training on targets computes in; with bf16 weights and scores are float32 still."
     )
     keep_weights: bool = Field(
         True,
@@ -339,14 +364,30 @@ class Config(Strict):
 
     @model_validator(mode="after")
     def _seeds_once(self) -> "Config":
-        if len(set(self.seeds)) != len(self.seeds):
-            raise ValueError("seed_blocks name a seed twice")
+        for blocks, seeds in (("seed_blocks", self.seeds), ("pilot_blocks", self.pilot_seeds)):
+            if len(set(seeds)) != len(seeds):
+                raise ValueError(f"{blocks} name a seed twice")
+        if both := sorted(set(self.seeds) & set(self.pilot_seeds)):
+            raise ValueError(
+                f"seed {both[0]} stands in seed_blocks and in pilot_blocks; a seed that selects learning rates can't "
+                "decide at them, so name it once"
+            )
         return self
 
     @property
     def seeds(self) -> tuple[int, ...]:
-        """All seeds, block by block."""
+        """All seeds that decide, block by block."""
         return tuple(seed for block in self.seed_blocks for seed in block)
+
+    @property
+    def few(self) -> frozenset[str]:
+        """The studies that select by as few validation images as a user has."""
+        return frozenset(name for name, study in self.studies.items() if study.selection == "shots")
+
+    @property
+    def pilot_seeds(self) -> tuple[int, ...]:
+        """All seeds that select learning rates, block by block."""
+        return tuple(seed for block in self.pilot_blocks for seed in block)
 
 
 def _allowed_keys(location: tuple[int | str, ...]) -> list[str]:

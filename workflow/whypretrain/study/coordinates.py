@@ -10,6 +10,7 @@ from dataclasses import dataclass
 UNTRAINED = "none"  # the source that is no pre-training
 ANNEAL = "+anneal"
 NO_RECIPE = "none"  # of a mode that doesn't learn by steps
+NO_RATE = "none"  # of such a mode, and of a network that hasn't learnt the target
 BANK = "bank"  # the reference of treatments that draw from a bank of kernels
 
 SPAN = re.compile(r"(?P<kind>all|top|bottom|only|above)(?:-(?P<number>\d+))?")
@@ -111,7 +112,7 @@ def write_number(value: float) -> str:
 
 def write_rate(rate: float | None) -> str:
     """Write a learning rate as paths have it: `repr(float)`, or `none`."""
-    return "none" if rate is None else repr(float(rate))
+    return NO_RATE if rate is None else repr(float(rate))
 
 
 def split_epoch(epoch: str) -> tuple[float, bool]:
@@ -130,6 +131,7 @@ class Paths:
         run = f"{results}/runs/{start}/{{target}}/{{mode}}/{{recipe}}/lr-{{learning_rate}}/s{{seed}}"
         source = f"{results}/sources/{{architecture}}/{{source}}/s{{seed}}"
         starts = f"{results}/starts/{{architecture}}/{{source}}/s{{seed}}"
+        pair = f"{results}/measures/pairs/{{pair}}/{{architecture}}/lr-{{first_rate}}-{{second_rate}}"
         self.results = results
         self.shown = shown = f"{results}/partial" if partial else results
         self.patterns = {
@@ -144,9 +146,11 @@ class Paths:
             "bank": f"{results}/banks/{{architecture}}/s{{seed}}.safetensors",
             "start": f"{starts}/epoch-{{epoch}}/{{treatment}}.{{span}}.safetensors",
             "measured_start": f"{results}/measures/start/{start}/{{target}}/s{{seed}}.parquet",
-            "measured_run": f"{results}/measures/{{measure}}/{start}/{{target}}/{{mode}}/{{recipe}}/s{{seed}}.parquet",
-            "pair_layers": f"{results}/measures/pairs/{{pair}}/{{architecture}}/s{{seed}}.parquet",
-            "pair_barriers": f"{results}/measures/pairs/{{pair}}/{{architecture}}/barriers-s{{seed}}.parquet",
+            "measured_run": f"{results}/measures/{{measure}}/{start}/{{target}}/{{mode}}/{{recipe}}"
+            "/lr-{learning_rate}/s{seed}.parquet",
+            "pair_layers": f"{pair}/s{{seed}}.parquet",
+            "pair_barriers": f"{pair}/barriers-s{{seed}}.parquet",
+            "selection": f"{results}/selections/{{study}}.json",
             "history": f"{run}/history.parquet",
             "scores": f"{run}/scores.parquet",
             "kernels": f"{run}/kernels.parquet",

@@ -121,4 +121,11 @@ def expand(config: Config) -> Grid:
         check_study(grid, name)
     check_sources(grid)
     check_names_shared(grid)
+    if grid.pilots.arms and not config.pilot_seeds:
+        recipe = min(grid.pilots.arms).recipe
+        count = len(config.recipes[recipe].learning_rates)
+        raise ConfigError(
+            f"pilot_blocks: is empty, but recipes.{recipe}.learning_rate_blocks has {count} rates to select from; give "
+            "seeds that select, none of them in seed_blocks, as [[100, 101, 102]], or name one rate"
+        )
     return grid

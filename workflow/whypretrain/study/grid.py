@@ -71,6 +71,21 @@ class Grid:
     compared: dict[tuple[str, str], tuple["Side", "Side"]] = field(default_factory=dict)  # by pair and architecture
     _relations: dict[str, dict[str, str]] = field(default_factory=dict)
 
+    @property
+    def all_seeds(self) -> tuple[int, ...]:
+        """All seeds, those that decide and then those that select."""
+        return (*self.config.seeds, *self.config.pilot_seeds)
+
+    def rates(self, arm: Arm) -> tuple[float | None, ...]:
+        """Return the grid of an arm's recipe; one rate that is None where it has no recipe."""
+        return (None,) if arm.recipe == NO_RECIPE else self.config.recipes[arm.recipe].learning_rates
+
+    @cached_property
+    def pilots(self) -> "Grid":
+        """What pilot seeds train: the arms alone whose learning rate is selected."""
+        arms = {arm: studies for arm, studies in self.arms.items() if len(self.rates(arm)) > 1}
+        return replace(self, arms=arms, measures={}, compared={})
+
     # --- what config names -------------------------------------------------------------
 
     def depth(self, architecture: str) -> int:
@@ -165,7 +180,7 @@ class Grid:
         names = list(self.counts[self.config.tasks[task].dataset])
         return {
             sum(training for name, (training, _) in images if names.index(name) in self.drawn_classes(task, seed))
-            for seed in self.config.seeds
+            for seed in self.all_seeds
         }
 
     def target(self, target: str, key: str) -> Target:
@@ -223,7 +238,7 @@ class Grid:
             return "untrained"
         if source not in self._relations or task not in self._relations[source]:
             own = self.config.sources[source].task
-            found = {self._relation(own, task, seed) for seed in self.config.seeds}
+            found = {self._relation(own, task, seed) for seed in self.all_seeds}
             if any(self.relation(ancestor, task) == "overlapping" for ancestor in self.ancestors(source)):
                 found.add("overlapping")
             self._relations.setdefault(source, {})[task] = found.pop() if len(found) == 1 else "overlapping"

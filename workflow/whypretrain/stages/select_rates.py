@@ -1,0 +1,44 @@
+"""Select the learning rate of each arm of a study on its pilots' validation images.
+
+The seeds that decide train at the rates selected for an arm and for all arms that a claim compares it with at common
+rates, and at those that a claim names.
+"""
+
+from itertools import product
+
+import pandas as pd
+
+from whypretrain.command import Job, log, run_stage
+from whypretrain.evidence.analysis import by_few, select_learning_rates
+from whypretrain.files.storage import read_columns, write_card
+from whypretrain.study.coordinates import ARM_KEYS, Arm, key_columns, key_of
+
+
+def main(job: Job) -> None:
+    """Read the scores of all pilots; write a row for each arm."""
+    spec, rows, paths = job.spec, [], iter(job.files("scores"))
+    arms = [Arm(*coordinates) for coordinates in spec["arms"]]
+    for arm in arms:
+        grid = spec["rates"][arm.recipe]
+        for rate, seed in product(grid, spec["seeds"]) if len(grid) > 1 else ():
+            scores = {name: values[0] for name, values in read_columns(next(paths))[0].to_pydict().items()}
+            rows.append({**key_columns(arm), **scores, "learning_rate": rate, "seed": seed})
+    pilots = by_few(pd.DataFrame(rows)) if spec["selection"] == "shots" else pd.DataFrame(rows)
+    found = select_learning_rates(pilots, spec["criterion"]).to_dict("records") if rows else []
+    selected = {tuple(row[key] for key in ARM_KEYS): row for row in found}
+    choices = []
+    for arm in arms:
+        row = selected.get(key_of(arm))
+        rate, edge = (row["learning_rate"], bool(row["grid_edge"])) if row else (spec["rates"][arm.recipe][0], False)
+        choices.append({**arm.columns(), "learning_rate": rate, "grid_edge": edge})
+    for number, choice in enumerate(choices):
+        others = [choices[other]["learning_rate"] for other in spec["shared"].get(str(number), ())]
+        rates = {choice["learning_rate"], *spec["named"].get(str(number), ()), *others}
+        choice["learning_rates"] = sorted(rates, key=lambda rate: rate or 0.0)
+    write_card(job.file("selection"), {"arms": choices}, job.origin(*job.files("scores")))
+    edges = sum(choice["grid_edge"] for choice in choices)
+    log.info("%d arms, %d with the learning rate at the edge of its grid", len(choices), edges)
+
+
+if __name__ == "__main__":
+    run_stage(main, ["scores"], ["selection"])
