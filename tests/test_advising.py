@@ -1,9 +1,11 @@
 """Advice in sentences: modes in plain words, where, how much is expected, and what else would do."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from whypretrain.evidence import advising, mode_map
+from whypretrain.stages import write_advice
 
 ROW = {
     **{"study": "modes", "setting": "near-5", "architecture": "tiny", "target": "glyphs-b", "shots": "5"},
@@ -87,3 +89,14 @@ def test_where_nothing_was_learnt_that_is_the_answer() -> None:
 )
 def test_a_sentence_says_what_is_so(changed: dict, source: str, words: str) -> None:
     assert words in advising.sentence(ROW | changed, source)
+
+
+@pytest.mark.parametrize(("given", "told"), [([], "no split both chooses and judges"), (["test"], "your test images")])
+def test_what_is_expected_is_said_of_splits_or_of_the_users_own_test_images(given: list[str], told: str):
+    parts = {part: {"cat": 20, "dog": 20} for part in ("train", "validation", "test")}
+    about = {"counts": {"cat": 60, "dog": 60}, "parts": parts, "given": given}
+    study = {"study": "s", "title": "T", "sources": {}, "targets": {"yours": about}}
+    rows = pd.DataFrame({"study": [], "target": []})
+    *_, note = write_advice.paragraphs({"studies": [study], "seeds": [0, 1]}, rows, rows)
+    assert told in note
+    assert ("Nadeau" in note) == (not given)

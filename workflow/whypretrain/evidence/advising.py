@@ -95,12 +95,18 @@ def _edge(row: Mapping[str, Any]) -> str:
 
 
 FEW = 10  # images of a class, below which its accuracy says little
-NOTE = (
-    "Expected is the share of test images that the way comes to which was best on the other splits, so that no split "
-    "both chooses and judges; its interval is for repeated splits of one set of images (Nadeau and Bengio 2003). "
+ALSO = (
     "Balanced accuracy is the mean over classes of the share of a class's test images that is right, however many it "
     f"has. Where neither interval lies above what guessing gives, {NOTHING} as far as these splits can tell. A way "
     "is called not worse where paired tests, adjusted for all comparisons with the best, can't tell them apart."
+)
+NOTE = (
+    "Expected is the share of test images that the way comes to which was best on the other splits, so that no split "
+    "both chooses and judges; its interval is for repeated splits of one set of images (Nadeau and Bengio 2003). "
+    f"{ALSO}"
+)
+OF_GIVEN = (
+    f"Expected is the share of your test images that the way comes to which was best with the other seeds. {ALSO}"
 )
 
 

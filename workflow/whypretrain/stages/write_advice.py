@@ -50,7 +50,8 @@ def paragraphs(spec: Mapping[str, Any], advice: pd.DataFrame, provenance: pd.Dat
             for row in sorted(mine, key=lambda row: (row["shots"], row["setting"] != advising.ANY)):
                 told = advising.sentence(row, study["sources"].get(row["setting"], ""))
                 yield " ".join(part for part in (told, time_of(row, provenance)) if part)
-    yield advising.NOTE
+    given = any("test" in about["given"] for study in spec["studies"] for about in study["targets"].values())
+    yield advising.OF_GIVEN if given else advising.NOTE
 
 
 def _partial(job: Job) -> Iterator[str]:
