@@ -15,7 +15,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import torch
-from conftest import Project, fresh, plan_of, put, tiny
+from conftest import ROOT, Project, fresh, plan_of, put, tiny
 from safetensors.torch import save_file
 from torch import nn
 
@@ -165,7 +165,11 @@ def test_what_is_refused_is_read_after_the_recipe_of_the_message_was_run(what: s
     message = refusal(tmp_path / name)
     (recipe,) = (line for line in message.splitlines() if line.startswith("  python -c "))
     assert len(recipe) < WIDTH, "else the list of failures cuts it"
-    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    # as where it was trained: the classes of a whole network can be imported there
+    environment = os.environ | {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT / "workflow"),
+    }
     subprocess.run(["bash", "-c", recipe], cwd=tmp_path, env=environment, check=True)
     converted = message.split("give pretraining the file ")[1]
     weights = foreign.read_weights(tmp_path / converted)
