@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT, TINY, Project, curves, fresh, plan_of, put, tiny
+from made_runs import every_run
 
 from whypretrain.planning.blocks import blocks_of
 from whypretrain.study.config import ConfigError
@@ -148,7 +149,8 @@ def test_a_first_look_is_a_study_that_all_of_them_go_on_from():
     raw = curves()
     first, whole = plan_of(raw | {"study": "tiny"}), plan_of(raw)
     assert list(first.config.studies) == ["tiny"]
-    assert set(first.runs()) < set(whole.runs())
+    assert set(every_run(first)) < set(every_run(whole))
+    assert set(first.pilots()) < set(whole.pilots())
     assert blocks_of(first.config) == blocks_of(whole.config)
     with pytest.raises(ConfigError, match=r"study: is 'tyni'; allowed: .*tiny"):
         plan_of(raw | {"study": "tyni"})
