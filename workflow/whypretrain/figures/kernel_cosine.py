@@ -35,21 +35,24 @@ def draw(tables: dict[str, pd.DataFrame], view: View, weights: drawing.Loaded) -
         panel = runs[:0] if setting is None else drawing.in_panel(runs, view, name, setting)
         arms = [arm for arm in drawing.main_arms(panel, view) if arm.shade != drawing.colour("scratch-long")]
         rates[name] = common_rate(arms)
-        curves[name] = [
-            (arm, _cosines(arm.rows[arm.rows["learning_rate"] == rates[name]], tables["kernels"])) for arm in arms
-        ]
+        curves[name] = [(arm, _cosines(_at(arm.rows, rates[name]), tables["kernels"])) for arm in arms]
     lines = {name: -(-view.depths[name] // COLUMNS) for name in view.architectures}
     figure = drawing.new_figure(1.9 * sum(lines.values()) + 0.5, title(curves))
     blocks = figure.subfigures(len(lines), 1, squeeze=False, height_ratios=list(lines.values()))[:, 0]
     shown: drawing.Entries = {}
     counts: set[int] = set()
     for block, name in zip(blocks, view.architectures, strict=True):
-        told = f"learning rate {rates[name]:g}" if rates[name] else "no learning rate common to all arms"
+        told = f"learning rate {rates[name]:g}" if rates[name] else "each arm at its selected learning rate"
         where = "" if setting is None else f"{setting.name} ({setting.label}), "
         block.suptitle(f"{name}, {where}{told}", fontsize=8, x=0.01, ha="left")
-        _draw_block(block, curves[name] if rates[name] else [], view.depths[name], lines[name], shown, counts)
+        _draw_block(block, curves[name], view.depths[name], lines[name], shown, counts)
     drawing.legend(figure, shown, f"means over seeds with 95 % t-intervals; {drawing.how_many(counts)}")
     return figure
+
+
+def _at(rows: pd.DataFrame, rate: float | None) -> pd.DataFrame:
+    """Return the runs at a rate, or, where the arms have none in common, at the selected one."""
+    return rows[rows["selected"]] if rate is None else rows[rows["learning_rate"] == rate]
 
 
 def _cosines(rows: pd.DataFrame, kernels: pd.DataFrame) -> pd.DataFrame:
