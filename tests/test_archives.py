@@ -303,15 +303,14 @@ def test_what_is_encrypted_not_there_or_no_archive(tmp_path: Path):
 
 
 def advise(project: Project, *arguments: str) -> subprocess.CompletedProcess[str]:
-    # a stand-in for snakemake: what is shown here is what it is called with
-    program = project.path / "bin" / "snakemake"
-    program.parent.mkdir(exist_ok=True)
-    program.write_text("#!/bin/sh\nexit 3\n")
-    program.chmod(0o755)
-    environment = project.environment()
-    environment["PATH"] = f"{program.parent}:{environment['PATH']}"
+    # a stand-in for snakemake, found first in the folder called from: what is shown here is what precedes the call
+    stand_in = project.path / "snakemake.py"
+    stand_in.write_text("raise SystemExit(3)\n")
     command = [sys.executable, "workflow/advise.py", "--config", "tests/config/advise.yaml", *arguments]
-    return subprocess.run(command, cwd=project.path, env=environment, capture_output=True, text=True)
+    try:
+        return subprocess.run(command, cwd=project.path, env=project.environment(), capture_output=True, text=True)
+    finally:
+        stand_in.unlink()
 
 
 def test_advise_looks_at_what_it_unpacks_into_its_own_results(tmp_path: Path):
