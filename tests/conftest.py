@@ -30,6 +30,7 @@ hypothesis.settings.load_profile("loaded")
 
 ROOT = Path(__file__).parents[1]
 TINY = "tests/config/tiny.yaml"
+SHIPPED = ("config/config.yaml", "config/evening.yaml", "config/laptop.yaml")  # the studies that come with the project
 NOWHERE = Origin("{}", "0", "")  # of a file that a test writes itself
 PROJECT = ("Snakefile", "workflow", "config", "envs", "profiles", "tests/config")
 

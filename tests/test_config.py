@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import ROOT, curves, fresh, plan_of, put, tiny
+from conftest import ROOT, SHIPPED, curves, fresh, plan_of, put, tiny
 
 from whypretrain.planning import setup
 from whypretrain.study import config
@@ -541,9 +541,9 @@ def test_numbers_mean_the_same_however_they_are_written():
     assert specs[0] == specs[1]
 
 
-@pytest.mark.parametrize("name", ["config.yaml", "laptop.yaml"])
+@pytest.mark.parametrize("name", SHIPPED)
 def test_the_configs_that_come_with_the_project_are_right(name: str):
-    assert plan_of(config.read_yaml(ROOT / "config" / name)).arms
+    assert plan_of(config.read_yaml(ROOT / name)).arms
 
 
 def test_the_schema_file_is_the_one_of_the_models():

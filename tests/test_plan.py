@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from conftest import ROOT, plan_of, put, tiny
+from conftest import ROOT, SHIPPED, plan_of, put, tiny
 from made_runs import every_run
 
 from whypretrain.planning.from_spec import plan_of as plan_of_spec
@@ -161,7 +161,7 @@ def test_a_block_is_the_same_jobs_whatever_other_blocks_there_are():
     assert names == [("s0", (0, 1)), ("s1", (2,)), ("r0.p0", (100,))]
 
 
-@pytest.mark.parametrize("source", ["tests/config/tiny.yaml", "config/config.yaml", "config/laptop.yaml"])
+@pytest.mark.parametrize("source", ["tests/config/tiny.yaml", *SHIPPED])
 def test_a_collector_makes_the_same_plan_from_its_spec(source: str):
     # otherwise it would call every fresh result stale
     plan = plan_of(config.read_yaml(ROOT / source))

@@ -24,9 +24,9 @@ from whypretrain.files.schemas import check_table
 from whypretrain.files.storage import canonical, read_columns, read_tensors, write_tensors
 from whypretrain.learning import autoencoding, pretraining, schedules
 from whypretrain.learning.data import TargetData
+from whypretrain.learning.learners import source_data
 from whypretrain.learning.models import Network, first_layers, in_batches, load_weights
 from whypretrain.learning.runs import Request
-from whypretrain.learning.sources import source_data
 from whypretrain.modes import finetune
 from whypretrain.objectives.random_labels import relabelled
 from whypretrain.planning.fingerprints import closure
@@ -54,6 +54,7 @@ def source_spec(objective: str = "labels", norm: str = "batch", source: str = "d
     values = {"objective": objective, "checkpoints": [0.0, 0.5, 2.0, 4.0, 6.0], "learning_rate": 0.03, "batch_size": 32}
     values |= {"weight_decay": 5e-4, "warmup_epochs": 0.5, "anneal_share": 0.2, **settings}
     spec: dict[str, Any] = {"architecture": architecture, "source": source, "device": "cpu", "threads": 1}
+    spec["replicas"] = 1
     return spec | {"task": TASK, "normalisation": {"mean": 0.3, "standard_deviation": 0.37}, "pretraining": values}
 
 
@@ -78,13 +79,18 @@ def data(tensors: WEIGHTS) -> TargetData:
 
 
 def pretrained(spec: Any, data: TargetData, seed: int = 0, parent: WEIGHTS | None = None) -> list[pretraining.ReadOut]:
-    return list(pretraining.pretrain(spec, seed, data, parent))
+    return [one for (one,) in pretraining.pretrain(spec, [pretraining.Learner(seed, data, parent)])]
+
+
+def annealed(spec: Any, data: TargetData, raw: WEIGHTS) -> pretraining.ReadOut:
+    (end,) = pretraining.anneal(spec, [pretraining.Learner(0, data, raw)])
+    return end
 
 
 def end_of(spec: Any, data: TargetData) -> WEIGHTS:
     raw = pretrained(spec, data)[-1].weights
     assert raw is not None
-    end = pretraining.anneal(spec | {"epoch": spec["pretraining"]["checkpoints"][-1]}, 0, data, raw).weights
+    end = annealed(spec | {"epoch": spec["pretraining"]["checkpoints"][-1]}, data, raw).weights
     assert end is not None
     return end
 
@@ -292,7 +298,7 @@ def test_random_labels_start_and_order_as_labels_do_and_go_on_in_the_branch(data
     raw = found[-1].weights
     assert raw is not None
     branches = [
-        pretraining.anneal(each | {"epoch": 1.0}, 0, images, raw)
+        annealed(each | {"epoch": 1.0}, images, raw)
         for each, images in ((spec, data), (plain, shuffled), (plain, data))
     ]
     assert equal(branches[0].weights, branches[1].weights)  # type: ignore[arg-type]

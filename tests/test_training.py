@@ -3,6 +3,7 @@
 import itertools
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -448,8 +449,17 @@ def source_spec(**changes: Any) -> dict[str, Any]:
     return spec | {"pretraining": settings} | changes
 
 
+def pretrained(spec: dict[str, Any]) -> list[pretraining.ReadOut]:
+    return [one for (one,) in pretraining.pretrain(spec, [pretraining.Learner(0, easy_data())])]
+
+
+def annealed(spec: dict[str, Any], raw: pretraining.ReadOut) -> pretraining.ReadOut:
+    (end,) = pretraining.anneal(spec, [pretraining.Learner(0, easy_data(), raw.weights)])
+    return end
+
+
 def test_a_source_learns_from_its_own_initialisation_and_keeps_its_head():
-    found = list(pretraining.pretrain(source_spec(), 0, easy_data()))
+    found = pretrained(source_spec())
     # a row for every epoch, and weights at the checkpoints
     assert [read_out.row["epoch"] for read_out in found] == [0, 0.5, 1.0, 2.0, 3.0, 4.0]
     assert [read_out.row["step"] for read_out in found if read_out.weights is not None] == [0, 2, 4, 16]
@@ -462,17 +472,36 @@ def test_a_source_learns_from_its_own_initialisation_and_keeps_its_head():
 def test_a_source_gives_the_same_bits_again_and_checkpoints_on_the_way_change_none():
     few = source_spec()
     few["pretraining"] = few["pretraining"] | {"checkpoints": [0.0, 4.0]}
-    ends = [list(pretraining.pretrain(spec, 0, easy_data()))[-1] for spec in (source_spec(), source_spec(), few)]
+    ends = [pretrained(spec)[-1] for spec in (source_spec(), source_spec(), few)]
     for name, array in ends[0].weights.items():
         np.testing.assert_array_equal(ends[1].weights[name], array)
         np.testing.assert_array_equal(ends[2].weights[name], array)
+
+
+@pytest.mark.parametrize("norm", ["batch", "none"])
+def test_sources_that_train_at_once_learn_what_each_learns_alone(norm: str):
+    spec = source_spec(epoch=4.0)
+    spec["architecture"] = spec["architecture"] | {"norm": norm}
+    spec["pretraining"] = spec["pretraining"] | {"learning_rate": 0.02}  # larger ones grow what rounding differs by
+    learners = [pretraining.Learner(seed, easy_data(seed=seed)) for seed in (0, 1, 2)]
+    at_once = list(pretraining.pretrain(spec, learners))
+    for copy, learner in enumerate(learners):
+        alone = [one for (one,) in pretraining.pretrain(spec, [learner])]
+        for found, own in zip((each[copy] for each in at_once), alone, strict=True):
+            assert found.row == pytest.approx(own.row, rel=1e-2, nan_ok=True)
+            for name, array in (own.weights or {}).items():
+                np.testing.assert_allclose(found.weights[name], array, rtol=1e-2, atol=1e-4)
+    raw = [replace(one, start=own.weights) for one, own in zip(learners, at_once[-1], strict=True)]
+    for end, one in zip(pretraining.anneal(spec, raw), raw, strict=True):
+        (own,) = pretraining.anneal(spec, [one])
+        assert end.row == pytest.approx(own.row, rel=1e-2, nan_ok=True)
 
 
 def test_checkpoints_that_fall_on_one_step_are_refused():
     spec = source_spec()
     spec["pretraining"] = spec["pretraining"] | {"checkpoints": [0.0, 0.25, 0.3]}
     with pytest.raises(ValueError, match="fall on one step: a pass has 4"):
-        list(pretraining.pretrain(spec, 0, easy_data()))
+        pretrained(spec)
 
 
 def test_a_source_that_diverges_is_told():
@@ -480,7 +509,7 @@ def test_a_source_that_diverges_is_told():
     spec["architecture"] = spec["architecture"] | {"norm": "none"}
     spec["pretraining"] = spec["pretraining"] | {"learning_rate": 1e30}
     with pytest.raises(ValueError, match="diverged at step"):
-        list(pretraining.pretrain(spec, 0, easy_data()))
+        pretrained(spec)
 
 
 def test_a_branch_from_inside_the_warm_up_starts_at_the_rate_reached(monkeypatch: pytest.MonkeyPatch):
@@ -494,14 +523,14 @@ def test_a_branch_from_inside_the_warm_up_starts_at_the_rate_reached(monkeypatch
 
     spec = source_spec(epoch=1.0)
     spec["pretraining"] = spec["pretraining"] | {"warmup_epochs": 2.0}
-    raw = next(found for found in pretraining.pretrain(spec, 0, easy_data()) if found.row["epoch"] == 1.0)
+    raw = next(found for found in pretrained(spec) if found.row["epoch"] == 1.0)
     monkeypatch.setattr(training, "train", watched)
-    pretraining.anneal(spec, 0, easy_data(), raw.weights)
+    annealed(spec, raw)
     assert rates == pytest.approx([spec["pretraining"]["learning_rate"] / 2])
 
 
 def test_the_annealed_branch_goes_on_from_its_checkpoint_with_a_rate_that_falls(monkeypatch: pytest.MonkeyPatch):
-    raw = list(pretraining.pretrain(source_spec(), 0, easy_data()))[-1]
+    raw = pretrained(source_spec())[-1]
     steps: list[training.Step] = []
     real = training.train
 
@@ -511,7 +540,7 @@ def test_the_annealed_branch_goes_on_from_its_checkpoint_with_a_rate_that_falls(
             yield step
 
     monkeypatch.setattr(training, "train", watched)
-    end = pretraining.anneal(source_spec(epoch=4.0), 0, easy_data(), raw.weights)
+    end = annealed(source_spec(epoch=4.0), raw)
     # a quarter of 4 epochs of 4 steps
     assert [step.learning_rates[0] for step in steps] == pytest.approx([0.1, 0.075, 0.05, 0.025])
     assert (end.weights["layer1.weight"] != raw.weights["layer1.weight"]).any()
@@ -525,8 +554,8 @@ def test_a_branch_is_the_same_whatever_checkpoints_come_after_it():
     shorter["pretraining"] = shorter["pretraining"] | {"checkpoints": [0.0, 1.0]}
     ends = []
     for spec in (longer, shorter):
-        raw = next(found for found in pretraining.pretrain(spec, 0, easy_data()) if found.row["epoch"] == 1.0)
-        ends.append(pretraining.anneal(spec, 0, easy_data(), raw.weights))
+        raw = next(found for found in pretrained(spec) if found.row["epoch"] == 1.0)
+        ends.append(annealed(spec, raw))
     assert ends[0].row == ends[1].row
     for name, array in ends[0].weights.items():
         np.testing.assert_array_equal(ends[1].weights[name], array)

@@ -6,7 +6,7 @@ Extraction" (ICANN 2011); here the decoder's weights are its own, and the layers
 """
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -19,7 +19,6 @@ from torch.nn import functional
 from whypretrain.architectures.convnet import Layer
 from whypretrain.files.snapshots import UNKEPT, Progress, State
 from whypretrain.learning import schedules, training
-from whypretrain.learning.data import TargetData
 from whypretrain.learning.models import (
     Network,
     Weights,
@@ -29,7 +28,7 @@ from whypretrain.learning.models import (
     reestimate_statistics,
     weights_of,
 )
-from whypretrain.learning.pretraining import ReadOut, initial_weights, read_out, setting
+from whypretrain.learning.pretraining import Learner, ReadOut, initial_weights, read_out, setting
 from whypretrain.randomness import stream
 
 log = logging.getLogger("whypretrain")
@@ -142,9 +141,9 @@ def _schedule(settings: Mapping[str, Any], a_pass: int, steps: int) -> Callable[
 
 
 def pretrain(
-    spec: Mapping[str, Any], seed: int, data: TargetData, parent: Weights | None, progress: Progress = UNKEPT
-) -> Iterator[ReadOut]:
-    """Yield the read-outs of a source that learns to reconstruct, layer after layer from the input.
+    spec: Mapping[str, Any], learners: Sequence[Learner], progress: Progress = UNKEPT
+) -> Iterator[list[ReadOut]]:
+    """Yield the read-outs of a source, one learner, that learns to reconstruct, layer after layer from the input.
 
     The epochs of the last checkpoint are shared evenly by the layers. A layer takes the outputs of the layers below,
     which stay fixed, in evaluation mode, with the norms' statistics re-estimated on the training images. Rows come
@@ -153,12 +152,14 @@ def pretrain(
     parent's. Raises ValueError for a source that diverges, whose layers die, or that has fewer steps than layers, and
     as `schedules.checkpoint_steps` does.
     """
+    (one,) = learners
+    data = one.data
     device, described, name = setting(spec)
     settings = spec["pretraining"]
     images, size = len(data.images["train"]), settings["batch_size"]
     a_pass = schedules.steps_per_pass(images, size)
     marks = schedules.checkpoint_steps(settings["checkpoints"], images, size)
-    weights = first_layers(initial_weights(spec, seed, data.classes, parent), None)
+    weights = first_layers(initial_weights(spec, one.seed, data.classes, one.start), None)
     stopped = progress.state()
     if stopped:  # the layers that were done are as they ended
         weights |= {key: stopped.arrays[f"source.{key}"] for key in weights}
@@ -178,7 +179,7 @@ def pretrain(
             model.restore(stopped.arrays)
         else:
             scores = _scores(model, inputs, variance)
-            yield read_out(marks.get(done, done / a_pass), done, scores, None if done else dict(weights))
+            yield [read_out(marks.get(done, done / a_pass), done, scores, None if done else dict(weights))]
         for number, descent in _learn(
             model,
             inputs["train"],
@@ -186,7 +187,7 @@ def pretrain(
             rate=_schedule(settings, a_pass, end - done),
             steps=end - done,
             settings=settings,
-            order=stream("source-order", seed, name, spec["source"], f"layer-{layer.number}"),
+            order=stream("source-order", one.seed, name, spec["source"], f"layer-{layer.number}"),
             done=stopped.values["step"] - done if stopped else 0,
             momentum=stopped.arrays if stopped else {},
         ):
@@ -198,7 +199,7 @@ def pretrain(
                     *(epoch, step, layer.number, len(described)),
                     *(scores["reconstruction_train"], scores["reconstruction_validation"]),
                 )
-                yield read_out(epoch, step, scores, weights | model.layer_weights() if step in marks else None)
+                yield [read_out(epoch, step, scores, weights | model.layer_weights() if step in marks else None)]
             if step < end:
                 progress.offer(partial(_state, weights, model, descent, layer.number, step))
         weights, done, stopped = weights | model.layer_weights(), end, None

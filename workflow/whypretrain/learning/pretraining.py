@@ -5,7 +5,7 @@ What is learnt is an entry of `objectives`, named by `pretraining.objective`.
 
 import logging
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ from whypretrain.files.snapshots import UNKEPT, Progress, State
 from whypretrain.learning import schedules, training
 from whypretrain.learning.data import TargetData, device_of
 from whypretrain.learning.initialisation import initialise_head, initialise_layers
-from whypretrain.learning.models import Network, Weights, first_layers, load_weights, weights_of
+from whypretrain.learning.models import Network, Weights, first_layers, load_weights, side_by_side, weights_of
 from whypretrain.randomness import stream
 
 log = logging.getLogger("whypretrain")
@@ -28,6 +28,15 @@ NOTHING = math.nan
 OF_LABELS = ("loss_train", "top1_train", "loss_validation", "top1_validation", "loss_test", "top1_test")
 OF_LAYERS = ("layer", "reconstruction_train", "reconstruction_validation", "reconstruction_test")
 SCORES = dict.fromkeys((*OF_LABELS, *OF_LAYERS), NOTHING)
+
+
+@dataclass(frozen=True)
+class Learner:
+    """A source with one seed: its images, and the weights that it starts from, of a parent or a raw checkpoint."""
+
+    seed: int
+    data: TargetData
+    start: Weights | None = None
 
 
 @dataclass(frozen=True)
@@ -70,140 +79,146 @@ def initial_weights(spec: Mapping[str, Any], seed: int, classes: int, parent: We
     return {**(own if parent is None else first_layers(parent, None)), **head}
 
 
-def _scores(network: Network, data: TargetData, loss: float, top1: float) -> dict[str, float]:
-    row = {"loss_train": loss, "top1_train": top1}
-    for part in ("validation", "test"):
-        score = training.evaluate(network, data.images[part], data.labels[part])
-        row |= {f"loss_{part}": score.loss, f"top1_{part}": score.top1}
-    return row
-
-
 def _read_out(
-    network: Network, data: TargetData, epoch: float, step: int, batches: tuple[float, float], kept: bool
-) -> ReadOut:
-    row = _scores(network, data, *batches)
-    log.info(
-        "epoch %g step %d: train loss %.3f top-1 %.3f, validation top-1 %.3f, test top-1 %.3f",
-        *(epoch, step, *batches, row["top1_validation"], row["top1_test"]),
-    )
-    return read_out(epoch, step, row, weights_of(network) if kept else None)
+    network: Network,
+    learners: Sequence[Learner],
+    epoch: float,
+    step: int,
+    batches: tuple[Sequence[float], Sequence[float]],
+    kept: bool,
+) -> list[ReadOut]:
+    rows: list[dict[str, float]] = [
+        {"loss_train": loss, "top1_train": top1} for loss, top1 in zip(*batches, strict=True)
+    ]
+    for part in ("validation", "test"):
+        images, labels = ([getattr(one.data, of)[part] for one in learners] for of in ("images", "labels"))
+        for row, score in zip(rows, training.evaluate_copies(network, images, labels), strict=True):
+            row |= {f"loss_{part}": score.loss, f"top1_{part}": score.top1}
+    for learner, row in zip(learners, rows, strict=True):
+        log.info(
+            "seed %d epoch %g step %d: train loss %.3f top-1 %.3f, validation top-1 %.3f, test top-1 %.3f",
+            *(learner.seed, epoch, step, row["loss_train"], row["top1_train"]),
+            *(row["top1_validation"], row["top1_test"]),
+        )
+    return [read_out(epoch, step, row, weights_of(network, copy) if kept else None) for copy, row in enumerate(rows)]
 
 
 def _train(
     network: Network,
-    data: TargetData,
+    learners: Sequence[Learner],
     marks: Mapping[int, float],
     a_pass: int,
     progress: Progress,
     stopped: State | None,
+    rate: Callable[[int], float],
     **options: Any,
-) -> Iterator[ReadOut]:
+) -> Iterator[list[ReadOut]]:
     """Train to the last mark, from where it was stopped if it was.
 
-    Yield a read-out with weights at each mark, and one without at every whole pass.
+    Yield read-outs with weights at each mark, and without at every whole pass.
     """
-    nothing: dict[str, Any] = {"loss": 0.0, "correct": 0.0, "since": 0, "seen": 0, "step": 0}
+    zero = [0.0] * len(learners)
+    nothing: dict[str, Any] = {"loss": zero, "correct": zero, "since": 0, "seen": 0, "step": 0}
     values = stopped.values if stopped else nothing
     loss, correct = torch.tensor(values["loss"]), torch.tensor(values["correct"])
     since, seen, end = values["since"], values["seen"], max(marks)
 
     def state() -> State:
-        sums = {"loss": float(loss), "correct": float(correct), "since": since, "seen": seen}
+        sums = {"loss": loss.tolist(), "correct": correct.tolist(), "since": since, "seen": seen}
         return State(step.state(), {**sums, "step": step.number})
 
+    images, labels = ([getattr(one.data, of)["train"] for one in learners] for of in ("images", "labels"))
     options |= {"done": values["step"], "state": stopped.arrays if stopped else None}
-    for step in training.train(network, [data.images["train"]], [data.labels["train"]], steps=end, **options):
-        loss, correct, since, seen = loss + step.loss[0], correct + step.correct[0], since + 1, seen + step.images
+    for step in training.train(network, images, labels, rates=[rate] * len(learners), steps=end, **options):
+        loss, correct, since, seen = loss + step.loss, correct + step.correct, since + 1, seen + step.images
         if step.number in marks or step.number % a_pass == 0:
             epoch = marks.get(step.number, step.number / a_pass)
-            batches = float(loss) / since, float(correct) / seen
-            yield _read_out(network, data, epoch, step.number, batches, step.number in marks)
-            loss, correct, since, seen = torch.zeros(()), torch.zeros(()), 0, 0
+            batches = (loss / since).tolist(), (correct / seen).tolist()
+            yield _read_out(network, learners, epoch, step.number, batches, step.number in marks)
+            loss, correct, since, seen = torch.zeros_like(loss), torch.zeros_like(correct), 0, 0
         if step.number < end:
             progress.offer(state)
 
 
-def learn(
-    spec: Mapping[str, Any], seed: int, data: TargetData, parent: Weights | None, progress: Progress = UNKEPT
-) -> Iterator[ReadOut]:
-    """Yield the read-outs of a source that learns the labels of `data`'s training images, as `pretrain` does."""
-    device, described, name = setting(spec)
+def _network(described: tuple[Layer, ...], weights: Sequence[Weights], learners: Sequence[Learner]) -> Network:
+    """Return the learners' networks, one for each of the weights, as copies of one, on the device of their images."""
+    networks = []
+    for own, learner in zip(weights, learners, strict=True):
+        networks.append(Network(described, learner.data.classes))
+        load_weights(networks[-1], own)
+    return side_by_side(networks).to(learners[0].data.images["train"].device)
+
+
+def learn(spec: Mapping[str, Any], learners: Sequence[Learner], progress: Progress = UNKEPT) -> Iterator[list[ReadOut]]:
+    """Yield the read-outs of sources that learn the labels of their training images, as `pretrain` does."""
+    _, described, name = setting(spec)
     settings = spec["pretraining"]
-    network = Network(described, data.classes)
-    load_weights(network, initial_weights(spec, seed, data.classes, parent))
-    network.to(device)
-    images, size = len(data.images["train"]), settings["batch_size"]
+    weights = [initial_weights(spec, one.seed, one.data.classes, one.start) for one in learners]
+    network = _network(described, weights, learners)
+    images, size = len(learners[0].data.images["train"]), settings["batch_size"]
     a_pass = schedules.steps_per_pass(images, size)
     stopped = progress.state()
     if not stopped:
-        yield _read_out(network, data, 0.0, 0, (NOTHING, NOTHING), kept=True)
+        nothing = [NOTHING] * len(learners)
+        yield _read_out(network, learners, 0.0, 0, (nothing, nothing), kept=True)
     yield from _train(
         network,
-        data,
+        learners,
         schedules.checkpoint_steps(settings["checkpoints"], images, size),
         a_pass,
         progress,
         stopped,
-        rates=[schedules.constant_after_warmup(settings["learning_rate"], round(settings["warmup_epochs"] * a_pass))],
+        rate=schedules.constant_after_warmup(settings["learning_rate"], round(settings["warmup_epochs"] * a_pass)),
         batch_size=size,
         weight_decay=settings["weight_decay"],
-        orders=[stream("source-order", seed, name, spec["source"])],
+        orders=[stream("source-order", one.seed, name, spec["source"]) for one in learners],
     )
 
 
-def branch(
-    spec: Mapping[str, Any], seed: int, data: TargetData, checkpoint: Weights, progress: Progress = UNKEPT
-) -> ReadOut:
-    """Return the end of the branch of a source that learns the labels of `data`'s training images, as `anneal` does."""
-    device, described, name = setting(spec)
+def branch(spec: Mapping[str, Any], learners: Sequence[Learner], progress: Progress = UNKEPT) -> list[ReadOut]:
+    """Return the ends of the branches of sources that learn the labels of their training images, as `anneal` does."""
+    _, described, name = setting(spec)
     settings, epoch = spec["pretraining"], spec["epoch"]
-    network = Network(described, data.classes)
-    load_weights(network, checkpoint)
-    network.to(device)
-    a_pass = schedules.steps_per_pass(len(data.images["train"]), settings["batch_size"])
+    network = _network(described, [one.start or {} for one in learners], learners)
+    a_pass = schedules.steps_per_pass(len(learners[0].data.images["train"]), settings["batch_size"])
     raw = schedules.constant_after_warmup(settings["learning_rate"], round(settings["warmup_epochs"] * a_pass))
     steps = max(1, round(settings["anneal_share"] * epoch * a_pass))
     *_, end = _train(
         network,
-        data,
+        learners,
         {steps: epoch},
         a_pass,
         progress,
         progress.state(),
-        rates=[schedules.linear_to_zero(raw(max(1, round(epoch * a_pass))), steps)],
+        rate=schedules.linear_to_zero(raw(max(1, round(epoch * a_pass))), steps),
         batch_size=settings["batch_size"],
         weight_decay=settings["weight_decay"],
-        orders=[stream("source-order", seed, name, spec["source"], f"anneal-{epoch!r}")],
+        orders=[stream("source-order", one.seed, name, spec["source"], f"anneal-{epoch!r}") for one in learners],
     )
     return end
 
 
 def pretrain(
-    spec: Mapping[str, Any],
-    seed: int,
-    data: TargetData,
-    parent: Weights | None = None,
-    progress: Progress = UNKEPT,
-) -> Iterator[ReadOut]:
-    """Yield a source's read-outs in order: at every epoch, and with weights at its checkpoints.
+    spec: Mapping[str, Any], learners: Sequence[Learner], progress: Progress = UNKEPT
+) -> Iterator[list[ReadOut]]:
+    """Yield the read-outs of a source, those of all learners at once: at every epoch, with weights at its checkpoints.
 
-    The first is its initialisation, or the layers of `parent`, the end of the source that it starts from; of one that
-    was stopped, the first after that.
-    Raises ValueError for a source that diverges, for a parent of another architecture, and as
+    Learners train as copies of one network; they have as many images as each other, and of an objective that is
+    `ALONE` there is one. The first read-outs are their initialisations, or the layers of their starts, the ends of the
+    source that it starts from; of what was stopped, the first after that.
+    Raises ValueError for a source that diverges, for a start of another architecture, and as
     `schedules.checkpoint_steps` does.
     """
     objective = registry.load("objectives", spec["pretraining"]["objective"])
-    yield from objective.pretrain(spec, seed, data, parent, progress)
+    yield from objective.pretrain(spec, learners, progress)
 
 
-def anneal(
-    spec: Mapping[str, Any], seed: int, data: TargetData, checkpoint: Weights, progress: Progress = UNKEPT
-) -> ReadOut:
-    """Return the end of a raw checkpoint's annealed branch: `anneal_share` of its epochs, linearly to zero.
+def anneal(spec: Mapping[str, Any], learners: Sequence[Learner], progress: Progress = UNKEPT) -> list[ReadOut]:
+    """Return the ends of the annealed branches of raw checkpoints, the learners' starts.
 
-    The branch starts from the checkpoint's weights and the rate it was reached with, with no
-    momentum and an order of its own. Raises ValueError where it diverges.
+    A branch takes `anneal_share` of the checkpoint's epochs, linearly to zero, from the rate it was reached with, with
+    no momentum and an order of its own. Raises ValueError where one diverges.
     """
     objective = registry.load("objectives", spec["pretraining"]["objective"])
-    found: ReadOut = objective.anneal(spec, seed, data, checkpoint, progress)
+    found: list[ReadOut] = objective.anneal(spec, learners, progress)
     return found

@@ -1,15 +1,13 @@
-"""What the stages of source training share: the source's data and the versions they run on."""
+"""What every stage that uses torch begins with."""
 
 import os
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import torch
 
 from whypretrain.command import StageError
-from whypretrain.learning.data import TargetData, device_of
-from whypretrain.learning.tasks import source_images
+from whypretrain.learning.data import device_of
 from whypretrain.running import devices
 
 
@@ -29,11 +27,3 @@ def set_up_torch(spec: Mapping[str, Any]) -> torch.device:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic only so
         torch.use_deterministic_algorithms(True)
     return device
-
-
-def source_data(
-    spec: Mapping[str, Any], seed: int, tensors: Mapping[str, np.ndarray], device: torch.device
-) -> TargetData:
-    """Put a source task's images onto the device, from the dataset's tensors."""
-    parts = source_images(tensors, spec["task"], seed)
-    return TargetData.on(device, parts, spec["task"]["class_count"], spec["normalisation"])

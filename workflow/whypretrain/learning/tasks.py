@@ -1,7 +1,8 @@
 """The images of a task: its classes and its part of the dataset's one partition (numpy only)."""
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -60,3 +61,13 @@ def target_images(tensors: Mapping[str, np.ndarray], target: Mapping[str, Any], 
         drawn[part] = partition.draw_shots(drawn[of], tensors["labels"], shots, draw)
     classes = task_classes(target, seed)
     return {part: _images(tensors, classes, indices) for part, indices in drawn.items()}
+
+
+def together(seeds: Sequence[int], counts: Mapping[int, Hashable], most: int) -> Iterator[list[int]]:
+    """Yield the seeds that train as copies of one network, at most so many: neighbours with the same counts of images.
+
+    Batches of seeds with other `counts` don't fit together.
+    """
+    for _, alike in groupby(seeds, key=counts.__getitem__):
+        own = list(alike)
+        yield from (own[place : place + most] for place in range(0, len(own), most))

@@ -5,7 +5,7 @@ the labels are those of Zhang et al., "Understanding deep learning requires reth
 Validation and test images keep their true labels, so scores on them are at chance: `top1_train` is what rises.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,8 +13,7 @@ import torch
 
 from whypretrain.files.snapshots import UNKEPT, Progress
 from whypretrain.learning.data import TargetData
-from whypretrain.learning.models import Weights
-from whypretrain.learning.pretraining import ReadOut, branch, learn
+from whypretrain.learning.pretraining import Learner, ReadOut, branch, learn
 from whypretrain.randomness import stream
 
 ANNEALED = True  # its checkpoints have annealed branches
@@ -30,15 +29,17 @@ def relabelled(data: TargetData, seed: int, source: str) -> TargetData:
     return replace(data, labels={**data.labels, "train": torch.from_numpy(drawn).to(true)})
 
 
+def _relabelled(spec: Mapping[str, Any], learners: Sequence[Learner]) -> list[Learner]:
+    return [replace(one, data=relabelled(one.data, one.seed, spec["source"])) for one in learners]
+
+
 def pretrain(
-    spec: Mapping[str, Any], seed: int, data: TargetData, parent: Weights | None, progress: Progress = UNKEPT
-) -> Iterator[ReadOut]:
+    spec: Mapping[str, Any], learners: Sequence[Learner], progress: Progress = UNKEPT
+) -> Iterator[list[ReadOut]]:
     """Yield the read-outs of a source that learns random labels."""
-    yield from learn(spec, seed, relabelled(data, seed, spec["source"]), parent, progress)
+    yield from learn(spec, _relabelled(spec, learners), progress)
 
 
-def anneal(
-    spec: Mapping[str, Any], seed: int, data: TargetData, checkpoint: Weights, progress: Progress = UNKEPT
-) -> ReadOut:
-    """Return the end of its annealed branch, on the same random labels."""
-    return branch(spec, seed, relabelled(data, seed, spec["source"]), checkpoint, progress)
+def anneal(spec: Mapping[str, Any], learners: Sequence[Learner], progress: Progress = UNKEPT) -> list[ReadOut]:
+    """Return the ends of its annealed branches, on the same random labels."""
+    return branch(spec, _relabelled(spec, learners), progress)

@@ -2,6 +2,7 @@
 
 from whypretrain.learning.autoencoding import pretrain
 
+ALONE = True  # one source at a time
 ANNEALED = False  # each layer ends at rate zero, so there are no branches
 UNBRANCHED = "its layers learn one after another, each annealed in itself"
 

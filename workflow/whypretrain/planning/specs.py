@@ -108,13 +108,15 @@ class Specs:
 
     def _source(self, architecture: str, source: str) -> dict[str, Any]:
         settings = self.config.sources[source]
+        pretraining = self.config.pretraining[settings.pretraining]
         return {
             **self._environment(),
             "architecture": self._architecture(architecture),
             "source": source,
             "task": self.task(settings.task),
-            "pretraining": self.config.pretraining[settings.pretraining].model_dump(exclude={"file"}),
+            "pretraining": pretraining.model_dump(exclude={"file"}),
             "normalisation": self._normalisation("source", source),
+            "replicas": 1 if constants("objectives", pretraining.objective).get("ALONE") else self.config.replicas,
         }
 
     def pretrain(self, wildcards: Any, seeds: tuple[int, ...]) -> str:

@@ -1,36 +1,41 @@
 """Anneal one checkpoint, with every seed of a block: a short branch with the learning rate going to zero."""
 
 from whypretrain.command import Job, StageError, run_stage
-from whypretrain.files.storage import read_tensors, write_columns, write_tensors
+from whypretrain.files.storage import write_columns, write_tensors
 from whypretrain.learning.data import Columns, append
+from whypretrain.learning.learners import learners, named
 from whypretrain.learning.pretraining import anneal
-from whypretrain.learning.sources import set_up_torch, source_data
+from whypretrain.learning.sources import set_up_torch
 from whypretrain.running.provenance import hardware
 
 
 def main(job: Job) -> None:
-    """Train each seed's branch and write its end and the one row of its history: the outputs, seed after seed."""
+    """Train `replicas` seeds' branches at once; write the end of each and the one row of its history.
+
+    The outputs are these two, seed after seed.
+    """
     device = set_up_torch(job.spec)
-    tensors = read_tensors(job.file("dataset"))
+    seeds: list[int] = job.spec["seeds"]
+    checkpoints: dict[int, str | None] = dict(zip(seeds, job.files("checkpoints"), strict=True))
+    outputs = {seed: job.files("outputs")[2 * place :][:2] for place, seed in enumerate(seeds)}
     snapshot = job.snapshot(hardware(device), "outputs", "dataset", "checkpoints")
-    outputs = job.files("outputs")
-    files = zip(job.files("checkpoints"), outputs[::2], outputs[1::2], strict=True)
-    for seed, (checkpoint, annealed, history_path) in zip(job.spec["seeds"], files, strict=True):
-        if snapshot.restore(f"s{seed}", [annealed, history_path]):
+    for own, start in learners(job, checkpoints, device):
+        name, files = "s" + "-".join(map(str, own)), [path for seed in own for path in outputs[seed]]
+        if snapshot.restore(name, files):
             continue
-        own = job.origin(job.file("dataset"), checkpoint, seeds=[seed])
-        progress = snapshot.begin(f"s{seed}")
+        progress = snapshot.begin(name)
         try:
-            data = source_data(job.spec, seed, tensors, device)
-            end = anneal(job.spec, seed, data, read_tensors(checkpoint), progress)
+            ends = anneal(job.spec, start(), progress)
         except ValueError as error:
-            raise StageError(f"seed {seed}: {error}") from error
-        history: Columns = {}
-        append(history, end.row)
-        assert end.weights is not None  # the end is the branch's one mark
-        write_tensors(annealed, end.weights, own)
-        write_columns(history_path, history, own)
-        snapshot.keep(f"s{seed}", [annealed, history_path])
+            raise StageError(f"{named(own)}: {error}") from error
+        for seed, end in zip(own, ends, strict=True):
+            annealed, history_path = outputs[seed]
+            origin = job.origin(job.of_seed("dataset", seed), str(checkpoints[seed]), seeds=[seed])
+            history: Columns = {}
+            append(history, end.row)
+            write_tensors(annealed, end.weights or {}, origin)
+            write_columns(history_path, history, origin)
+        snapshot.keep(name, files)
     snapshot.remove()
 
 

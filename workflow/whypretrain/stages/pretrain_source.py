@@ -1,52 +1,59 @@
 """Pre-train one source, with every seed of a block: raw checkpoints, each with its head, and a history."""
 
 from whypretrain.command import Job, StageError, run_stage
-from whypretrain.files.storage import read_tensors, write_columns, write_tensors
+from whypretrain.files.storage import write_columns, write_tensors
 from whypretrain.learning.data import Columns, append
+from whypretrain.learning.learners import learners, named
 from whypretrain.learning.pretraining import pretrain
-from whypretrain.learning.sources import set_up_torch, source_data
+from whypretrain.learning.sources import set_up_torch
 from whypretrain.running.provenance import hardware
 
 
 def main(job: Job) -> None:
-    """Train once for each seed and write each checkpoint as it is reached; the history goes last.
+    """Train `replicas` seeds at once and write each checkpoint as it is reached; the histories go last.
 
     The outputs are each seed's checkpoints and then its history, seed after seed. A source that starts from another is
     given that one's last checkpoint of each seed as `parents`.
     """
     device = set_up_torch(job.spec)
-    tensors = read_tensors(job.file("dataset"))
-    parents: list[str] | list[None] = job.files("parents") or [None] * len(job.spec["seeds"])
-    each = len(job.files("outputs")) // len(job.spec["seeds"])
+    seeds: list[int] = job.spec["seeds"]
+    parents: dict[int, str | None] = dict.fromkeys(seeds) | dict(zip(seeds, job.files("parents"), strict=False))
+    each = len(job.files("outputs")) // len(seeds)
+    outputs = {seed: job.files("outputs")[place * each :][:each] for place, seed in enumerate(seeds)}
     snapshot = job.snapshot(hardware(device), "outputs", "dataset", "parents")
-    for place, (seed, parent) in enumerate(zip(job.spec["seeds"], parents, strict=True)):
-        *checkpoints, history_path = job.files("outputs")[place * each :][:each]
-        if snapshot.restore(f"s{seed}", [*checkpoints, history_path]):
+    for own, start in learners(job, parents, device):
+        name, files = "s" + "-".join(map(str, own)), [path for seed in own for path in outputs[seed]]
+        if snapshot.restore(name, files):
             continue
-        own = job.origin(job.file("dataset"), *([parent] if parent else []), seeds=[seed])
-        history: Columns = {}
-        written: list[str] = []
-        progress = snapshot.begin(f"s{seed}", lambda: {"history": history, "written": len(written)})  # noqa: B023
+        *checkpoints, histories = zip(*(outputs[seed] for seed in own), strict=True)
+        given = [(job.of_seed("dataset", seed), parents[seed]) for seed in own]
+        origins = [job.origin(*filter(None, found), seeds=[seed]) for seed, found in zip(own, given, strict=True)]
+        columns: list[Columns] = [{} for _ in own]
+        written: list[tuple[str, ...]] = []
+        progress = snapshot.begin(name, lambda: {"history": columns, "written": len(written)})  # noqa: B023
         if before := progress.resumed():
             written = checkpoints[: before["written"]]
-            if all(snapshot.restore(f"s{seed}-{number}", [path]) for number, path in enumerate(written)):
-                history = before["history"]
+            if all(snapshot.restore(f"{name}-{number}", paths) for number, paths in enumerate(written)):
+                columns = before["history"]
             else:
                 written = []
                 progress.forget()
         try:
-            data, start = source_data(job.spec, seed, tensors, device), read_tensors(parent) if parent else None
-            for found in pretrain(job.spec, seed, data, start, progress):
-                append(history, found.row)
-                if found.weights is not None:
-                    path = checkpoints[len(written)]
-                    write_tensors(path, found.weights, own)
-                    snapshot.keep(f"s{seed}-{len(written)}", [path])
-                    written.append(path)
+            for found in pretrain(job.spec, start(), progress):
+                for rows, read_out in zip(columns, found, strict=True):
+                    append(rows, read_out.row)
+                if found[0].weights is None:
+                    continue
+                paths = checkpoints[len(written)]
+                for path, read_out, origin in zip(paths, found, origins, strict=True):
+                    write_tensors(path, read_out.weights or {}, origin)
+                snapshot.keep(f"{name}-{len(written)}", paths)
+                written.append(paths)
         except ValueError as error:
-            raise StageError(f"seed {seed}: {error}") from error
-        write_columns(history_path, history, own)
-        snapshot.keep(f"s{seed}", [*checkpoints, history_path])
+            raise StageError(f"{named(own)}: {error}") from error
+        for path, rows, origin in zip(histories, columns, origins, strict=True):
+            write_columns(path, rows, origin)
+        snapshot.keep(name, files)
     snapshot.remove()
 
 

@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from whypretrain.files.storage import read_tensors, write_card, write_columns, w
 from whypretrain.learning.data import TargetData
 from whypretrain.learning.runs import Request
 from whypretrain.learning.sources import set_up_torch
-from whypretrain.learning.tasks import target_images
+from whypretrain.learning.tasks import target_images, together
 from whypretrain.running.provenance import Watch, hardware
 from whypretrain.study import moding
 from whypretrain.study.coordinates import write_rate
@@ -45,22 +44,22 @@ def main(job: Job) -> None:
         data = TargetData.on(device, parts[seed], spec["target"]["class_count"], spec["normalisation"])
         return data, read_tensors(starts[seed]), {}
 
-    for together in sets_of_runs(spec["learning_rates"], seeds, _replicas(spec), counts):
-        name = _name(*together[0])
-        files = [path for run in together for path in outputs[run].values()]
+    for group in sets_of_runs(spec["learning_rates"], seeds, _replicas(spec), counts):
+        name = _name(*group[0])
+        files = [path for run in group for path in outputs[run].values()]
         if snapshot.restore(name, files):
             continue
         watch = Watch(device)
         progress = snapshot.begin(name, watch.so_far)
         watch.go_on(progress.resumed())
         requests = []
-        for rate, seed in together:
+        for rate, seed in group:
             data, start, shared = of_seed(seed)
             options = device, mode, shared, progress, spec["precision"]
             requests.append(Request(start, described, data, task, recipe, rate, seed, *options))
         outcomes = module.run(*requests)
-        told = watch.told(len(together))
-        for run, outcome in zip(together, outcomes, strict=True):
+        told = watch.told(len(group))
+        for run, outcome in zip(group, outcomes, strict=True):
             rate, seed = run
             path, test = outputs[run], parts[seed]["test"]
             own = job.origin(job.file("dataset"), starts[seed], learning_rates=[rate], seeds=[seed])
@@ -99,11 +98,9 @@ def sets_of_runs(
     of images train apart, since their batches don't fit together.
     """
     room = max(1, replicas // len(rates))
-    for _, alike in groupby(seeds, key=counts.__getitem__):
-        own = list(alike)
-        for place in range(0, len(own), room):
-            for rate in range(0, len(rates), replicas):
-                yield [(r, seed) for seed in own[place : place + room] for r in rates[rate : rate + replicas]]
+    for own in together(seeds, counts, room):
+        for rate in range(0, len(rates), replicas):
+            yield [(r, seed) for seed in own for r in rates[rate : rate + replicas]]
 
 
 def _name(rate: float | None, seed: int) -> str:
