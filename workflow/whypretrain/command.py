@@ -42,6 +42,11 @@ class Job:
         """Return all paths of an input or output; none where it was not given."""
         return self._files.get(name) or []
 
+    def of_seed(self, name: str, seed: int) -> str:
+        """Return the path of an input that a seed has of its own, or the one that all seeds have."""
+        paths = self.files(name)
+        return paths[self.spec["seeds"].index(seed)] if len(paths) > 1 else self.file(name)
+
     def origin(self, *inputs: str | Path, **values: Any) -> Origin:
         """Return the origin of a result made from some of the inputs, with the values that its spec has of its own.
 

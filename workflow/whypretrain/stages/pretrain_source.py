@@ -1,5 +1,7 @@
 """Pre-train one source, with every seed of a block: raw checkpoints, each with its head, and a history."""
 
+from functools import cache
+
 from whypretrain.command import Job, StageError, run_stage
 from whypretrain.files.storage import read_tensors, write_columns, write_tensors
 from whypretrain.learning.data import Columns, append
@@ -15,7 +17,7 @@ def main(job: Job) -> None:
     given that one's last checkpoint of each seed as `parents`.
     """
     device = set_up_torch(job.spec)
-    tensors = read_tensors(job.file("dataset"))
+    read = cache(read_tensors)
     parents: list[str] | list[None] = job.files("parents") or [None] * len(job.spec["seeds"])
     each = len(job.files("outputs")) // len(job.spec["seeds"])
     snapshot = job.snapshot(hardware(device), "outputs", "dataset", "parents")
@@ -23,7 +25,8 @@ def main(job: Job) -> None:
         *checkpoints, history_path = job.files("outputs")[place * each :][:each]
         if snapshot.restore(f"s{seed}", [*checkpoints, history_path]):
             continue
-        own = job.origin(job.file("dataset"), *([parent] if parent else []), seeds=[seed])
+        dataset = job.of_seed("dataset", seed)
+        own = job.origin(dataset, *([parent] if parent else []), seeds=[seed])
         history: Columns = {}
         written: list[str] = []
         progress = snapshot.begin(f"s{seed}", lambda: {"history": history, "written": len(written)})  # noqa: B023
@@ -35,7 +38,7 @@ def main(job: Job) -> None:
                 written = []
                 progress.forget()
         try:
-            data, start = source_data(job.spec, seed, tensors, device), read_tensors(parent) if parent else None
+            data, start = source_data(job.spec, seed, read(dataset), device), read_tensors(parent) if parent else None
             for found in pretrain(job.spec, seed, data, start, progress):
                 append(history, found.row)
                 if found.weights is not None:
