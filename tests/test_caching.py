@@ -10,11 +10,15 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 from conftest import Project, fresh, plan_of, put, tiny
 from test_workflow import heavy
 
+from whypretrain.datasets import glyphs
+from whypretrain.files.origins import read_origin
+from whypretrain.files.storage import read_tensors, write_tensors
 from whypretrain.planning import expected
 from whypretrain.planning.fingerprints import _known, fingerprint
 
@@ -87,6 +91,39 @@ def test_values_that_change_places_are_seen(tmp_path: Path):
     swapped = put(put(source, "pretraining.brief.learning_rate", 0.01), "pretraining.brief.weight_decay", 0.1)
     project.write_config(swapped)
     assert project.planned(target) == {"pretrain_source_brief_s0": 1}
+
+
+# --- datasets that are drawn anew for each seed --------------------------------------------
+
+
+def test_a_new_seed_draws_its_own_images_and_leaves_those_of_the_others(again: Project):
+    folder = again.path / "results/datasets"
+    there = [path for path in folder.rglob("*") if path.suffix in (".safetensors", ".json")]
+    before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in there}
+    again.write_config(put(tiny(), "seed_blocks", [[0, 1], [2]]))
+    found = heavy(again.planned())
+    assert found["prepare_dataset_of_seed"] == found["pretrain_source_brief_s1"] == 1
+    assert not [rule for rule in found if rule.endswith(("_s0", "_p0")) or rule == "prepare_dataset"]
+    again.snakemake("--cores", "2", "results/datasets/glyphs/s2.safetensors")
+    assert {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in there} == before
+    drawn = [read_tensors(folder / f"glyphs/s{seed}.safetensors")["images"] for seed in (0, 1, 2, 100)]
+    alone = glyphs.prepare(glyphs.Parameters(images_per_class=20), 8, 2)[0]
+    np.testing.assert_array_equal(drawn[2], alone)
+    assert len({image.tobytes() for image in np.concatenate(drawn)}) == 4 * len(alone)
+
+
+def test_other_images_of_a_seed_make_stale_what_its_block_trained_and_nothing_of_others(again: Project):
+    # as if they had been drawn by another version, all of their own spec and code kept
+    path = again.path / "results/datasets/glyphs/s100.safetensors"
+    tensors = read_tensors(path)
+    write_tensors(path, tensors | {"images": tensors["images"] ^ 1}, read_origin(path))
+    found = heavy(again.planned())
+    assert found["pretrain_source_brief_p0"] == 1
+    assert not [rule for rule in found if rule.endswith("_s0") or rule.startswith("prepare")]
+    text = again.run("python", "workflow/audit.py", "--configfile", "tests/config/tiny.yaml", status=1)
+    stale = {line.split()[1].rstrip(":") for line in text.splitlines() if line.startswith("stale")}
+    assert stale
+    assert all(path.startswith("results/sources/tiny/letters/s100/") for path in stale)
 
 
 # --- what Snakemake has no record of -------------------------------------------------------

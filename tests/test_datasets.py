@@ -27,10 +27,13 @@ def small(name: str) -> pydantic.BaseModel:
     return parameters
 
 
-@cache
-def prepared(name: str, size: int) -> tuple[np.ndarray, np.ndarray]:
-    images, labels = module(name).prepare(small(name), size)
+def prepare(name: str, size: int, seed: int = 0, **parameters: int) -> tuple[np.ndarray, np.ndarray]:
+    own = (seed,) if name in DRAWN else ()
+    images, labels = module(name).prepare(small(name).model_copy(update=parameters), size, *own)
     return images, labels
+
+
+prepared = cache(prepare)
 
 
 def digest(*arrays: np.ndarray) -> str:
@@ -78,10 +81,10 @@ def test_ink_is_bright_on_dark(name: str):
     ("name", "size", "expected"),
     [
         ("digits", 16, "93d84264ffe7f863aa54b4e89d8b18740f25b03fd226ffcc7248a15557f4ede1"),
-        ("glyphs", 16, "b9436459c9d670db0041567d88ec739ab6e8eecbaa3ff166dbda33875ba8a788"),
-        ("glyphs", 28, "df16bca48663150c6bbddc0b3c599307e5cdeb2f2772399b6e2cfff47ff8d0f9"),
-        ("textures", 16, "3370803ea7b18319a99e837d870d6545a46edd429f6b32b123fbd928d7f6b9be"),
-        ("textures", 28, "f80d47bd8e022ba468fe4a6c4959750f6935c09db6639a42c0a1197ad70a8962"),
+        ("glyphs", 16, "9d9eec9b32a9a84a6e7946cfdb290a9f2ed368e1659aa5e963826ff3c7e53e54"),
+        ("glyphs", 28, "ac51bddc91b60ec2a33d5b648655f41810ba2f2d3035aa23e5bd7aa6593ef6c5"),
+        ("textures", 16, "bb13bbd5bab4a24f21bad38aae1e65b698bae9942c1f746d910e6a0bda0c6351"),
+        ("textures", 28, "6273a3786e4c21e9e034ec9ff8ee98f5b5b8984ff53e9fa8f5ea2431a4cd31ae"),
         ("mnist5k", 16, "fcf06716ce80604dbf683693a94c36b6efff2bba2b217c762cb2a0d9b9465b87"),
         ("mnist5k", 28, "1f75c140503b3082c96134f5593303f3133e59989a92e21f060c644c655c3722"),
     ],
@@ -134,22 +137,29 @@ def test_source_and_licence_are_given_and_parameters_described(name: str):
 def test_more_images_per_class_leave_the_others_as_they_are(name: str):
     few, labels = prepared(name, 16)
     classes = labels.max() + 1
-    more, labels = module(name).prepare(module(name).Parameters(images_per_class=13), 16)
+    more, labels = prepare(name, 16, images_per_class=13)
     np.testing.assert_array_equal(more.reshape(classes, 13, 16, 16)[:, :10], few.reshape(classes, 10, 16, 16))
     assert np.bincount(labels).tolist() == [13] * classes
 
 
 @pytest.mark.parametrize("name", DRAWN)
-def test_no_two_images_are_the_same_and_another_seed_draws_others(name: str):
-    other, _ = module(name).prepare(module(name).Parameters(images_per_class=10, seed=1), 16)
-    images = [i.tobytes() for i in (*prepared(name, 16)[0], *other)]
-    assert len(set(images)) == len(images) == 2 * len(other)
+def test_no_two_images_are_the_same_and_another_seed_of_either_kind_draws_others(name: str):
+    others = [
+        prepare(name, 16, seed=1)[0],
+        module(name).prepare(module(name).Parameters(images_per_class=10, seed=1), 16, 0)[0],
+        prepared(name, 16)[0],
+    ]
+    images = [i.tobytes() for i in np.concatenate(others)]
+    assert len(set(images)) == len(images) == 3 * len(others[0])
+
+
+def test_what_is_drawn_is_so_for_each_seed_and_what_is_given_for_all():
+    assert [name for name in NAMES if getattr(module(name), "PER_SEED", False)] == list(DRAWN)
 
 
 @pytest.mark.parametrize("name", DRAWN)
 def test_drawings_have_the_same_geometry_at_every_size(name: str):
-    clean = module(name).Parameters(images_per_class=10, noise=0)
-    small_images, large_images = (module(name).prepare(clean, size)[0][:, 0].astype(float) for size in (16, 32))
+    small_images, large_images = (prepare(name, size, noise=0)[0][:, 0].astype(float) for size in (16, 32))
     halved = large_images.reshape(-1, 16, 2, 16, 2).mean(axis=(2, 4))
     assert np.abs(halved - small_images).mean() < 3
 
@@ -160,7 +170,7 @@ def test_without_any_difficulty_only_face_remains():
         images_per_class=60, rotation=0, shear=0, smallest=80, largest=80, stretch=0, shift=0, lines=0,
         faintest=255, background=0, noise=0,
     )  # fmt: skip
-    images, labels = glyphs.prepare(plain, 16)
+    images, labels = glyphs.prepare(plain, 16, 0)
     for label in range(26):
         distinct = {i.tobytes() for i in images[labels == label]}
         assert 1 < len(distinct) <= len(glyphs.FACES)
@@ -208,7 +218,7 @@ def test_a_texture_is_told_by_neither_its_brightness_nor_its_contrast():
 def test_gratings_turned_by_a_quarter_are_those_of_the_other_direction(direction: str, turned: str):
     textures = module("textures")
     pure = textures.Parameters(images_per_class=10, rotation=0, mixed=0, noise=0)
-    images, labels = textures.prepare(pure, 16)
+    images, labels = textures.prepare(pure, 16, 0)
 
     def spectrum(name: str, turns: int = 0) -> np.ndarray:
         chosen = np.rot90(images[labels == textures.CLASSES.index(f"{name}-coarse")][:, 0], turns, (1, 2)).astype(float)

@@ -695,7 +695,7 @@ def test_snakemake_says_before_any_job_what_is_to_be_known_of_a_folder(many: Pat
 
 def test_the_images_are_inputs_of_their_dataset_and_of_no_other(many: Path):
     plan = plan_of(study(many))
-    of_folder, of_glyphs = SimpleNamespace(dataset="digits"), SimpleNamespace(dataset="glyphs")
+    of_folder, of_glyphs = SimpleNamespace(dataset="digits"), SimpleNamespace(dataset="glyphs", seed=0)
     assert plan.files_of_dataset(of_folder) == [
         str(many / label / f"ä {number}.png") for label in ("dog's", "my cat") for number in range(10)
     ]
@@ -764,14 +764,14 @@ def test_an_image_changed_added_or_removed_makes_the_dataset_again_and_nothing_e
     project = fresh(tmp_path / "project")
     (project.path / "pictures").symlink_to(many)
     project.write_config(study(Path("pictures")))
-    made = [f"results/datasets/{name}.safetensors" for name in ("digits", "glyphs")]
+    made = [f"results/datasets/{name}.safetensors" for name in ("digits", "glyphs/s0")]
 
     def planned() -> dict[str, int]:
         jobs = project.planned(*made)
         jobs.pop("total", None)
         return jobs
 
-    assert planned() == {"prepare_dataset": 2}
+    assert planned() == {"prepare_dataset": 1, "prepare_dataset_of_seed": 1}
     project.snakemake("--cores", "2", *made)
     assert planned() == {}
     image = many / "dog's" / "ä 0.png"

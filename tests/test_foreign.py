@@ -320,7 +320,7 @@ def test_its_history_is_what_it_scores_on_the_task(project: Project):
 
     wildcards = next(w for _, w, _ in plan_of(study("a.pth")).histories())
     spec = plan_of(study("a.pth")).specs._source("tiny", wildcards.source)
-    parts = source_images(read_tensors(project.path / "results/datasets/glyphs.safetensors"), spec["task"], 0)
+    parts = source_images(read_tensors(project.path / "results/datasets/glyphs/s0.safetensors"), spec["task"], 0)
     data = TargetData.on(torch.device("cpu"), parts, LETTERS, spec["normalisation"])
     own = network()
     load_weights(own, weights_of(network()))

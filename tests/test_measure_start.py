@@ -95,7 +95,8 @@ def measured(
         "device": "cpu",
     }
     files = {
-        "datasets": [str(folder / f"{dataset}.safetensors") for dataset in named],
+        "target_dataset": [str(folder / f"{named[0]}.safetensors")],
+        "source_dataset": [str(folder / f"{dataset}.safetensors") for dataset in named[1:]],
         "starts": [str(folder / f"start-{seed}.safetensors") for seed in starts],
         "untrained": [str(folder / f"untrained-{seed}.safetensors") for seed in starts] if source else [],
         "measured": [str(folder / f"{seed}.parquet") for seed in starts],

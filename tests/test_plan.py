@@ -15,17 +15,16 @@ from whypretrain.planning.plan import Plan, pinned_versions
 from whypretrain.study import config
 
 
-def used_datasets(plan: Plan) -> list[str]:
-    """Return the datasets of the tasks that arms learn and start from."""
-    tasks = {arm.task for arm in plan.arms} | {plan.config.sources[s].task for _, s in plan.trained_sources}
-    return sorted({plan.config.tasks[task].dataset for task in tasks})
+def dataset_file(plan: Plan, wildcards: SimpleNamespace) -> str:
+    """Return the file of a dataset, or of one seed of it."""
+    return plan.paths.file("dataset_of_seed" if hasattr(wildcards, "seed") else "dataset", **vars(wildcards))
 
 
 def specs(plan: Plan) -> dict[str, str]:
     """Return the spec of every job of a plan, by the file that it makes."""
     found = {}
-    for dataset in used_datasets(plan):
-        found[plan.paths.file("dataset", dataset=dataset)] = plan.specs.dataset(SimpleNamespace(dataset=dataset))
+    for dataset in plan.datasets():
+        found[dataset_file(plan, dataset)] = plan.specs.dataset(dataset)
     for path, wildcards, annealed in plan.histories():
         found[path] = (plan.specs.anneal if annealed else plan.specs.pretrain)(wildcards, (int(wildcards.seed),))
     for arm in plan.arms:
@@ -190,7 +189,7 @@ def test_what_uses_torch_says_which():
 
 def test_every_input_of_a_job_is_the_output_of_another(default_config: dict[str, Any]):
     plan = plan_of(default_config)
-    made = {plan.paths.file("dataset", dataset=name) for name in used_datasets(plan)} | set(plan.source_files())
+    made = {dataset_file(plan, wildcards) for wildcards in plan.datasets()} | set(plan.source_files())
     for architecture, source, epoch in plan.annealed(plan.grid):
         made |= {
             plan.paths.file("checkpoint", architecture=architecture, source=source, epoch=epoch, seed=seed)
@@ -199,8 +198,8 @@ def test_every_input_of_a_job_is_the_output_of_another(default_config: dict[str,
     for arm in plan.arms:
         for seed in plan.config.seeds:
             wildcards = SimpleNamespace(**arm.columns(), seed=seed)
-            assert plan.dataset_of_target(wildcards) in made
-            assert set(plan.datasets_of_start(wildcards)) <= made
+            assert set(plan.dataset_of_target(arm.target, plan.grid.all_seeds)) <= made
+            assert set(plan.dataset_of_source(arm.source, plan.grid.all_seeds)) <= made
             for block in plan.seed_blocks(pilots=False):
                 for path in block.references(wildcards):
                     if "/banks/" in path:

@@ -153,7 +153,7 @@ def test_no_dataset_that_comes_with_a_package_is_unpickled(tmp_path: Path):
 def test_no_job_unpickles_anything(again: Project):
     # in every job's path, so Python begins with it
     (again.path / "workflow/sitecustomize.py").write_text(TRAP + "open('armed', 'a').write('x')\n")
-    files = ["datasets/glyphs.safetensors", "summary.rst", "figures/tiny/first-layer-kernels.svg"]
+    files = ["datasets/glyphs/s0.safetensors", "summary.rst", "figures/tiny/first-layer-kernels.svg"]
     files += [f"tables/{name}.parquet" for name in ("runs", "arms", "contrasts", "transfer", "verdicts")]
     kinds = ["sources/**/s0/*.parquet", "starts/**/shuffle*.safetensors", "runs/**/s0/scores.parquet"]
     results = again.path / "results"

@@ -509,7 +509,7 @@ def test_snakemake_finds_the_way_through_a_chain(tmp_path: Path):
     project = fresh(tmp_path / "project")
     project.write_config(with_layers())
     jobs = project.planned("results/sources/tiny/after/s1/epoch-1+anneal.safetensors")
-    expected = {"prepare_dataset": 1, "pretrain_source_brief_s0": 1, "pretrain_source_layers_s0": 1}
+    expected = {"prepare_dataset_of_seed": 2, "pretrain_source_brief_s0": 1, "pretrain_source_layers_s0": 1}
     assert {name: jobs[name] for name in expected} == expected
     assert jobs["anneal_source_s0"] == 1
 

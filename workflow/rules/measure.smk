@@ -7,7 +7,8 @@ for block in plan.seed_blocks(pilots=False):
         name:
             f"measure_start_{block.name}"
         input:
-            datasets=plan.datasets_of_start,
+            target_dataset=block.dataset_of_target,
+            source_dataset=block.dataset_of_source,
             starts=block.files("start"),
             untrained=block.untrained,
         output:
@@ -28,14 +29,16 @@ for block in plan.seed_blocks(pilots=False):
             code=plan.stage_code("measure_start"),
         shell:
             "python -m whypretrain.stages.measure_start --spec {params.spec:q} --code {params.code}"
-            " --datasets {input.datasets:q} --starts {input.starts:q} --untrained {input.untrained:q}"
+            " --target_dataset {input.target_dataset:q} --source_dataset {input.source_dataset:q}"
+            " --starts {input.starts:q} --untrained {input.untrained:q}"
             " --measured {output.measured:q} > {log:q} 2>&1"
 
     rule:
         name:
             f"measure_run_{block.name}"
         input:
-            datasets=plan.datasets_of_start,
+            target_dataset=block.dataset_of_target,
+            source_dataset=block.dataset_of_source,
             starts=block.files("start"),
             initials=block.initials,
             finals=block.finals,
@@ -58,7 +61,8 @@ for block in plan.seed_blocks(pilots=False):
             code=plan.measure_code,
         shell:
             "python -m whypretrain.stages.measure_run --spec {params.spec:q} --code {params.code}"
-            " --datasets {input.datasets:q} --starts {input.starts:q} --initials {input.initials:q}"
+            " --target_dataset {input.target_dataset:q} --source_dataset {input.source_dataset:q}"
+            " --starts {input.starts:q} --initials {input.initials:q}"
             " --finals {input.finals:q} --scores {input.scores:q} --measured {output.measured:q} > {log:q} 2>&1"
 
 

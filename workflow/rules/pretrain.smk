@@ -44,7 +44,7 @@ for block, pretraining in plan.pretraining_blocks():
         name:
             f"pretrain_source_{setup.identifier(pretraining)}_{block.name}"
         input:
-            dataset=plan.dataset_of_source,
+            dataset=block.dataset_of_source,
             # where it starts from another source, that one's end
             parents=block.parents,
         output:
@@ -75,7 +75,7 @@ for block in plan.seed_blocks():
         name:
             f"anneal_source_{block.name}"
         input:
-            dataset=plan.dataset_of_source,
+            dataset=block.dataset_of_source,
             checkpoints=block.files("checkpoint"),
         output:
             **block.annealed(),

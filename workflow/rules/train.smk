@@ -8,7 +8,7 @@ for block in plan.training_blocks():
         name:
             f"train_run_{setup.identifier(block.recipe)}_{setup.identifier(block.name)}"
         input:
-            dataset=plan.dataset_of_target,
+            dataset=block.dataset,
             starts=expand(paths["start"], seed=block.seeds, allow_missing=True),
         output:
             **{kind: block.outputs(kind) for kind in KINDS},

@@ -1,19 +1,19 @@
 """Capital letters in many faces, turned, sheared, shifted, crossed by lines and noisy.
 
-Every image has its own random stream, keyed by seed, class and its number in the class,
-so it doesn't depend on how many others there are; its geometry doesn't depend on the
-size either. Letters come from FreeType, as Pillow bundles it, once per face at a large
-scale; everything after that is integer arithmetic, so that the bytes are the same on
-every machine.
+Every class has its own random streams, keyed by the drawing's seed, the replicate's seed
+and the class. Its images are drawn from them one after another, so none depends on how
+many others there are; its geometry doesn't depend on the size either. Letters come from
+FreeType, as Pillow bundles it, once per face at a large scale; everything after that is
+integer arithmetic, so that the bytes are the same on every machine.
 """
 
-import math
 from functools import cache
 
 import numpy as np
 import pydantic
 
 PACKAGES = ("matplotlib", "pillow")  # what the bytes depend on beside numpy
+PER_SEED = True  # drawn anew for each replicate seed
 
 SOURCE = (
     "Drawn by this module: the letters A to Z in 14 faces of 7 families (DejaVu Sans, DejaVu Sans Mono, "
@@ -51,6 +51,8 @@ STENCIL = 2 * EM  # side of a stencil; the letter stands in its middle, its bord
 SAMPLES = 4  # samples per pixel and axis
 SIDE = 1 << 16  # side of an image, in the integer units of positions
 TURN = 1 << 14  # 1, in the integer units of sine and cosine
+STEP = 1 << 12  # a stencil's pixel, in the integer units of places in it
+AREA = 1 << 8  # unit of a line's products of positions, which then fit into 32 bits
 LINE_REACH = SIDE * 6 // 10  # a line's ends lie at most this far from the middle, along each axis
 LINE_HALF_WIDTHS = (15, 35)  # thinnest and thickest line, half its width in thousandths of the side
 
@@ -87,14 +89,13 @@ def class_counts(parameters: Parameters) -> dict[str, int]:
     return dict.fromkeys(CLASSES, parameters.images_per_class)
 
 
-def prepare(parameters: Parameters, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return images (26 n, 1, size, size) uint8 and labels (26 n,) int64, n = images_per_class.
+def prepare(parameters: Parameters, size: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return images (26 n, 1, size, size) uint8 and labels (26 n,) int64, n = images_per_class, of a replicate seed.
 
     Class after class; within a class by number, so more images come after the same first ones.
     """
-    n = parameters.images_per_class
-    images = [_draw(parameters, size, label, index) for label in range(len(CLASSES)) for index in range(n)]
-    return np.stack(images)[:, None], np.repeat(np.arange(len(CLASSES), dtype=np.int64), n)
+    images = np.concatenate([_draw(parameters, size, seed, label) for label in range(len(CLASSES))])
+    return images[:, None], np.repeat(np.arange(len(CLASSES), dtype=np.int64), parameters.images_per_class)
 
 
 @cache
@@ -114,55 +115,72 @@ def _stencil(face: str, letter: str) -> np.ndarray:
     return np.asarray(image, dtype=np.int64)
 
 
-def _draw(parameters: Parameters, size: int, label: int, index: int) -> np.ndarray:
-    """Return one image (size, size) uint8."""
-    p = parameters
-    rng = np.random.default_rng(np.random.SeedSequence([p.seed, label, index]))
+def _plane(x: np.ndarray, y: np.ndarray, slope_x: np.ndarray, slope_y: np.ndarray, unit: int) -> np.ndarray:
+    """Return slope_x x + slope_y y in units (n, size, size) int32; x (n, 1, size), y (n, size, 1), slopes (n, 1, 1)."""
+    return (slope_x * x // unit).astype(np.int32) + (slope_y * y // unit).astype(np.int32)
 
-    def between(low: int, high: int) -> int:
-        return int(rng.integers(low, high, endpoint=True))
 
-    # All geometry and tones are drawn before the noise, which alone depends on the size.
-    face = FACES[between(0, len(FACES) - 1)]
-    angle = math.radians(between(-10 * p.rotation, 10 * p.rotation) / 10)
-    cosine, sine = round(math.cos(angle) * TURN), round(math.sin(angle) * TURN)
-    shear = between(-p.shear, p.shear)
-    height = between(p.smallest, p.largest)
-    width = height * between(100 - p.stretch, 100 + p.stretch) // 100
-    shift_x, shift_y = (between(-p.shift, p.shift) * SIDE // 100 for _ in range(2))
-    background, ink = between(0, p.background), between(p.faintest, 255)
-    strokes = [
-        (
-            *(between(-LINE_REACH, LINE_REACH) for _ in range(4)),
-            between(*LINE_HALF_WIDTHS),
-            between(p.faintest, 255),
-        )
-        for _ in range(between(0, p.lines))
+def _inked(coverage: np.ndarray, background: np.ndarray, ink: np.ndarray) -> np.ndarray:
+    """Return grey levels from the sum of a pixel's samples, each 0…255."""
+    return background + coverage // SAMPLES**2 * (ink - background) // 255
+
+
+def _draw(parameters: Parameters, size: int, seed: int, label: int) -> np.ndarray:
+    """Return the images of a class (n, size, size) uint8."""
+    p, n = parameters, parameters.images_per_class
+    # All geometry and tones have a stream apart from the noise, which alone depends on the size.
+    drawing, noisy = map(np.random.default_rng, np.random.SeedSequence([p.seed, seed, label]).spawn(2))
+    stroke = [*[(-LINE_REACH, LINE_REACH)] * 4, LINE_HALF_WIDTHS, (p.faintest, 255)]
+    bounds = [
+        (0, len(FACES) - 1),
+        (-10 * p.rotation, 10 * p.rotation),
+        (-p.shear, p.shear),
+        (p.smallest, p.largest),
+        (100 - p.stretch, 100 + p.stretch),
+        *[(-p.shift, p.shift)] * 2,
+        (0, p.background),
+        (p.faintest, 255),
+        (0, p.lines),
+        *stroke * p.lines,
     ]
+    lowest, highest = np.transpose(bounds)
+    drawn = drawing.integers(lowest, highest, endpoint=True, size=(n, 1, 1, len(bounds)))
+    face, tenths, shear, height, stretch, right, down, background, ink, lines, *strokes = np.moveaxis(drawn, -1, 0)
 
-    samples = size * SAMPLES
-    axis = (2 * np.arange(samples, dtype=np.int64) + 1) * SIDE // (2 * samples) - SIDE // 2
-    x, y = axis[None, :], axis[:, None]
-
-    def to_pixels(coverage: np.ndarray) -> np.ndarray:
-        return coverage.reshape(size, SAMPLES, size, SAMPLES).sum(axis=(1, 3)) // SAMPLES**2
+    axis = (2 * np.arange(size * SAMPLES, dtype=np.int64) + 1) * SIDE // (2 * size * SAMPLES) - SIDE // 2
+    # the positions of each of a pixel's samples
+    samples = [(axis[i::SAMPLES], axis[j::SAMPLES, None]) for i in range(SAMPLES) for j in range(SAMPLES)]
 
     # From a sample's position back to its place in the stencil.
-    u = (cosine * (x - shift_x) + sine * (y - shift_y)) // TURN
-    v = (cosine * (y - shift_y) - sine * (x - shift_x)) // TURN
-    u = u + v * shear // 100
-    column = np.clip(u * (EM * 100) // (width * SIDE) + STENCIL // 2, 0, STENCIL - 1)
-    row = np.clip(v * (EM * 100) // (height * SIDE) + STENCIL // 2, 0, STENCIL - 1)
-    tone = background + to_pixels(_stencil(face, CLASSES[label])[row, column]) * (ink - background) // 255
+    angle = np.radians(tenths / 10)
+    cosine, sine = (np.rint(function(angle) * TURN).astype(np.int64) for function in (np.cos, np.sin))
+    width = height * stretch // 100
+    to_column = [s * EM * STEP // (TURN * width) for s in (100 * cosine - shear * sine, 100 * sine + shear * cosine)]
+    to_row = [s * EM * STEP // (TURN * height) for s in (-100 * sine, 100 * cosine)]
+    stencils = np.stack([_stencil(name, CLASSES[label]) for name in FACES])
+    coverage = np.zeros((n, size, size), np.int64)
+    for x, y in samples:
+        place = x - right * SIDE // 100, y - down * SIDE // 100
+        column, row = (
+            np.clip(_plane(*place, slope_x, slope_y, SIDE) // STEP + STENCIL // 2, 0, STENCIL - 1)
+            for slope_x, slope_y in (to_column, to_row)
+        )
+        coverage += stencils.take((face * STENCIL + row) * STENCIL + column)
+    tone = _inked(coverage, background, ink)
 
-    for x0, y0, x1, y1, half_width, level in strokes:
+    for number in range(p.lines):
+        crossed = lines.ravel() > number
+        x0, y0, x1, y1, half_width, level = (each[crossed] for each in strokes[number * len(stroke) :][: len(stroke)])
         along_x, along_y = x1 - x0, y1 - y0
-        length = math.isqrt(along_x**2 + along_y**2) + 1
-        across = np.abs((x - x0) * along_y - (y - y0) * along_x)
-        along = (x - x0) * along_x + (y - y0) * along_y
-        inside = (across <= half_width * SIDE // 1000 * length) & (along >= 0) & (along <= length**2)
-        tone = np.maximum(tone, background + to_pixels(inside * np.int64(255)) * (level - background) // 255)
+        length = np.sqrt(along_x**2 + along_y**2).astype(np.int64) + 1
+        reach, end = ((a // AREA).astype(np.int32) for a in (half_width * SIDE // 1000 * length, length**2))
+        coverage = np.zeros((len(x0), size, size), np.int64)
+        for x, y in samples:
+            along = _plane(x - x0, y - y0, along_x, along_y, AREA)
+            across = np.abs(_plane(x - x0, y - y0, along_y, -along_x, AREA))
+            coverage += (across <= reach) & (along >= 0) & (along <= end)
+        tone[crossed] = np.maximum(tone[crossed], _inked(255 * coverage, background[crossed], level))
 
     # The sum of twelve uniform levels in -p.noise…p.noise, halved, has about this standard deviation.
-    noise = rng.integers(-p.noise, p.noise, endpoint=True, size=(12, size, size)).sum(axis=0) // 2
+    noise = noisy.integers(-p.noise, p.noise, endpoint=True, size=(n, 12, size, size), dtype=np.int32).sum(1) // 2
     return np.clip(tone + noise, 0, 255).astype(np.uint8)

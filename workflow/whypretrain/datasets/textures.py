@@ -4,9 +4,9 @@ A source that is far from letters and digits: it has no shapes, and where someth
 the default study's sources are, the deep network tells 80 % of its test images, the shallow one 84 % (two seeds; chance
 is 8 %).
 
-Every image has its own random stream, keyed by seed, class and its number in the class, so it doesn't depend on how
-many others there are; its geometry doesn't depend on the size either. All is integer arithmetic after a table of
-sines, so that the bytes are the same on every machine.
+Every image has its own random stream, keyed by the drawing's seed, the replicate's seed, class and its number in the
+class, so it doesn't depend on how many others there are; its geometry doesn't depend on the size either. All is integer
+arithmetic after a table of sines, so that the bytes are the same on every machine.
 """
 
 import math
@@ -15,6 +15,7 @@ import numpy as np
 import pydantic
 
 PACKAGES: tuple[str, ...] = ()  # what the bytes depend on beside numpy
+PER_SEED = True  # drawn anew for each replicate seed
 
 SOURCE = "Drawn by this module, from formulas and random numbers alone"
 LICENCE = "Images: drawn here; nobody else's work is in them"
@@ -61,10 +62,13 @@ def class_counts(parameters: Parameters) -> dict[str, int]:
     return dict.fromkeys(CLASSES, parameters.images_per_class)
 
 
-def prepare(parameters: Parameters, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return images (n, 1, size, size) uint8 and labels (n,) int64, class after class, within a class by number."""
+def prepare(parameters: Parameters, size: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return images (n, 1, size, size) uint8 and labels (n,) int64 of a replicate seed.
+
+    Class after class, within a class by number.
+    """
     n = parameters.images_per_class
-    images = [_draw(parameters, size, label, index) for label in range(len(CLASSES)) for index in range(n)]
+    images = [_draw(parameters, size, seed, label, index) for label in range(len(CLASSES)) for index in range(n)]
     return np.stack(images)[:, None], np.repeat(np.arange(len(CLASSES), dtype=np.int64), n)
 
 
@@ -119,9 +123,9 @@ def _texture(drawing: _Drawing, name: str, rotation: int) -> np.ndarray:
     return (4 * drawing.clouds(2) + 2 * drawing.clouds(4) + drawing.clouds(8)) // 4
 
 
-def _draw(parameters: Parameters, size: int, label: int, index: int) -> np.ndarray:
+def _draw(parameters: Parameters, size: int, seed: int, label: int, index: int) -> np.ndarray:
     """Return one image (size, size) uint8."""
-    rng = np.random.default_rng(np.random.SeedSequence([parameters.seed, label, index]))
+    rng = np.random.default_rng(np.random.SeedSequence([parameters.seed, seed, label, index]))
     drawing = _Drawing(rng, size * SAMPLES)
     # All geometry and tones are drawn before the noise, which alone depends on the size.
     own = _texture(drawing, CLASSES[label], parameters.rotation)

@@ -93,7 +93,7 @@ def run(plan: Plan, kind: str, arm: Arm, rate: float | None, seed: int) -> Expec
     """Return one file of a run."""
 
     def made() -> Made:
-        inputs = (plan.dataset_of_target(arm), plan.paths.file("start", **arm.columns(), seed=seed))
+        inputs = (*plan.dataset_of_target(arm.target, [seed]), plan.paths.file("start", **arm.columns(), seed=seed))
         return plan.specs.train(arm, (rate,), (seed,)), plan.train_code(arm), inputs
 
     return Expected(plan.run_file(kind, arm, rate, seed), made)
@@ -103,12 +103,13 @@ def source(plan: Plan, path: str, wildcards: Any, annealed: bool) -> Expected:
     """Return a file of a source's training, or of the branch of the wildcards' epoch."""
 
     def made() -> Made:
-        seed, dataset = int(wildcards.seed), plan.dataset_of_source(wildcards)
+        seed = int(wildcards.seed)
+        dataset = plan.dataset_of_source(wildcards.source, [seed])
         if annealed:
-            inputs = (dataset, plan.paths.file("checkpoint", **vars(wildcards)))
+            inputs = (*dataset, plan.paths.file("checkpoint", **vars(wildcards)))
             return plan.specs.anneal(wildcards, (seed,)), plan.source_code("anneal_source")(wildcards), inputs
         code = plan.source_code("pretrain_source")(wildcards)
-        return plan.specs.pretrain(wildcards, (seed,)), code, (dataset, *_of_seed(plan, seed).parents(wildcards))
+        return plan.specs.pretrain(wildcards, (seed,)), code, (*dataset, *_of_seed(plan, seed).parents(wildcards))
 
     return Expected(path, made)
 
@@ -117,8 +118,8 @@ def measured_start(plan: Plan, path: str, arm: Arm, seed: int) -> Expected:
     """Return the read-out of a start on a target."""
 
     def made() -> Made:
-        start = plan.paths.file("start", **arm.columns(), seed=seed)
-        inputs = (*plan.datasets_of_start(arm), start, *_of_seed(plan, seed).untrained(arm))
+        block, start = _of_seed(plan, seed), plan.paths.file("start", **arm.columns(), seed=seed)
+        inputs = (*block.dataset_of_target(arm), *block.dataset_of_source(arm), start, *block.untrained(arm))
         return plan.specs.measure_start(arm, (seed,)), plan.stage_code("measure_start"), inputs
 
     return Expected(path, made)
@@ -141,7 +142,8 @@ def measured_run(plan: Plan, measure: str, path: str, arm: Arm, rate: float | No
     def made() -> Made:
         block, start = _of_seed(plan, seed), plan.paths.file("start", **arm.columns(), seed=seed)
         run = SimpleNamespace(**arm.columns(), learning_rate=write_rate(rate))
-        inputs = (*plan.datasets_of_start(arm), start, *block.initials(arm), *block.scores(run))
+        inputs = (*block.dataset_of_target(arm), *block.dataset_of_source(arm), start)
+        inputs += (*block.initials(arm), *block.scores(run))
         code = plan.measure_code(SimpleNamespace(measure=measure))
         return plan.specs.measure(measure, arm, (seed,)), code, inputs
 
@@ -153,7 +155,7 @@ def measured_pair(plan: Plan, path: str, wildcards: Any) -> Expected:
 
     def made() -> Made:
         block = _of_seed(plan, wildcards.seed)
-        inputs = [block.dataset_of_pair(wildcards)]
+        inputs = block.dataset_of_pair(wildcards)
         for place, side in enumerate(plan.grid.compared[wildcards.pair, wildcards.architecture]):
             inputs += block.weights(place, "scores" if side.trained else "final")(wildcards)
         spec = plan.specs.pair(wildcards.pair, wildcards.architecture, (wildcards.seed,))
@@ -162,12 +164,12 @@ def measured_pair(plan: Plan, path: str, wildcards: Any) -> Expected:
     return Expected(path, made)
 
 
-def _dataset(plan: Plan, kind: str, name: str) -> Expected:
+def _dataset(plan: Plan, kind: str, wildcards: SimpleNamespace) -> Expected:
     def made() -> Made:
-        wildcards = SimpleNamespace(dataset=name)
         return plan.specs.dataset(wildcards), plan.dataset_code(wildcards), tuple(plan.files_of_dataset(wildcards))
 
-    return Expected(plan.paths.file(kind, dataset=name), made)
+    own = "_of_seed" if wildcards.dataset in plan.grid.per_seed else ""
+    return Expected(plan.paths.file(f"{kind}{own}", **vars(wildcards)), made)
 
 
 def _untrained(plan: Plan, architecture: str, seed: int) -> Expected:
@@ -278,8 +280,8 @@ def _asked_by_the_way(plan: Plan) -> set[str]:
 
 def computed(plan: Plan) -> Iterator[Expected]:
     """Yield every result but tables, figures and pages."""
-    for name in plan.specs.datasets():
-        yield from (_dataset(plan, kind, name) for kind in ("dataset", "card"))
+    for wildcards in plan.datasets():
+        yield from (_dataset(plan, kind, wildcards) for kind in ("dataset", "card"))
     asked, seeds = _asked_by_the_way(plan), plan.grid.all_seeds
     for architecture in sorted(plan.config.architectures):
         for seed in seeds:

@@ -51,6 +51,10 @@ class TrainingBlock:
             for seed in self.seeds
         ]
 
+    def dataset(self, wildcards: Any) -> list[str]:
+        """Return the dataset file of the target for each seed, or the one of all."""
+        return self.plan.dataset_of_target(wildcards.target, self.seeds)
+
     def spec(self, wildcards: Any) -> str:
         """Spec of the job that trains this block for the arm of the wildcards."""
         rates = (float(wildcards.learning_rate),) if self.rates is None else self.rates
@@ -82,6 +86,14 @@ class SeedBlock:
     def files(self, kind: str) -> list[str]:
         """Return one kind of file for each seed, its other wildcards open."""
         return [self.plan.paths.open(kind, seed=seed) for seed in self.seeds]
+
+    def dataset_of_source(self, wildcards: Any) -> list[str]:
+        """Return the dataset file of the source for each seed, or the one of all; none without a source."""
+        return self.plan.dataset_of_source(wildcards.source, self.seeds)
+
+    def dataset_of_target(self, wildcards: Any) -> list[str]:
+        """Return the dataset file of the target for each seed, or the one of all."""
+        return self.plan.dataset_of_target(wildcards.target, self.seeds)
 
     def pretrained(self, pretraining: str) -> dict[str, str]:
         """Return each seed's checkpoints and then its history, each under a name of its own, as sharing asks for."""
@@ -195,6 +207,6 @@ class SeedBlock:
 
         return files
 
-    def dataset_of_pair(self, wildcards: Any) -> str:
-        """Return the dataset file of the images that a pair is compared on."""
-        return self.plan.dataset_of_target(SimpleNamespace(target=self.plan.config.pairs[wildcards.pair].images))
+    def dataset_of_pair(self, wildcards: Any) -> list[str]:
+        """Return the dataset file of the images that a pair is compared on for each seed, or the one of all."""
+        return self.plan.dataset_of_target(self.plan.config.pairs[wildcards.pair].images, self.seeds)

@@ -4,7 +4,7 @@ The Snakefile asks it, and the collectors ask it again to hold results against w
 should be. Every method that takes `wildcards` can stand as an input or params function.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import chain, product
 from pathlib import Path
@@ -158,6 +158,18 @@ class Plan:
                     key = {"architecture": architecture, "source": source, "seed": seed}
                     files += [self.paths.file("checkpoint", **key, epoch=e) for e in self.checkpoints(pretraining)]
         return files
+
+    def datasets(self) -> Iterator[SimpleNamespace]:
+        """Yield the wildcards of each dataset file: its name and, where each seed has its own, the seed."""
+        pilots = self.grid.pilots
+        tasks = {arm.task for arm in pilots.arms} | {self.config.sources[s].task for _, s in pilots.trained_sources}
+        of_pilots = {self.config.tasks[task].dataset for task in tasks}
+        for name in self.specs.datasets():
+            if name in self.grid.per_seed:
+                seeds = self.grid.all_seeds if name in of_pilots else self.config.seeds
+                yield from (SimpleNamespace(dataset=name, seed=seed) for seed in seeds)
+            else:
+                yield SimpleNamespace(dataset=name)
 
     def histories(self, *, pilots: bool = False) -> Iterator[tuple[str, SimpleNamespace, bool]]:
         """Yield each source history's path, its wildcards, and whether it is of an annealed branch.
@@ -350,17 +362,17 @@ class Plan:
         """Return the user's own file that a pretraining takes its weights from."""
         return str(self.config.pretraining[wildcards.pretraining].file)
 
-    def dataset_of_source(self, wildcards: Any) -> str:
-        """Return the dataset file that a source trains on."""
-        task = self.config.sources[wildcards.source].task
-        return self.paths.file("dataset", dataset=self.config.tasks[task].dataset)
+    def dataset_of_source(self, source: str, seeds: Sequence[int]) -> list[str]:
+        """Return the dataset files that a source trains on, as `_dataset_of_task` does; none without a source."""
+        return [] if source == UNTRAINED else self._dataset_of_task(self.config.sources[source].task, seeds)
 
-    def dataset_of_target(self, wildcards: Any) -> str:
-        """Return the dataset file of a target."""
-        task = wildcards.target.rpartition(".")[0]
-        return self.paths.file("dataset", dataset=self.config.tasks[task].dataset)
+    def dataset_of_target(self, target: str, seeds: Sequence[int]) -> list[str]:
+        """Return the dataset files of a target, as `_dataset_of_task` does."""
+        return self._dataset_of_task(target.rpartition(".")[0], seeds)
 
-    def datasets_of_start(self, wildcards: Any) -> list[str]:
-        """Return the datasets that the read-outs of a start use: the target's, and the source's if it has one."""
-        files = [self.dataset_of_target(wildcards)]
-        return files if wildcards.source == UNTRAINED else [*files, self.dataset_of_source(wildcards)]
+    def _dataset_of_task(self, task: str, seeds: Sequence[int]) -> list[str]:
+        """Return the dataset file of each seed, or the one of all."""
+        name = self.config.tasks[task].dataset
+        if name in self.grid.per_seed:
+            return [self.paths.file("dataset_of_seed", dataset=name, seed=seed) for seed in seeds]
+        return [self.paths.file("dataset", dataset=name)]

@@ -9,7 +9,6 @@ import shlex
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 from whypretrain import registry
@@ -160,7 +159,7 @@ def code_of_results(plan: Plan) -> str:
     """Return a digest of all code that results are made by, and of the user's own images: of what may be stale."""
     stages = (f"whypretrain.stages.{path.stem}" for path in (registry.PACKAGE / "stages").glob("[a-z]*.py"))
     entries = (registry.module_name(kind, name) for kind in REGISTRIES for name in registry.names(kind))
-    images = (plan.specs.dataset(SimpleNamespace(dataset=name)) for name in plan.specs.datasets())
+    images = map(plan.specs.dataset, plan.datasets())
     told = [fingerprint(tuple(sorted({*stages, *entries}))), *images]
     return hashlib.sha256("\n".join(told).encode()).hexdigest()[:16]
 

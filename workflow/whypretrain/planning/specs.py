@@ -85,7 +85,7 @@ class Specs:
         return sorted(name for kind, name in self._study_of if kind == "dataset")
 
     def dataset(self, wildcards: Any) -> str:
-        """Spec of a dataset: its module, parameters and size, and the digest of its files where it has any."""
+        """Spec of a dataset: its module, parameters and size; where it has any, its seed or the digest of its files."""
         module = self.grid.dataset_module(wildcards.dataset)
         parameters = self.grid.dataset_parameters(wildcards.dataset)
         spec = {
@@ -95,6 +95,8 @@ class Specs:
             "versions": self._versions("numpy", *module.PACKAGES),
             "size": self._study_of["dataset", wildcards.dataset].size,
         }
+        if wildcards.dataset in self.grid.per_seed:
+            spec["seed"] = int(wildcards.seed)
         return canonical(spec | ({"files": module.digest(parameters)} if hasattr(module, "digest") else {}))
 
     def initialise(self, wildcards: Any) -> str:

@@ -1,6 +1,7 @@
 """Compare two networks of a seed: layer by layer, and, where both have learnt the target, the barrier between them."""
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import torch
@@ -64,20 +65,21 @@ def main(job: Job) -> None:
     spec = job.spec
     device = set_up_torch(spec)
     described, target = _described(spec["architecture"]), spec["images"]
-    tensors = read_tensors(job.file("dataset"))
+    read = cache(read_tensors)
     trained = spec["trained"]
     weights = zip(job.files("first"), job.files("second"), strict=True)
     # the scores of a trained network are made with its final, which can be gone by now
     told = [job.files(f"{place}_scores" if ready else place) for place, ready in zip(PLACES, trained, strict=True)]
     for number, (seed, paths) in enumerate(zip(spec["seeds"], weights, strict=True)):
-        images = target_images(tensors, target, seed)
+        dataset = job.of_seed("dataset", seed)
+        images = target_images(read(dataset), target, seed)
         data = TargetData.on(device, images, target["class_count"], spec["normalisation"])
         a, b = (read_tensors(path) for path in paths)
         first, second = (
             _network(described, found, data, seed, ready).to(device)
             for found, ready in zip((a, b), trained, strict=True)
         )
-        own = job.origin(job.file("dataset"), *(files[number] for files in told), seeds=[seed])
+        own = job.origin(dataset, *(files[number] for files in told), seeds=[seed])
         columns = compare_layers(first, second, data.images["test"][_some(data, "test", seed)], seed)
         write_columns(job.files("layers")[number], columns, own)
         if all(trained):

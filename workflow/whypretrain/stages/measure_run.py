@@ -1,5 +1,7 @@
 """Take one read-out of an arm: its start and its final, with every seed of a block."""
 
+from functools import cache
+
 from whypretrain import registry
 from whypretrain.architectures.convnet import Parameters, layers
 from whypretrain.command import Job, log, run_stage
@@ -21,9 +23,11 @@ def main(job: Job) -> None:
     mode = moding.parse(spec["mode"])
     described = layers(Parameters(**architecture))[: mode.layer]
     target, source, constants = spec["target"], spec["source_task"], spec["normalisation"]
-    tensors, *of_source = (read_tensors(path) for path in job.files("datasets"))
+    read = cache(read_tensors)
     paths = zip(*(job.files(name) for name in ("starts", "initials", "finals", "scores", "measured")), strict=True)
     for seed, (start, initial, final, scores, output) in zip(spec["seeds"], paths, strict=True):
+        datasets = [job.of_seed(name, seed) for name in ("target_dataset", "source_dataset") if job.files(name)]
+        tensors, *of_source = map(read, datasets)
         images = target_images(tensors, target, seed)
         of_task = source_images(of_source[0], source, seed) if source else None
         measured = Measured(
@@ -41,10 +45,10 @@ def main(job: Job) -> None:
         columns = module.read_out(measured)
         count = len(next(iter(columns.values())))
         # a final is made with its scores, and can be gone by now
-        own = job.origin(*job.files("datasets"), start, initial, scores, seeds=[seed])
+        own = job.origin(*datasets, start, initial, scores, seeds=[seed])
         write_columns(output, columns, own)
         log.info("seed %d: %d rows", seed, count)
 
 
 if __name__ == "__main__":
-    run_stage(main, ["datasets", "starts", "initials", "finals", "scores"], ["measured"])
+    run_stage(main, ["target_dataset", "source_dataset", "starts", "initials", "finals", "scores"], ["measured"])

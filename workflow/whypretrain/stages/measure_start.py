@@ -8,6 +8,7 @@ the distance of the two tasks, which has to do with neither the checkpoint nor i
 
 import math
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -90,11 +91,13 @@ def main(job: Job) -> None:
     architecture = {key: value for key, value in spec["architecture"].items() if key != "name"}
     described = layers(Parameters(**architecture))
     target, source = spec["target"], spec["source_task"]
-    tensors, *of_source = (read_tensors(path) for path in job.files("datasets"))
+    read = cache(read_tensors)
     untrained = job.files("untrained") if source else [""] * len(spec["seeds"])
     files = zip(spec["seeds"], job.files("starts"), untrained, job.files("measured"), strict=True)
     for seed, start, extractor, output in files:
         weights: Weights = read_tensors(start)
+        datasets = [job.of_seed(name, seed) for name in ("target_dataset", "source_dataset") if job.files(name)]
+        tensors, *of_source = map(read, datasets)
         parts = target_images(tensors, target, seed)
         row: dict[str, Any] = {"source_top1_stored": math.nan, "source_top1_reestimated": math.nan}
         row["proxy_a_distance"] = math.nan
@@ -109,7 +112,7 @@ def main(job: Job) -> None:
         reestimate_statistics(network, data.images["train"])
         features = {part: in_batches(network.features, data.images[part]).cpu().numpy() for part in PARTS}
         row |= _suitability(features, {part: parts[part].labels for part in PARTS}, weights)
-        own = job.origin(*job.files("datasets"), start, *([extractor] if source else []), seeds=[seed])
+        own = job.origin(*datasets, start, *([extractor] if source else []), seeds=[seed])
         write_columns(output, {name: [value] for name, value in row.items()}, own)
         log.info(
             "seed %d: source top-1 %.3f, probe top-1 %.3f, LogME %.3f, LEEP %.3f, proxy A-distance %.2f",
@@ -119,4 +122,4 @@ def main(job: Job) -> None:
 
 
 if __name__ == "__main__":
-    run_stage(main, ["datasets", "starts", "untrained"], ["measured"])
+    run_stage(main, ["target_dataset", "source_dataset", "starts", "untrained"], ["measured"])

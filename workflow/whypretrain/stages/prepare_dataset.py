@@ -17,7 +17,8 @@ def main(job: Job) -> None:
     try:
         if "files" in spec and spec["files"] != module.digest(parameters):
             raise StageError(f"datasets.{spec['dataset']}: files were added, removed or changed meanwhile; run again")
-        images, labels = module.prepare(parameters, spec["size"])
+        own = {"seed": spec["seed"]} if "seed" in spec else {}
+        images, labels = module.prepare(parameters, spec["size"], **own)
     except UnusableFiles as error:
         raise StageError(f"datasets.{spec['dataset']}.parameters.path: {error}") from None
     counts = module.class_counts(parameters)
@@ -41,9 +42,9 @@ def main(job: Job) -> None:
         "channel_standard_deviation": scaled.std((0, 2, 3)).tolist(),
         "sha256": checksum(tensors),
     }
-    own = job.origin(*(module.files(parameters) if hasattr(module, "files") else ()))
-    write_tensors(job.file("dataset"), tensors, own)
-    write_card(job.file("card"), card, own)
+    origin = job.origin(*(module.files(parameters) if hasattr(module, "files") else ()))
+    write_tensors(job.file("dataset"), tensors, origin)
+    write_card(job.file("card"), card, origin)
     log.info("%s: %d images of %s, %d classes", spec["dataset"], len(images), images.shape[1:], len(counts))
 
 

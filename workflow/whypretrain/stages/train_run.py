@@ -29,14 +29,15 @@ def main(job: Job) -> None:
     module = registry.load("modes", mode.name)
     architecture = {key: value for key, value in spec["architecture"].items() if key != "name"}
     described = layers(Parameters(**architecture))
-    tensors = read_tensors(job.file("dataset"))
+    read = cache(read_tensors)
     task, recipe, seeds = spec["target"]["name"], spec["recipe"], spec["seeds"]
     kinds = [kind for kind in FILES if kind not in BY_STEPS or moding.by_steps(spec["mode"])]
     runs = [(rate, seed) for rate in spec["learning_rates"] for seed in seeds]
     outputs = {run: {kind: job.files(kind)[place] for kind in kinds} for place, run in enumerate(runs)}
     snapshot = job.snapshot(hardware(device), "scores", "dataset", "starts")
     starts = dict(zip(seeds, job.files("starts"), strict=True))
-    parts = {seed: target_images(tensors, spec["target"], seed) for seed in seeds}
+    datasets = {seed: job.of_seed("dataset", seed) for seed in seeds}
+    parts = {seed: target_images(read(datasets[seed]), spec["target"], seed) for seed in seeds}
     counts = {seed: tuple(len(each.labels) for each in parts[seed].values()) for seed in seeds}
 
     @cache
@@ -62,7 +63,7 @@ def main(job: Job) -> None:
         for run, outcome in zip(group, outcomes, strict=True):
             rate, seed = run
             path, test = outputs[run], parts[seed]["test"]
-            own = job.origin(job.file("dataset"), starts[seed], learning_rates=[rate], seeds=[seed])
+            own = job.origin(datasets[seed], starts[seed], learning_rates=[rate], seeds=[seed])
             predictions = {
                 "image": test.indices.astype(np.int32),
                 "label": test.labels.astype(np.uint8),

@@ -27,10 +27,11 @@ Blocks = tuple[Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_leng
 
 
 class Dataset(Strict):
-    """Images and labels, prepared once."""
+    """Images and labels, prepared once, or once for each seed."""
 
     module: str = Field(
-        description="Module in workflow/whypretrain/datasets, as mnist5k, digits, glyphs, textures or folder."
+        description="Module in workflow/whypretrain/datasets: mnist5k, digits or folder, whose images all seeds share, "
+        "glyphs or textures, which are drawn anew for each seed, or one of your own."
     )
     parameters: dict[str, Any] = Field(default_factory=dict, description="The module's own parameters.")
     validation_share: float = Field(

@@ -137,6 +137,8 @@ class Paths:
         self.patterns = {
             "dataset": f"{results}/datasets/{{dataset}}.safetensors",
             "card": f"{results}/datasets/{{dataset}}.json",
+            "dataset_of_seed": f"{results}/datasets/{{dataset}}/s{{seed}}.safetensors",
+            "card_of_seed": f"{results}/datasets/{{dataset}}/s{{seed}}.json",
             "checkpoint": f"{source}/epoch-{{epoch}}.safetensors",
             "untrained": f"{results}/sources/{{architecture}}/{UNTRAINED}/s{{seed}}/epoch-0.safetensors",
             "annealed": f"{source}/epoch-{{epoch}}{ANNEAL}.safetensors",

@@ -114,6 +114,11 @@ class Grid:
         raw = self.config.datasets[dataset].parameters
         return validate(self.dataset_module(dataset).Parameters, raw, f"datasets.{dataset}.parameters")
 
+    @cached_property
+    def per_seed(self) -> frozenset[str]:
+        """The datasets that are drawn anew for each seed, which have a file for each."""
+        return frozenset(name for name in self.counts if getattr(self.dataset_module(name), "PER_SEED", False))
+
     def given_parts(self, dataset: str) -> dict[str, dict[str, int]]:
         """Return the images per part and class of a dataset that comes divided; of others nothing."""
         module = self.dataset_module(dataset)
