@@ -91,7 +91,7 @@ CHANGED: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "length of annealing": ({"pretraining.brief.anneal_share": 0.5}, ("sources/tiny/letters",)),
     "steps of targets": ({"recipes.short.min_steps": 20}, ("runs/", "block")),
     "decay of targets": ({"recipes.short.weight_decay": 0.0}, ("runs/", "block")),
-    "runs at once": ({"replicas": 4}, ("/finetune/", "block")),
+    "runs and sources at once": ({"replicas": 4}, ("/finetune/", "sources/", "block")),
     "precision": ({"precision": "bf16"}, ("/finetune/", "block")),
     "difficulty of letters": (
         {"datasets.glyphs.parameters": {"images_per_class": 25}},
