@@ -11,6 +11,7 @@ import json
 import numpy as np
 
 PURPOSES = (
+    "selection-draws",  # nothing: the same for all
     "partition",  # dataset, seed
     "class-half",  # dataset, seed, classes
     "source-init",  # seed, architecture, source

@@ -13,6 +13,7 @@ from whypretrain.evidence.selection import preference
 from whypretrain.evidence.statistics import interval, p_value, paired
 from whypretrain.evidence.values import common
 from whypretrain.files.schemas import PARTS
+from whypretrain.randomness import stream
 from whypretrain.study.coordinates import ARM_KEYS, Arm, key_columns, key_of
 
 MEASURES = ("top1_test", "loss_test")
@@ -49,6 +50,25 @@ def select_learning_rates(pilots: pd.DataFrame, criterion: str = "top1") -> pd.D
     rate, least, largest = merged["learning_rate"], merged["min"], merged["max"]
     merged["grid_edge"] = (least < largest) & ((rate == least) | (rate == largest))
     return merged.drop(columns=["min", "max"]).sort_values(ARM_KEYS, ignore_index=True)
+
+
+def draw_seeds(seeds: Sequence[int], draws: int) -> list[list[int]]:
+    """Return as many draws of as many seeds, with replacement: the same ones for all arms and studies."""
+    rng = stream("selection-draws")
+    return [rng.choice(list(seeds), size=len(seeds)).tolist() for _ in range(draws)]
+
+
+def select_again(
+    pilots: pd.DataFrame, draws: Sequence[Sequence[int]], criterion: str
+) -> dict[tuple[str, ...], list[float]]:
+    """Return the learning rates of each arm, by its key, that each draw of pilot seeds would select."""
+    by_seed = {int(str(seed)): own for seed, own in pilots.groupby("seed")}
+    found: dict[tuple[str, ...], list[float]] = {}
+    for draw in draws:
+        chosen = select_learning_rates(pd.concat([by_seed[seed] for seed in draw]), criterion)
+        for *key, rate in chosen[[*ARM_KEYS, "learning_rate"]].itertuples(index=False, name=None):
+            found.setdefault(tuple(map(str, key)), []).append(float(rate))
+    return found
 
 
 def by_few(runs: pd.DataFrame) -> pd.DataFrame:

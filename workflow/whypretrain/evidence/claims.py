@@ -7,13 +7,14 @@ rate that was selected for one of the arms, cosines layer by layer at every read
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from whypretrain.evidence import values
+from whypretrain.evidence.analysis import by_few, draw_seeds, select_again
 from whypretrain.evidence.readings import Readings, Tables
 from whypretrain.evidence.statistics import interval, one_sample, paired
 from whypretrain.evidence.values import Values
@@ -34,6 +35,7 @@ from whypretrain.study.config import Setting
 from whypretrain.study.coordinates import ARM_KEYS, Arm, key_of
 from whypretrain.study.grid import Grid
 
+VERDICTS = ("supported", "contradicted", "inconclusive")
 DECIDED = ("component", "n", "effect", "low", "high", "coverage", "p", "margin", "verdict", "reason")
 OF_SELECTED = (
     "top1_test",
@@ -384,6 +386,43 @@ def gap_of(arms: ClaimArms, settings: Sequence[str], missing: pd.DataFrame) -> s
         or (what == "pairs" and (row["architecture"], row["pair"]) in arms.pairs_read)
     ]
     return f"missing: {len(read)} of the read-outs that it rests on" if read else ""
+
+
+def judge_again(grid: Grid, tables: Tables) -> pd.DataFrame:
+    """Return the table `stability`: how often each verdict stays as it is with learning rates selected again.
+
+    They are selected as config says, from `selection_draws` draws of the pilot seeds. An arm keeps its own rate where
+    few draws select the other, so that fresh seeds weren't trained at it, and where its features are taken apart
+    (`parts`), which is done at its own rate alone.
+    """
+    draws = draw_seeds(grid.config.pilot_seeds, grid.config.selection_draws)
+    again: dict[tuple[str, ...], list[float]] = {}  # by study and key
+    pilots = tables.pilots.astype(dict.fromkeys(ARM_KEYS, str))
+    for study, settings in grid.config.studies.items():
+        own = pilots.merge(pd.DataFrame([key_of(arm) for arm in grid.arms_of(study)], columns=ARM_KEYS), on=ARM_KEYS)
+        drawn = select_again(by_few(own) if study in tables.few else own, draws, settings.criterion) if len(own) else {}
+        again |= {(study, *key): rates for key, rates in drawn.items()}
+    rates = {key_of(arm): sorted(rate for rate in grid.rates(arm) if rate is not None) for arm in grid.arms}
+    fixed = {key_of(arm) for arm in grid.measures.get("parts", ())}
+    runs = tables.runs[[*ARM_KEYS, "learning_rate"]].drop_duplicates()
+    trained = {(*map(str, key), rate) for *key, rate in runs.itertuples(index=False, name=None)}
+    found: list[list[str]] = []
+    for number in range(len(draws)):
+        rows = tables.selected.to_dict("records")
+        for row in rows:
+            key = tuple(str(row[name]) for name in ARM_KEYS)
+            rate = again[(row["study"], *key)][number] if (row["study"], *key) in again else None
+            if rate is not None and key not in fixed and (*key, rate) in trained:
+                row |= {"learning_rate": rate, "grid_edge": rate in (rates[key][0], rates[key][-1])}
+        verdicts = judge_claims(grid, replace(tables, selected=pd.DataFrame(rows)))
+        found.append(verdicts["verdict"].tolist() if len(verdicts) else [])
+    stability = judge_claims(grid, tables)
+    if stability.empty:
+        return stability
+    each = np.array(found)  # the rows of `verdicts` have one order
+    shares = {verdict: (each == verdict).mean(0) for verdict in VERDICTS}
+    same = (each == stability["verdict"].to_numpy()).mean(0)
+    return stability[["study", "claim", "setting", "verdict"]].assign(draws=len(draws), same=same, **shares)
 
 
 def judge_claims(grid: Grid, tables: Tables, missing: pd.DataFrame | None = None) -> pd.DataFrame:

@@ -1,6 +1,6 @@
 """What the tables say of an arm, a pair or a checkpoint, by seed."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -9,6 +9,7 @@ import pandas as pd
 
 from whypretrain.evidence.analysis import by_few, seed_values, selected_in
 from whypretrain.evidence.values import Values, combined, mean_height, mean_of, reached_at, width_near_top
+from whypretrain.files.storage import read_columns
 from whypretrain.study.coordinates import ARM_KEYS, UNTRAINED, Arm, key_of, split_epoch
 
 NOTHING = pd.DataFrame
@@ -31,6 +32,14 @@ class Tables:
     history: pd.DataFrame = field(default_factory=NOTHING)
     pilots: pd.DataFrame = field(default_factory=NOTHING)
     few: Collection[str] = ()  # studies that select by as few validation images as a user has
+
+
+TABLES = ("runs", "selected", "pilots", "kernels", "sources", "parts", "pairs", "history")  # their files, in this order
+
+
+def read_evidence(path: Callable[[str], str], few: Collection[str]) -> Tables:
+    """Read the tables that claims are decided on; `path` gives the file of each."""
+    return Tables(**{name: read_columns(path(name))[0].to_pandas() for name in TABLES}, few=few)
 
 
 def _by_arm(table: pd.DataFrame) -> dict[tuple[str, ...], pd.DataFrame]:

@@ -536,6 +536,18 @@ TABLES: dict[str, dict[str, Column]] = {
             bool, description="chance explains the errors, and the intervals that miss, at what is promised"
         ),
     },
+    "stability": {
+        **STUDY,
+        "claim": Column(str, description="claim in config"),
+        "setting": Column(str, description="source and target it is decided on, or their interaction"),
+        "verdict": Column(str, Check.isin(["supported", "contradicted", "inconclusive"]), description="verdict"),
+        "draws": Column(int, description="draws of pilot seeds, each of which selects learning rates again"),
+        "same": _fraction("share of the draws with the same verdict"),
+        **{
+            name: _fraction(f"share of the draws in which the claim is {name}")
+            for name in ("supported", "contradicted", "inconclusive")
+        },
+    },
     "verdicts": {
         "claim": Column(str, description="claim in config"),
         "paper": Column(str, description="the paper it is from: the family of Holm's correction"),

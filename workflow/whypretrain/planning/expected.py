@@ -10,7 +10,7 @@ from typing import Any
 
 from whypretrain.files.origins import Origin, digest_of
 from whypretrain.planning.jobs import OF_STEPS, SeedBlock
-from whypretrain.planning.plan import KINDS, PAIR_TABLES, SUMMARIES, Plan, collected_tables
+from whypretrain.planning.plan import KINDS, PAIR_TABLES, Plan, collected_tables
 from whypretrain.study import moding
 from whypretrain.study.coordinates import Arm, write_rate
 from whypretrain.study.grid import START
@@ -20,13 +20,17 @@ MADE_FROM = {  # the tables that a summary is made from
     "arms": ("runs", "selected"),
     "contrasts": ("runs", "selected"),
     **dict.fromkeys(("transfer", "maturity", "correlations", "modes", "advice"), ("runs", "selected", "sources")),
-    "verdicts": ("runs", "selected", "pilots", "kernels", "sources", "parts", "pairs", "history"),
+    **dict.fromkeys(
+        ("verdicts", "stability"),
+        ("runs", "selected", "pilots", "kernels", "sources", "parts", "pairs", "history"),
+    ),
 }
 MADE_BY = {
     "design": "summarise_arms",
     "arms": "summarise_arms",
     "contrasts": "contrast_arms",
     "verdicts": "judge_claims",
+    "stability": "judge_again",
 }
 OF_SUMMARY = ("verdicts", "arms", "sources", "advice")
 OF_ADVICE = ("advice", "provenance")
@@ -220,7 +224,7 @@ def _collected(plan: Plan, table: str) -> Expected:
 
 def _summary(plan: Plan, table: str) -> Expected:
     def made() -> Made:
-        spec = plan.specs.claims() if table == "verdicts" else plan.specs.collect()
+        spec = plan.specs.claims() if table in ("verdicts", "stability") else plan.specs.collect()
         return spec, plan.stage_code(MADE_BY.get(table, "summarise_curves")), _named(plan, MADE_FROM[table])
 
     return Expected(plan.paths.file("table", table=table), made)
@@ -243,7 +247,7 @@ def every(plan: Plan) -> Iterator[Expected]:
     """Yield every result that a config has."""
     yield from computed(plan)
     yield from (_collected(plan, table) for table in collected_tables())
-    yield from (_summary(plan, table) for table in SUMMARIES)
+    yield from (_summary(plan, table) for table in plan.summaries())
     for study, settings in plan.config.studies.items():
         for figure in settings.figures:
             yield from (_figure(plan, kind, study, figure) for kind in ("figure_svg", "figure_png"))

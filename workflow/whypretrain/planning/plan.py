@@ -187,9 +187,13 @@ class Plan:
                     key = {"architecture": architecture, "source": source, "seed": str(seed), "epoch": raw}
                     yield self.paths.file("anneal_history", **key), SimpleNamespace(**key), True
 
+    def summaries(self) -> list[str]:
+        """Return the tables that are made from others."""
+        return [*SUMMARIES, *(["stability"] if self.config.selection_draws and not self.config.partial else [])]
+
     def tables(self) -> list[str]:
         """Return the paths of all tables."""
-        names = (*collected_tables(), *SUMMARIES, *(STOCK if self.config.partial else ()))
+        names = (*collected_tables(), *self.summaries(), *(STOCK if self.config.partial else ()))
         return [self.paths.file("table", table=table) for table in names]
 
     def stock(self) -> list[str]:

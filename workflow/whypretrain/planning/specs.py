@@ -192,6 +192,7 @@ class Specs:
             "criterion": study.criterion,
             "selection": study.selection,
             "seeds": self.config.pilot_seeds,
+            "draws": self.config.selection_draws,
             "arms": [list(arm.columns().values()) for arm in arms],
             "rates": {arm.recipe: self.grid.rates(arm) for arm in arms},
             "named": {str(number): sorted(rates) for number, rates in named.items()},

@@ -2,24 +2,21 @@
 
 from whypretrain.command import Job, log, run_stage
 from whypretrain.evidence.claims import judge_claims
-from whypretrain.evidence.readings import Tables
+from whypretrain.evidence.readings import TABLES, read_evidence
 from whypretrain.files.schemas import write_table
 from whypretrain.files.storage import read_columns
 from whypretrain.planning.from_spec import plan_of
-
-READ = ("runs", "selected", "pilots", "kernels", "sources", "parts", "pairs", "history")
 
 
 def main(job: Job) -> None:
     """Read what the claims are decided on; write `verdicts`."""
     grid = plan_of(job.spec).grid
-    tables = Tables(**{name: read_columns(job.file(name))[0].to_pandas() for name in READ}, few=grid.config.few)
     missing = next((read_columns(path)[0].to_pandas() for path in job.files("stock")), None)
-    verdicts = judge_claims(grid, tables, missing)
+    verdicts = judge_claims(grid, read_evidence(job.file, grid.config.few), missing)
     for row in verdicts.itertuples():
         log.info("%s, %s: %s (%s)", row.claim, row.setting, row.verdict, row.reason)
-    write_table(job.file("verdicts"), "verdicts", verdicts, job.origin(*(job.file(name) for name in READ)))
+    write_table(job.file("verdicts"), "verdicts", verdicts, job.origin(*map(job.file, TABLES)))
 
 
 if __name__ == "__main__":
-    run_stage(main, [*READ, "stock"], ["verdicts"])
+    run_stage(main, [*TABLES, "stock"], ["verdicts"])

@@ -1,7 +1,8 @@
 """Select the learning rate of each arm of a study on its pilots' validation images.
 
 The seeds that decide train at the rates selected for an arm and for all arms that a claim compares it with at common
-rates, and at those that a claim names.
+rates, and at those that a claim names. Where config asks how stable verdicts are (`selection_draws`), they train at
+the rates, too, that draws of the pilot seeds select often.
 """
 
 from itertools import product
@@ -9,9 +10,11 @@ from itertools import product
 import pandas as pd
 
 from whypretrain.command import Job, log, run_stage
-from whypretrain.evidence.analysis import by_few, select_learning_rates
+from whypretrain.evidence.analysis import by_few, draw_seeds, select_again, select_learning_rates
 from whypretrain.files.storage import read_columns, write_card
 from whypretrain.study.coordinates import ARM_KEYS, Arm, key_columns, key_of
+
+OFTEN = 0.1  # of the draws: rates that more of them select are trained at
 
 
 def main(job: Job) -> None:
@@ -26,14 +29,17 @@ def main(job: Job) -> None:
     pilots = by_few(pd.DataFrame(rows)) if spec["selection"] == "shots" else pd.DataFrame(rows)
     found = select_learning_rates(pilots, spec["criterion"]).to_dict("records") if rows else []
     selected = {tuple(row[key] for key in ARM_KEYS): row for row in found}
-    choices = []
+    drawn = select_again(pilots, draw_seeds(spec["seeds"], spec["draws"]), spec["criterion"]) if rows else {}
+    choices, often = [], []
     for arm in arms:
         row = selected.get(key_of(arm))
         rate, edge = (row["learning_rate"], bool(row["grid_edge"])) if row else (spec["rates"][arm.recipe][0], False)
+        draws = drawn.get(key_of(arm), [])
         choices.append({**arm.columns(), "learning_rate": rate, "grid_edge": edge})
+        often.append({rate, *(each for each in draws if draws.count(each) > OFTEN * len(draws))})
     for number, choice in enumerate(choices):
-        others = [choices[other]["learning_rate"] for other in spec["shared"].get(str(number), ())]
-        rates = {choice["learning_rate"], *spec["named"].get(str(number), ()), *others}
+        others = (rate for other in spec["shared"].get(str(number), ()) for rate in often[other])
+        rates = {*often[number], *spec["named"].get(str(number), ()), *others}
         choice["learning_rates"] = sorted(rates, key=lambda rate: rate or 0.0)
     write_card(job.file("selection"), {"arms": choices}, job.origin(*job.files("scores")))
     edges = sum(choice["grid_edge"] for choice in choices)

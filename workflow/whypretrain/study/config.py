@@ -310,6 +310,14 @@ class Config(Strict):
         description="Seeds that select learning rates, in blocks like the others; none of them decides anything. "
         "They are needed where a recipe has several rates.",
     )
+    selection_draws: int = Field(
+        0,
+        ge=0,
+        le=10_000,
+        description="How often learning rates are selected again from pilot seeds drawn with replacement. Fresh seeds "
+        "then train at every rate that more than a tenth of the draws select, and the table `stability` says how often "
+        "a verdict stays as it is.",
+    )
     threads: int = Field(1, ge=1, le=1024, description="Threads of a job that uses torch.")
     device: Literal["auto", "cpu", "cuda"] = "auto"
     study: Name | None = Field(
