@@ -259,6 +259,7 @@ def test_images_to_choose_by_are_not_learnt_from():
     raw["datasets"]["digits"]["test_share"] = 0.3
     # 50 % to learn from, 20 % to choose by, 30 % to test on
     assert plan_of(raw).grid.test_ratio("digits") == pytest.approx(0.6, abs=0.01)
+    assert plan_of(raw).grid.test_ratio("letters") == 0  # each seed has images of its own
 
 
 def test_guessing_is_right_for_the_share_of_the_largest_class(tmp_path: Path):

@@ -161,7 +161,12 @@ class Grid:
         }
 
     def test_ratio(self, task: str) -> float:
-        """Return how many images of a task test for each that is there to learn from (not to choose by)."""
+        """Return how many images of a task test for each that is there to learn from (not to choose by).
+
+        0 where images are drawn anew for each seed: what tests one then never trains another.
+        """
+        if self.config.tasks[task].dataset in self.per_seed:
+            return 0.0
         sizes, images = self.part_sizes(self.config.tasks[task].dataset)["test"], self.images_per_class(task)
         return sum(sizes[name] for name in images) / sum(training for training, _ in images.values())
 
