@@ -18,7 +18,8 @@ def draw(tables: dict[str, pd.DataFrame], view: View, weights: drawing.Loaded) -
     arms = drawing.of_study(tables["arms"], view)
     used = arms.loc[arms["source"] != drawing.UNTRAINED, ["architecture", "source"]].drop_duplicates()
     sources = used.merge(tables["sources"], on=["architecture", "source"])
-    sources = sources[sources["objective"] == "labels"]  # others have no accuracy, or chance
+    # other objectives have no accuracy, or chance; test images are read at checkpoints
+    sources = sources[sources["objective"] == "labels"].dropna(subset=["top1_test"])
     columns = min(max(len(view.depths), 1), 3)
     lines = -(-len(view.depths) // columns)
     figure = drawing.new_figure(2.1 * lines + 0.6, title(sources, view))

@@ -140,7 +140,7 @@ TABLES: dict[str, dict[str, Column]] = {
         "loss_train": _loss("mean training loss since the read-out before, on the labels it learns", nullable=True),
         "top1_train": _fraction("top-1 of the batches since then, on the labels it learns", nullable=True),
         **{
-            f"loss_{part}": _loss(f"loss on {PARTS[part]}, true labels", nullable=True)
+            f"loss_{part}": _loss(f"loss on {PARTS[part]}, true labels; on test images at checkpoints", nullable=True)
             for part in ("validation", "test")
         },
         **{

@@ -90,15 +90,15 @@ def _read_out(
     rows: list[dict[str, float]] = [
         {"loss_train": loss, "top1_train": top1} for loss, top1 in zip(*batches, strict=True)
     ]
-    for part in ("validation", "test"):
+    # what tests is far more than what validates, and only checkpoints are judged by it
+    for part in ("validation", "test") if kept else ("validation",):
         images, labels = ([getattr(one.data, of)[part] for one in learners] for of in ("images", "labels"))
         for row, score in zip(rows, training.evaluate_copies(network, images, labels), strict=True):
             row |= {f"loss_{part}": score.loss, f"top1_{part}": score.top1}
     for learner, row in zip(learners, rows, strict=True):
         log.info(
-            "seed %d epoch %g step %d: train loss %.3f top-1 %.3f, validation top-1 %.3f, test top-1 %.3f",
-            *(learner.seed, epoch, step, row["loss_train"], row["top1_train"]),
-            *(row["top1_validation"], row["top1_test"]),
+            "seed %d epoch %g step %d: train loss %.3f top-1 %.3f, validation top-1 %.3f",
+            *(learner.seed, epoch, step, row["loss_train"], row["top1_train"], row["top1_validation"]),
         )
     return [read_out(epoch, step, row, weights_of(network, copy) if kept else None) for copy, row in enumerate(rows)]
 
