@@ -2,6 +2,8 @@
 # make audit  which results are stale, damaged or foreign; REMOVE=1 removes the first two
 # make partial  tables, figures and report of what is there of it, in results/partial; trains nothing
 # make calibration  how often verdicts err, by simulation: results/benchmarks/calibration.parquet; two minutes
+# make bench  how fast it is beside what it can't be faster than: results/benchmarks/bench.parquet; 15 minutes
+#             SHORT=1: two minutes, and an error where a ratio is a third worse than in tests/data/bench.csv
 # make test   set up if needed, check style and types, run all tests
 # make advise DATA=folder    which source, and which way of using it, is best for your own images (or DATA=photos.zip)
 # Other studies: make run CONFIG=config/laptop.yaml; elsewhere than config says: RESULTS=results/other; one of them:
@@ -36,7 +38,7 @@ looked := python workflow/check_config.py $(if $(CONFIG),"$$CONFIG",config/confi
 # where the results are: as given, else as config says
 results := $(if $(RESULTS),$$RESULTS,$$($(looked)))
 
-.PHONY: run partial advise audit calibration test check setup schema clean
+.PHONY: run partial advise audit calibration bench test check setup schema clean
 .DELETE_ON_ERROR:
 
 run: $(READY)
@@ -58,6 +60,9 @@ audit: $(READY)
 
 calibration: $(READY)
 	snakemake --cores $(CORES) calibrate_verdicts $(configfile) $(settings)
+
+bench: $(READY)
+	python workflow/bench.py --results "$(results)" $(if $(SHORT),--short)
 
 # two at a time; a file's tests stay together, and share what they run
 test: check

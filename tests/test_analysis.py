@@ -7,13 +7,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from whypretrain.evidence.analysis import (
-    make_contrasts,
-    make_design,
-    seed_values,
-    select_learning_rates,
-    summarise_arms,
-)
+from whypretrain.evidence.analysis import make_contrasts, make_design, seed_values, summarise_arms
+from whypretrain.evidence.selection import select_learning_rates
 from whypretrain.files.schemas import check_table
 from whypretrain.study.coordinates import Arm, key_of
 

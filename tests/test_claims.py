@@ -9,8 +9,8 @@ import pytest
 from conftest import curves, plan_of, put, tiny
 from made_runs import every_run
 
-from whypretrain.evidence.analysis import select_learning_rates
 from whypretrain.evidence.claims import Tables, judge_claims
+from whypretrain.evidence.selection import select_learning_rates
 from whypretrain.files.schemas import check_table
 from whypretrain.planning.plan import Plan
 from whypretrain.study.claim_arms import ClaimArms

@@ -10,8 +10,8 @@ from conftest import ROOT, plan_of, put, tiny
 from made_runs import every_run
 from test_claims import NON_INFERIOR, SEEDS, level, one, plan_with, tables
 
-from whypretrain.evidence.analysis import select_learning_rates
 from whypretrain.evidence.readings import Readings, Tables
+from whypretrain.evidence.selection import select_learning_rates
 from whypretrain.planning.plan import Plan
 from whypretrain.study import config
 from whypretrain.study.config import ConfigError

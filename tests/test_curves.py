@@ -10,9 +10,9 @@ from conftest import curves, plan_of, put
 from made_runs import every_run
 from scipy import stats
 
-from whypretrain.evidence.analysis import select_learning_rates
 from whypretrain.evidence.curves import maturity_tables, transfer_table
 from whypretrain.evidence.readings import Readings, Tables
+from whypretrain.evidence.selection import select_learning_rates
 from whypretrain.files.schemas import check_table
 from whypretrain.planning.plan import Plan
 from whypretrain.study.coordinates import Arm, key_columns

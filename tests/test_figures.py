@@ -16,7 +16,8 @@ from jinja2 import Environment
 from matplotlib.text import Text
 
 from whypretrain import registry
-from whypretrain.evidence.analysis import make_contrasts, make_design, select_learning_rates, summarise_arms
+from whypretrain.evidence.analysis import make_contrasts, make_design, summarise_arms
+from whypretrain.evidence.selection import select_learning_rates
 from whypretrain.evidence.statistics import interval
 from whypretrain.figures import first_layer_kernels, kernel_cosine, learning_rates, source_history
 from whypretrain.files import restructured, schemas

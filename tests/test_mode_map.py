@@ -14,9 +14,9 @@ from PIL import Image
 from scipy import stats
 
 from whypretrain.evidence import mode_map
-from whypretrain.evidence.analysis import select_learning_rates
 from whypretrain.evidence.mode_map import ANY, FAMILIES, family_of, mode_tables
 from whypretrain.evidence.readings import Readings, Tables
+from whypretrain.evidence.selection import select_learning_rates
 from whypretrain.evidence.statistics import interval, not_worse_than_best, repeated_splits
 from whypretrain.files.schemas import check_table
 from whypretrain.planning.plan import Plan

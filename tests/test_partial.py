@@ -20,11 +20,12 @@ from PIL import Image
 from test_mode_map import Made, arm
 
 from whypretrain.command import Job, StageError
-from whypretrain.evidence.analysis import make_contrasts, select_learning_rates
+from whypretrain.evidence.analysis import make_contrasts
 from whypretrain.evidence.claims import gap_of
 from whypretrain.evidence.missing import sentence
 from whypretrain.evidence.mode_map import mode_tables
 from whypretrain.evidence.readings import Readings, Tables
+from whypretrain.evidence.selection import select_learning_rates
 from whypretrain.evidence.verdict import ClaimEvidence, Component, judge
 from whypretrain.files.schemas import write_table
 from whypretrain.files.storage import write_json

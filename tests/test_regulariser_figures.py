@@ -12,7 +12,8 @@ from figure_looks import Tables, assert_drawn, drawn, svg
 from test_figures import as_read
 
 from whypretrain import registry
-from whypretrain.evidence.analysis import make_design, select_learning_rates
+from whypretrain.evidence.analysis import make_design
+from whypretrain.evidence.selection import select_learning_rates
 from whypretrain.evidence.statistics import interval
 from whypretrain.figures import regularisers, shuffling_dose, ways_to_start
 from whypretrain.files import schemas

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from whypretrain.evidence.analysis import seed_values, select_learning_rates
+from whypretrain.evidence.analysis import seed_values
+from whypretrain.evidence.selection import select_learning_rates
 from whypretrain.study.coordinates import ARM_KEYS, Arm, key_columns, key_of
 
 ARM = Arm("tiny", "letters", "1+anneal", "intact", "all", "digits.2", "finetune", "short")

@@ -9,11 +9,10 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from whypretrain.evidence.selection import preference
+from whypretrain.evidence.selection import by_few
 from whypretrain.evidence.statistics import interval, p_value, paired
 from whypretrain.evidence.values import common
 from whypretrain.files.schemas import PARTS
-from whypretrain.randomness import stream
 from whypretrain.study.coordinates import ARM_KEYS, Arm, key_columns, key_of
 
 MEASURES = ("top1_test", "loss_test")
@@ -28,53 +27,6 @@ NESTED = (
     ("gaussian-kernels", "resample-kernels"),
     ("gaussian", "gaussian-kernels"),
 )
-
-
-def select_learning_rates(pilots: pd.DataFrame, criterion: str = "top1") -> pd.DataFrame:
-    """Return one row an arm: its learning rate and whether that is at the edge of its grid.
-
-    The rate with the highest validation top-1, averaged over seeds; ties go to the lower
-    validation loss, then to the lower rate. With the criterion `loss` it is the rate with the lowest validation loss.
-    A grid of one rate has no edge: nothing is selected, the rate is part of the recipe. A probe has no rate.
-    """
-    columns = ["top1_validation", "loss_validation"]
-    keys = [*ARM_KEYS, "learning_rate"]
-    means = pilots.groupby(keys, as_index=False, observed=True, dropna=False)[columns].mean()
-    order = [
-        preference(top1, loss, rate, criterion)
-        for top1, loss, rate in means[[*columns, "learning_rate"]].itertuples(index=False, name=None)
-    ]
-    best = means.iloc[sorted(range(len(order)), key=order.__getitem__)].drop_duplicates(ARM_KEYS)[keys]
-    edges = means.groupby(ARM_KEYS, as_index=False, observed=True)["learning_rate"].agg(["min", "max"]).reset_index()
-    merged = best.merge(edges[[*ARM_KEYS, "min", "max"]], on=ARM_KEYS)
-    rate, least, largest = merged["learning_rate"], merged["min"], merged["max"]
-    merged["grid_edge"] = (least < largest) & ((rate == least) | (rate == largest))
-    return merged.drop(columns=["min", "max"]).sort_values(ARM_KEYS, ignore_index=True)
-
-
-def draw_seeds(seeds: Sequence[int], draws: int) -> list[list[int]]:
-    """Return as many draws of as many seeds, with replacement: the same ones for all arms and studies."""
-    rng = stream("selection-draws")
-    return [rng.choice(list(seeds), size=len(seeds)).tolist() for _ in range(draws)]
-
-
-def select_again(
-    pilots: pd.DataFrame, draws: Sequence[Sequence[int]], criterion: str
-) -> dict[tuple[str, ...], list[float]]:
-    """Return the learning rates of each arm, by its key, that each draw of pilot seeds would select."""
-    by_seed = {int(str(seed)): own for seed, own in pilots.groupby("seed")}
-    found: dict[tuple[str, ...], list[float]] = {}
-    for draw in draws:
-        chosen = select_learning_rates(pd.concat([by_seed[seed] for seed in draw]), criterion)
-        for *key, rate in chosen[[*ARM_KEYS, "learning_rate"]].itertuples(index=False, name=None):
-            found.setdefault(tuple(map(str, key)), []).append(float(rate))
-    return found
-
-
-def by_few(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return runs as the few validation images see them, and with what those select (`selection: shots`)."""
-    few = {name.removesuffix("_few"): runs[name] for name in map(str, runs) if name.endswith("_few")}
-    return runs.assign(**few)
 
 
 def make_design(

@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 
 from whypretrain.evidence import values
-from whypretrain.evidence.analysis import by_few, draw_seeds, select_again
 from whypretrain.evidence.readings import Readings, Tables
+from whypretrain.evidence.selection import by_few, draw_seeds, select_again
 from whypretrain.evidence.statistics import interval, one_sample, paired
 from whypretrain.evidence.values import Values
 from whypretrain.evidence.verdict import ClaimEvidence, Component, judge

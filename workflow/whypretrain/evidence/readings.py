@@ -7,7 +7,8 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from whypretrain.evidence.analysis import by_few, seed_values, selected_in
+from whypretrain.evidence.analysis import seed_values, selected_in
+from whypretrain.evidence.selection import by_few
 from whypretrain.evidence.values import Values, combined, mean_height, mean_of, reached_at, width_near_top
 from whypretrain.files.storage import read_columns
 from whypretrain.study.coordinates import ARM_KEYS, UNTRAINED, Arm, key_of, split_epoch

@@ -4,7 +4,6 @@ import itertools
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-from scipy.stats import spearmanr
 
 from whypretrain.evidence.statistics import slope
 
@@ -114,4 +113,6 @@ def rank_correlation(a: Sequence[float], b: Sequence[float]) -> float:
     """Return Spearman's rank correlation; NaN for fewer than three points, constant or missing values."""
     if len(a) < 3 or not np.isfinite([*a, *b]).all() or np.ptp(a) == 0 or np.ptp(b) == 0:
         return float("nan")
+    from scipy.stats import spearmanr  # whose import takes longer than all else of a job that correlates nothing
+
     return float(spearmanr(a, b).statistic)

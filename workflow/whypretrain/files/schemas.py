@@ -548,6 +548,21 @@ TABLES: dict[str, dict[str, Column]] = {
             for name in ("supported", "contradicted", "inconclusive")
         },
     },
+    "bench": {
+        "what": Column(str, unique=True, description="what is measured"),
+        "better": Column(str, Check.isin(["more", "less"]), description="of the measured"),
+        "goal": Column(float, Check.gt(0), nullable=True, description="the least of it, or the most"),
+        "measured": Column(float, nullable=True, description="median of several rounds"),
+        "ratio": Column(
+            float,
+            Check.gt(0),
+            nullable=True,
+            description="measured over goal, or goal over measured where less is better: 1 or more meets it",
+        ),
+        "unit": Column(str, description="of goal and measured"),
+        "met": Column(str, Check.isin(["yes", "no", "no goal", "not run"]), description="whether the goal is met"),
+        "note": Column(str, description="what it is made of"),
+    },
     "verdicts": {
         "claim": Column(str, description="claim in config"),
         "paper": Column(str, description="the paper it is from: the family of Holm's correction"),

@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from whypretrain.command import Job, StageError, log, run_stage
 from whypretrain.evidence.missing import left_out
@@ -80,7 +82,7 @@ def parts(plan: Plan, table: str) -> Iterator[Part]:
     return _measure_parts(plan, table)
 
 
-def _read_card(path: str) -> tuple[pd.DataFrame, Origin]:
+def _read_card(path: str) -> tuple[pa.Table, Origin]:
     try:
         origin = read_origin(path)
         content = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -88,31 +90,40 @@ def _read_card(path: str) -> tuple[pd.DataFrame, Origin]:
         raise DamagedFile(path, error) from error
     if "arms" in content:  # a selection
         rows = [{**key_columns(Arm(**_arm(row))), **{name: row[name] for name in SELECTED}} for row in content["arms"]]
-        return pd.DataFrame(rows).astype({"learning_rate": float}), origin
-    return pd.DataFrame([provenance_row({**content, "spec": origin.spec})]), origin
+        frame = pd.DataFrame(rows).astype({"learning_rate": float})
+        return pa.Table.from_pandas(frame).replace_schema_metadata(), origin
+    return pa.Table.from_pylist([provenance_row({**content, "spec": origin.spec})]), origin
 
 
 def _arm(row: dict[str, Any]) -> dict[str, str]:
     return {name: row[name] for name in Arm.__dataclass_fields__}
 
 
-def _read(path: str) -> tuple[pd.DataFrame, Origin]:
-    if path.endswith(".json"):
-        return _read_card(path)
-    table, origin = read_columns(path)
-    return table.to_pandas(), origin
+def _read(path: str) -> tuple[pa.Table, Origin]:
+    return _read_card(path) if path.endswith(".json") else read_columns(path)
+
+
+def _joined(tables: list[pa.Table], coordinates: list[dict[str, Any]]) -> pd.DataFrame:
+    """Return tables under one another, each row with the coordinates of its own: once for all, not file by file."""
+    if not tables:
+        return pd.DataFrame()
+    rows = pa.concat_tables(tables, promote_options="permissive").to_pandas()
+    places = np.repeat(np.arange(len(tables)), [table.num_rows for table in tables])
+    keys = pd.DataFrame(coordinates).iloc[places].reset_index(drop=True)
+    rows[list(keys)] = keys
+    return rows
 
 
 def main(job: Job) -> None:
     """Read every part, check it, and write the table."""
     name = Path(job.file("table")).stem
-    frames, files, plan = [], [], plan_of(job.spec)
+    tables, coordinates, files, plan = [], [], [], plan_of(job.spec)
     missing = left_out(plan.stock())
-    for part, coordinates in parts(plan, name):
+    for part, own in parts(plan, name):
         if missing(part.path):
             continue
         try:
-            frame, origin = _read(part.path)
+            rows, origin = _read(part.path)
         except DamagedFile:
             if Path(part.path).exists():
                 raise
@@ -122,11 +133,12 @@ def main(job: Job) -> None:
                 f"{part.path} is stale: {stale}. "
                 f"Make it again: snakemake --cores all --force {part.path} (with the --configfile that you use, if any)"
             )
-        frames.append(frame.assign(**coordinates))
+        tables.append(rows)
+        coordinates.append(own)
         files.append(part.path)
-    table = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+    table = _joined(tables, coordinates)
     write_table(job.file("table"), name, table, job.origin(*files))
-    log.info("%s: %d rows from %d files", name, len(table), len(frames))
+    log.info("%s: %d rows from %d files", name, len(table), len(tables))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from itertools import product
 import pandas as pd
 
 from whypretrain.command import Job, log, run_stage
-from whypretrain.evidence.analysis import by_few, draw_seeds, select_again, select_learning_rates
+from whypretrain.evidence.selection import by_few, draw_seeds, select_again, select_learning_rates
 from whypretrain.files.storage import read_columns, write_card
 from whypretrain.study.coordinates import ARM_KEYS, Arm, key_columns, key_of
 
