@@ -11,6 +11,7 @@ from whypretrain.evidence.selection import select_learning_rates
 from whypretrain.study.coordinates import ARM_KEYS, Arm, key_columns, key_of
 
 ARM = Arm("tiny", "letters", "1+anneal", "intact", "all", "digits.2", "finetune", "short")
+LPFT = Arm("tiny", "letters", "1+anneal", "intact", "all", "digits.2", "lpft", "short")
 PROBE = Arm("tiny", "letters", "1+anneal", "intact", "all", "digits.2", "probe", "none")
 RATES = (0.01, 0.1, 1.0, 3.0)
 
@@ -56,6 +57,9 @@ def test_a_rate_is_at_the_edge_of_a_grid_of_several_alone():
         edges[best] = bool(select_learning_rates(frame(ARM, scores))["grid_edge"][0])
     assert edges == {0.01: True, 0.1: False, 1.0: False, 3.0: True}
     assert not select_learning_rates(frame(ARM, {0.1: [(0.5, 1.0)]}))["grid_edge"][0]
+    # below the lowest rate after a probe lies the probe itself
+    assert not select_learning_rates(frame(LPFT, {0.1: [(0.9, 1.0)], 1.0: [(0.5, 1.0)]}))["grid_edge"][0]
+    assert select_learning_rates(frame(LPFT, {0.1: [(0.5, 1.0)], 1.0: [(0.9, 1.0)]}))["grid_edge"][0]
     assert not select_learning_rates(frame(PROBE, {None: [(0.5, 1.0)]}))["grid_edge"][0]
 
 

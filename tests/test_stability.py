@@ -54,7 +54,7 @@ def test_a_draw_counts_a_seed_as_often_as_it_is_drawn():
         for (seed, rate), value in top1.items()
     ]
     found = select_again(pd.DataFrame(rows), [[0, 0], [1, 1], [0, 1], [0, 1, 1]], "top1")
-    assert found == {key_of(arm): [0.1, 1.0, 0.1, 1.0]}
+    assert found == {key_of(arm): [(0.1, True), (1.0, True), (0.1, True), (1.0, True)]}
 
 
 @pytest.mark.parametrize(("fonder", "least", "most"), [(0, 1.0, 1.0), (2, 0.6, 0.95), (3, 0.2, 0.8)])

@@ -396,13 +396,12 @@ def judge_again(grid: Grid, tables: Tables) -> pd.DataFrame:
     (`parts`), which is done at its own rate alone.
     """
     draws = draw_seeds(grid.config.pilot_seeds, grid.config.selection_draws)
-    again: dict[tuple[str, ...], list[float]] = {}  # by study and key
+    again: dict[tuple[str, ...], list[tuple[float, bool]]] = {}  # by study and key
     pilots = tables.pilots.astype(dict.fromkeys(ARM_KEYS, str))
     for study, settings in grid.config.studies.items():
         own = pilots.merge(pd.DataFrame([key_of(arm) for arm in grid.arms_of(study)], columns=ARM_KEYS), on=ARM_KEYS)
         drawn = select_again(by_few(own) if study in tables.few else own, draws, settings.criterion) if len(own) else {}
-        again |= {(study, *key): rates for key, rates in drawn.items()}
-    rates = {key_of(arm): sorted(rate for rate in grid.rates(arm) if rate is not None) for arm in grid.arms}
+        again |= {(study, *key): each for key, each in drawn.items()}
     fixed = {key_of(arm) for arm in grid.measures.get("parts", ())}
     runs = tables.runs[[*ARM_KEYS, "learning_rate"]].drop_duplicates()
     trained = {(*map(str, key), rate) for *key, rate in runs.itertuples(index=False, name=None)}
@@ -411,9 +410,11 @@ def judge_again(grid: Grid, tables: Tables) -> pd.DataFrame:
         rows = tables.selected.to_dict("records")
         for row in rows:
             key = tuple(str(row[name]) for name in ARM_KEYS)
-            rate = again[(row["study"], *key)][number] if (row["study"], *key) in again else None
-            if rate is not None and key not in fixed and (*key, rate) in trained:
-                row |= {"learning_rate": rate, "grid_edge": rate in (rates[key][0], rates[key][-1])}
+            if key in fixed or (row["study"], *key) not in again:
+                continue
+            rate, edge = again[(row["study"], *key)][number]
+            if (*key, rate) in trained:
+                row |= {"learning_rate": rate, "grid_edge": edge}
         verdicts = judge_claims(grid, replace(tables, selected=pd.DataFrame(rows)))
         found.append(verdicts["verdict"].tolist() if len(verdicts) else [])
     stability = judge_claims(grid, tables)

@@ -26,7 +26,8 @@ def select_learning_rates(pilots: pd.DataFrame, criterion: str = "top1") -> pd.D
 
     The rate with the highest validation top-1, averaged over seeds; ties go to the lower
     validation loss, then to the lower rate. With the criterion `loss` it is the rate with the lowest validation loss.
-    A grid of one rate has no edge: nothing is selected, the rate is part of the recipe. A probe has no rate.
+    A grid of one rate has no edge: nothing is selected, the rate is part of the recipe. A probe has no rate, and below
+    the lowest rate of `lpft`, which goes on from a probe, there is nothing but that probe, an arm of its own.
     """
     columns = ["top1_validation", "loss_validation"]
     keys = [*ARM_KEYS, "learning_rate"]
@@ -39,7 +40,8 @@ def select_learning_rates(pilots: pd.DataFrame, criterion: str = "top1") -> pd.D
     edges = means.groupby(ARM_KEYS, as_index=False, observed=True)["learning_rate"].agg(["min", "max"]).reset_index()
     merged = best.merge(edges[[*ARM_KEYS, "min", "max"]], on=ARM_KEYS)
     rate, least, largest = merged["learning_rate"], merged["min"], merged["max"]
-    merged["grid_edge"] = (least < largest) & ((rate == least) | (rate == largest))
+    at_least = (rate == least) & (merged["mode"] != "lpft")
+    merged["grid_edge"] = (least < largest) & (at_least | (rate == largest))
     return merged.drop(columns=["min", "max"]).sort_values(ARM_KEYS, ignore_index=True)
 
 
@@ -57,12 +59,12 @@ def draw_seeds(seeds: Sequence[int], draws: int) -> list[list[int]]:
 
 def select_again(
     pilots: pd.DataFrame, draws: Sequence[Sequence[int]], criterion: str
-) -> dict[tuple[str, ...], list[float]]:
-    """Return the learning rates of each arm, by its key, that each draw of pilot seeds would select."""
+) -> dict[tuple[str, ...], list[tuple[float, bool]]]:
+    """Return what each draw of pilot seeds selects for each arm, by its key: a rate, and whether it is at an edge."""
     by_seed = {int(str(seed)): own for seed, own in pilots.groupby("seed")}
-    found: dict[tuple[str, ...], list[float]] = {}
+    found: dict[tuple[str, ...], list[tuple[float, bool]]] = {}
     for draw in draws:
         chosen = select_learning_rates(pd.concat([by_seed[seed] for seed in draw]), criterion)
-        for *key, rate in chosen[[*ARM_KEYS, "learning_rate"]].itertuples(index=False, name=None):
-            found.setdefault(tuple(map(str, key)), []).append(float(rate))
+        for *key, rate, edge in chosen[[*ARM_KEYS, "learning_rate", "grid_edge"]].itertuples(index=False, name=None):
+            found.setdefault(tuple(map(str, key)), []).append((float(rate), bool(edge)))
     return found

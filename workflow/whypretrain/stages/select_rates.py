@@ -34,7 +34,7 @@ def main(job: Job) -> None:
     for arm in arms:
         row = selected.get(key_of(arm))
         rate, edge = (row["learning_rate"], bool(row["grid_edge"])) if row else (spec["rates"][arm.recipe][0], False)
-        draws = drawn.get(key_of(arm), [])
+        draws = [each for each, _ in drawn.get(key_of(arm), [])]
         choices.append({**arm.columns(), "learning_rate": rate, "grid_edge": edge})
         often.append({rate, *(each for each in draws if draws.count(each) > OFTEN * len(draws))})
     for number, choice in enumerate(choices):
