@@ -197,32 +197,51 @@ rule summarise_curves:
         " --advice {output.advice:q} > {log:q} 2>&1"
 
 
-# Verdicts, and, where config asks, how often they stay as they are with learning rates selected again.
-for stage, table in (("judge_claims", "verdicts"), ("judge_again", "stability")):
+evidence = {name: paths.file("table", table=name) for name in MADE_FROM["verdicts"]}
 
-    rule:
-        name:
-            stage
-        input:
-            **{name: paths.file("table", table=name) for name in MADE_FROM[table]},
-            stock=plan.stock(),
-        output:
-            paths.file("table", table=table),
-        log:
-            f"{paths.shown}/logs/{stage}.log",
-        benchmark:
-            f"{paths.shown}/benchmarks/{stage}.jsonl"
-        localrule: True
-        conda:
-            "../../envs/whypretrain.yaml"
-        params:
-            spec=plan.specs.claims,
-            code=plan.stage_code(stage),
-            stage=stage,
-            table=table,
-        shell:
-            "python -m whypretrain.stages.{params.stage} --spec {params.spec:q} --code {params.code}"
-            " --runs {input.runs:q} --selected {input.selected:q} --pilots {input.pilots:q}"
-            " --kernels {input.kernels:q} --sources {input.sources:q} --parts {input.parts:q}"
-            " --pairs {input.pairs:q} --history {input.history:q} --stock {input.stock:q}"
-            " --{params.table} {output:q} > {log:q} 2>&1"
+
+rule judge_claims:
+    input:
+        **evidence,
+        stock=plan.stock(),
+    output:
+        verdicts=paths.file("table", table="verdicts"),
+    log:
+        f"{paths.shown}/logs/judge_claims.log",
+    benchmark:
+        f"{paths.shown}/benchmarks/judge_claims.jsonl"
+    localrule: True
+    conda:
+        "../../envs/whypretrain.yaml"
+    params:
+        spec=plan.specs.claims,
+        code=plan.stage_code("judge_claims"),
+    shell:
+        "python -m whypretrain.stages.judge_claims --spec {params.spec:q} --code {params.code}"
+        " --runs {input.runs:q} --selected {input.selected:q} --pilots {input.pilots:q}"
+        " --kernels {input.kernels:q} --sources {input.sources:q} --parts {input.parts:q}"
+        " --pairs {input.pairs:q} --history {input.history:q} --stock {input.stock:q} --verdicts {output.verdicts:q} > {log:q} 2>&1"
+
+
+# How often verdicts stay as they are with learning rates selected again, where config asks.
+rule judge_again:
+    input:
+        **evidence,
+        stock=plan.stock(),
+    output:
+        stability=paths.file("table", table="stability"),
+    log:
+        f"{paths.shown}/logs/judge_again.log",
+    benchmark:
+        f"{paths.shown}/benchmarks/judge_again.jsonl"
+    localrule: True
+    conda:
+        "../../envs/whypretrain.yaml"
+    params:
+        spec=plan.specs.claims,
+        code=plan.stage_code("judge_again"),
+    shell:
+        "python -m whypretrain.stages.judge_again --spec {params.spec:q} --code {params.code}"
+        " --runs {input.runs:q} --selected {input.selected:q} --pilots {input.pilots:q}"
+        " --kernels {input.kernels:q} --sources {input.sources:q} --parts {input.parts:q}"
+        " --pairs {input.pairs:q} --history {input.history:q} --stock {input.stock:q} --stability {output.stability:q} > {log:q} 2>&1"
