@@ -194,6 +194,7 @@ def test_a_comment_a_docstring_and_a_line_break_run_nothing(again: Project):
 def test_a_new_seed_block_runs_only_its_own_jobs(again: Project):
     again.write_config(put(tiny(), "seed_blocks", [[0, 1], [2]]))
     assert heavy(again.planned()) == {
+        "prepare_dataset_of_seed": 1,
         "initialise_network": 1,
         "pretrain_source_brief_s1": 1,
         "anneal_source_s1": 1,
