@@ -11,7 +11,7 @@ from conftest import ROOT, SHIPPED, plan_of, put, tiny
 from made_runs import every_run
 
 from whypretrain.planning.from_spec import plan_of as plan_of_spec
-from whypretrain.planning.plan import Plan, pinned_versions
+from whypretrain.planning.plan import Plan, collected_tables, pinned_versions
 from whypretrain.study import config
 
 
@@ -167,6 +167,10 @@ def test_a_collector_makes_the_same_plan_from_its_spec(source: str):
     again = plan_of_spec(json.loads(plan.specs.collect()))
     assert again.arms == plan.arms
     assert specs(again) == specs(plan)
+    # and name what a table is made from in another order
+    for table in collected_tables():
+        wildcards = SimpleNamespace(table=table)
+        assert again.files_of_table(wildcards) == plan.files_of_table(wildcards), table
 
 
 def test_specs_are_plain_canonical_json():

@@ -207,5 +207,5 @@ def test_keys_do_not_run_into_each_other():
 
 
 def test_an_unknown_purpose_is_refused():
-    with pytest.raises(ValueError, match="unknown purpose 'luck'; allowed: .*partition"):
+    with pytest.raises(ValueError, match=r"unknown purpose 'luck'; allowed: .*partition"):
         stream("luck", 0)

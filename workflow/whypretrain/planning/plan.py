@@ -132,7 +132,7 @@ class Plan:
 
     def selection_files(self) -> list[str]:
         """Return what says which rates were selected, of every study."""
-        return [self.paths.file("selection", study=study) for study in self.config.studies]
+        return [self.paths.file("selection", study=study) for study in sorted(self.config.studies)]
 
     def run_file(self, kind: str, arm: Arm, rate: float | None, seed: int) -> str:
         """Return the path of one file of a run."""

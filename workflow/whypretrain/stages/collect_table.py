@@ -70,7 +70,7 @@ def _pair_parts(plan: Plan, kind: str) -> Iterator[Part]:
 def parts(plan: Plan, table: str) -> Iterator[Part]:
     """Yield all that a table is put together from."""
     if table == "selected":
-        return ((expected.selection(plan, study), {"study": study}) for study in plan.config.studies)
+        return ((expected.selection(plan, study), {"study": study}) for study in sorted(plan.config.studies))
     if table == "sources":
         return _source_parts(plan)
     if table == "starts":
