@@ -191,6 +191,16 @@ def test_a_comment_a_docstring_and_a_line_break_run_nothing(again: Project):
     assert again.planned() == {}
 
 
+def test_findings_have_a_row_for_each_verdict_with_its_own_numbers(finished: Project):
+    program = [sys.executable, "workflow/findings.py", "results"]
+    page = subprocess.run(program, cwd=finished.path, capture_output=True, text=True, check=True).stdout
+    found = [line.split(" | ") for line in page.splitlines() if line.startswith("| kept")]
+    assert [(row[1], row[4], row[5]) for row in found] == [
+        (row["setting"], str(row["n"]), row["verdict"]) for row in rows(finished, "verdicts")
+    ]
+    assert found
+
+
 def test_a_new_seed_block_runs_only_its_own_jobs(again: Project):
     again.write_config(put(tiny(), "seed_blocks", [[0, 1], [2]]))
     assert heavy(again.planned()) == {

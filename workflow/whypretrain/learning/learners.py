@@ -25,7 +25,7 @@ def source_data(
 def learners(
     job: Job, starts: Mapping[int, str | None], device: torch.device
 ) -> Iterator[tuple[list[int], Callable[[], list[Learner]]]]:
-    """Yield the seeds of a job that train at once, at most `replicas`, and what makes them learners.
+    """Yield the seeds of a job that train at once, at most `replicas`, and what makes them learners when it is called.
 
     `starts` are the files of the weights that each seed starts from, where it starts from any.
     """
@@ -36,15 +36,15 @@ def learners(
         parts = source_images({**tensors, "images": tensors["labels"]}, spec["task"], seed)
         counts[seed] = tuple(len(part.labels) for part in parts.values())
 
-    def learner(seed: int) -> Learner:
-        start = starts[seed]
-        data = source_data(spec, seed, read(job.of_seed("dataset", seed)), device)
-        return Learner(seed, data, read_tensors(start) if start else None)
+    def made(seeds: list[int]) -> list[Learner]:
+        data = [source_data(spec, seed, read(job.of_seed("dataset", seed)), device) for seed in seeds]
+        weights = [read_tensors(start) if (start := starts[seed]) else None for seed in seeds]
+        return list(map(Learner, seeds, data, weights))
 
     for seeds in together(spec["seeds"], counts, spec["replicas"]):
-        yield seeds, partial(list, map(learner, seeds))
+        yield seeds, partial(made, seeds)
 
 
 def named(seeds: Sequence[int]) -> str:
-    """Return how messages and snapshots call seeds that train at once: `seed 3`, `seeds 0, 1, 2`."""
+    """Return how messages call seeds that train at once: `seed 3`, `seeds 0, 1, 2`."""
     return f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
