@@ -73,6 +73,7 @@ check: $(READY)
 	python -m ruff format --check .
 	python -m snakefmt --check Snakefile workflow/rules
 	python -m mypy
+	PYTHONPATH=workflow lint-imports --no-cache
 	$(snakemake) --lint
 
 setup: $(READY)

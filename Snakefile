@@ -12,8 +12,8 @@ BASE = Path(workflow.basedir)
 sys.path.insert(0, str(BASE / "workflow"))
 
 from whypretrain import registry
-from whypretrain.planning import setup
-from whypretrain.running import hooks
+from whypretrain.jobs import setup
+from whypretrain.jobs import hooks
 
 if not workflow.overwrite_configfiles:
 

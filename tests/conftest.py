@@ -20,9 +20,9 @@ import hypothesis
 import pytest
 import yaml
 
+from whypretrain.config import models as config
 from whypretrain.files.origins import Origin
-from whypretrain.planning.plan import Plan, pinned_versions
-from whypretrain.study import config
+from whypretrain.jobs.plan import Plan, pinned_versions
 
 # a loaded machine makes no test fail
 hypothesis.settings.register_profile("loaded", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])

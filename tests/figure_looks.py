@@ -12,9 +12,9 @@ from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
 from whypretrain import registry
-from whypretrain.plotting import drawing
-from whypretrain.plotting.view import View
-from whypretrain.study.declared import constants
+from whypretrain.figures.plotting import drawing
+from whypretrain.figures.plotting.view import View
+from whypretrain.registry import constants
 
 Tables = dict[str, pd.DataFrame]
 Words = list[tuple[str, Bbox]]

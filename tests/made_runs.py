@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from whypretrain.planning.plan import Plan
-from whypretrain.study.coordinates import Arm
+from whypretrain.grid.coordinates import Arm
+from whypretrain.jobs.plan import Plan
 
 
 def every_run(plan: Plan) -> Iterator[tuple[Arm, float | None, int]]:

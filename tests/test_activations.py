@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch.nn import functional
 
-from whypretrain.architectures.convnet import Parameters, layers
-from whypretrain.learning.models import Network, batch_norms
-from whypretrain.readouts.activations import layer_activations, positions
+from whypretrain.networks.activations import layer_activations, positions
+from whypretrain.networks.convnet import Parameters, layers
+from whypretrain.networks.models import Network, batch_norms
 
 torch.set_num_threads(1)
 

@@ -18,13 +18,13 @@ from PIL import Image
 sys.path.insert(0, str(ROOT / "workflow"))
 
 import advise
-from whypretrain.datasets import digits
+from whypretrain.config import models as config
+from whypretrain.data import partition
+from whypretrain.data.datasets import digits
+from whypretrain.data.problems import UnusableFiles
 from whypretrain.evidence import advising
-from whypretrain.learning import partition
-from whypretrain.planning.plan import Plan, pinned_versions
+from whypretrain.jobs.plan import Plan, pinned_versions
 from whypretrain.stages import write_advice
-from whypretrain.study import config
-from whypretrain.unusable import UnusableFiles
 
 TEMPLATE = "tests/config/advise.yaml"
 

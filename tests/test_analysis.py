@@ -10,7 +10,7 @@ from scipy import stats
 from whypretrain.evidence.analysis import make_contrasts, make_design, seed_values, summarise_arms
 from whypretrain.evidence.selection import select_learning_rates
 from whypretrain.files.schemas import check_table
-from whypretrain.study.coordinates import Arm, key_of
+from whypretrain.grid.coordinates import Arm, key_of
 
 INTACT = Arm("tiny", "letters", "1+anneal", "intact", "all", "digits.2", "finetune", "short")
 SHUFFLED = Arm("tiny", "letters", "1+anneal", "shuffle-kernels", "all", "digits.2", "finetune", "short")

@@ -13,8 +13,8 @@ import pytest
 from conftest import Project, fresh
 from PIL import Image
 
-from whypretrain.learning import archives
-from whypretrain.unusable import UnusableFiles
+from whypretrain.data import archives
+from whypretrain.data.problems import UnusableFiles
 
 MODES = {".tar": "w", ".tar.gz": "w:gz", ".tgz": "w:gz", ".tar.xz": "w:xz", ".tar.bz2": "w:bz2"}
 

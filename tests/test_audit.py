@@ -11,8 +11,8 @@ from test_workflow import figures, flip, tables
 
 from whypretrain.files.origins import Origin, Unreadable, canonical, check_seal, content_digest, read_origin, sealed
 from whypretrain.files.storage import DamagedFile, read_columns, read_tensors, write_card, write_columns, write_tensors
-from whypretrain.planning import expected
-from whypretrain.planning.plan import Plan
+from whypretrain.jobs import expected
+from whypretrain.jobs.plan import Plan
 from whypretrain.running.locking import Lock
 
 ORIGIN = Origin('{"a":1.5}', "0123456789abcdef", "fedcba9876543210")

@@ -13,14 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from whypretrain.command import Job
+from whypretrain.config.models import ConfigError
 from whypretrain.files.storage import canonical, read_tensors, write_tensors
-from whypretrain.planning.fingerprints import closure
-from whypretrain.planning.plan import Plan
+from whypretrain.jobs.fingerprints import closure
+from whypretrain.jobs.plan import Plan
+from whypretrain.networks.banks import layer_kernels, pool_kernels, without_dead
 from whypretrain.stages import pool_kernels as stage
 from whypretrain.stages import treat_checkpoint
-from whypretrain.study.config import ConfigError
-from whypretrain.weights.banks import layer_kernels, pool_kernels, without_dead
-from whypretrain.weights.treating import apply_treatment
+from whypretrain.treatments.treating import apply_treatment
 
 FROM_BANK = ("bank-kernels", "bank-layer")
 ALL = (1, 2, 3, 4)
@@ -325,7 +325,7 @@ def test_a_bank_changes_no_job_that_was_there() -> None:
 
 def test_code_of_banks_is_reached_by_what_draws_from_them_alone() -> None:
     def reached(*modules: str) -> bool:
-        return "whypretrain.weights.banks" in closure([f"whypretrain.{module}" for module in modules])
+        return "whypretrain.networks.banks" in closure([f"whypretrain.{module}" for module in modules])
 
     assert reached("stages.pool_kernels")
     assert all(reached(f"treatments.{treatment.replace('-', '_')}") for treatment in FROM_BANK)

@@ -8,13 +8,13 @@ import pytest
 import torch
 from torch.nn import functional
 
-from whypretrain.architectures.convnet import Layer, Parameters, layers
-from whypretrain.learning.initialisation import initialise_head, initialise_layers
-from whypretrain.learning.models import Network, load_weights, weights_of
-from whypretrain.learning.training import evaluate
-from whypretrain.readouts.barriers import Barrier, barrier, interpolate
-from whypretrain.weights.matching import match
-from whypretrain.weights.treating import apply_treatment
+from whypretrain.measures.barriers import Barrier, barrier, interpolate
+from whypretrain.networks.convnet import Layer, Parameters, layers
+from whypretrain.networks.initialisation import initialise_head, initialise_layers
+from whypretrain.networks.matching import match
+from whypretrain.networks.models import Network, load_weights, weights_of
+from whypretrain.training.loop import evaluate
+from whypretrain.treatments.treating import apply_treatment
 
 torch.set_num_threads(1)
 

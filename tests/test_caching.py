@@ -16,11 +16,11 @@ import yaml
 from conftest import Project, fresh, plan_of, put, tiny
 from test_workflow import heavy
 
-from whypretrain.datasets import glyphs
+from whypretrain.data.datasets import glyphs
 from whypretrain.files.origins import read_origin
 from whypretrain.files.storage import read_tensors, write_tensors
-from whypretrain.planning import expected
-from whypretrain.planning.fingerprints import _known, fingerprint
+from whypretrain.jobs import expected
+from whypretrain.jobs.fingerprints import _known, fingerprint
 
 
 def specs(raw: dict[str, Any]) -> list[tuple[str, str, str]]:
@@ -158,7 +158,7 @@ def test_the_command_that_removes_what_is_stale_knows_what_the_call_changed(agai
 
 def test_without_records_changed_code_is_named_too(again: Project):
     shutil.rmtree(again.path / ".snakemake")
-    again.edit("workflow/whypretrain/learning/training.py", "MOMENTUM = 0.9", "MOMENTUM = 0.8")
+    again.edit("workflow/whypretrain/training/loop.py", "MOMENTUM = 0.9", "MOMENTUM = 0.8")
     text = again.snakemake("--cores", "2", status=1)
     assert "results/sources/tiny/letters/s0" in text
     assert "other code" in text
@@ -166,7 +166,7 @@ def test_without_records_changed_code_is_named_too(again: Project):
 
 def test_what_is_stale_stays_so_when_snakemake_was_told_to_touch_it_and_what_is_fresh_keeps_its_record(again: Project):
     again.snakemake("--touch", "--forceall", "--cores", "2")
-    again.edit("workflow/whypretrain/learning/training.py", "MOMENTUM = 0.9", "MOMENTUM = 0.8")
+    again.edit("workflow/whypretrain/training/loop.py", "MOMENTUM = 0.9", "MOMENTUM = 0.8")
     planned = heavy(again.planned())
     assert planned["train_run_short_r0_p0"] == 3
     again.snakemake("--touch", "--cores", "2")
@@ -207,7 +207,7 @@ def test_what_is_known_of_modules_is_never_of_another_text_or_package(tmp_path: 
     def now() -> str:
         for cached in (fingerprint, _known):
             cached.cache_clear()
-        from whypretrain.planning import fingerprints
+        from whypretrain.jobs import fingerprints
 
         fingerprints._module.cache_clear()
         found = fingerprint(("whypretrain.a",), package)

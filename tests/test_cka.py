@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from whypretrain.readouts.cka import linear_cka
+from whypretrain.measures.cka import linear_cka
 
 
 def gaussian(*shape: int, seed: int = 0) -> np.ndarray:

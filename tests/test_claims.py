@@ -9,13 +9,13 @@ import pytest
 from conftest import curves, plan_of, put, tiny
 from made_runs import every_run
 
+from whypretrain.config.models import ConfigError
 from whypretrain.evidence.claims import Tables, judge_claims
 from whypretrain.evidence.selection import select_learning_rates
 from whypretrain.files.schemas import check_table
-from whypretrain.planning.plan import Plan
-from whypretrain.study.claim_arms import ClaimArms
-from whypretrain.study.config import ConfigError
-from whypretrain.study.coordinates import Arm, key_columns, split_epoch
+from whypretrain.grid.claim_arms import ClaimArms
+from whypretrain.grid.coordinates import Arm, key_columns, split_epoch
+from whypretrain.jobs.plan import Plan
 
 DEPTH = 8
 SEEDS = tuple(range(8))

@@ -11,9 +11,9 @@ import pytest
 import yaml
 from conftest import ROOT, SHIPPED, curves, fresh, plan_of, put, tiny
 
-from whypretrain.planning import setup
-from whypretrain.study import config
-from whypretrain.study.config import ConfigError
+from whypretrain.config import models as config
+from whypretrain.config.models import ConfigError
+from whypretrain.jobs import setup
 
 GRID = "studies.tiny.grid.0"
 
@@ -588,7 +588,7 @@ def test_a_key_written_twice_is_refused_by_snakemake(clone: Any):
 
 def test_parsing_config_is_quick_and_imports_nothing_heavy():
     program = (
-        "import sys; from whypretrain.planning import setup\n"
+        "import sys; from whypretrain.jobs import setup\n"
         "found = {'torch', 'torchvision', 'sklearn', 'pandas', 'pyarrow', 'matplotlib'} & set(sys.modules)\n"
         "sys.exit(f'imports {found}' if found else 0)"
     )

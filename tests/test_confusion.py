@@ -16,17 +16,17 @@ from matplotlib.figure import Figure
 from test_measures import CPU, RECIPE, data_of, described, trained
 
 from whypretrain import registry
+from whypretrain.config import models as config
 from whypretrain.figures import confusion_matrices as picture
+from whypretrain.figures.plotting import drawing, fonts
+from whypretrain.figures.plotting.view import View
 from whypretrain.files import schemas
-from whypretrain.learning.initialisation import initialise_layers
-from whypretrain.learning.runs import Outcome, Request
-from whypretrain.measures import confusion
-from whypretrain.planning.plan import Plan, pinned_versions
-from whypretrain.plotting import drawing, fonts
-from whypretrain.plotting.view import View
-from whypretrain.readouts.measuring import Measured
-from whypretrain.study import config
-from whypretrain.study.moding import parse
+from whypretrain.jobs.plan import Plan, pinned_versions
+from whypretrain.measures.measuring import Measured
+from whypretrain.measures.readouts import confusion
+from whypretrain.networks.initialisation import initialise_layers
+from whypretrain.training.moding import parse
+from whypretrain.training.runs import Outcome, Request
 
 
 def run(mode: str) -> tuple[Measured, Outcome]:

@@ -10,12 +10,12 @@ from conftest import ROOT, plan_of, put, tiny
 from made_runs import every_run
 from test_claims import NON_INFERIOR, SEEDS, level, one, plan_with, tables
 
+from whypretrain.config import models as config
+from whypretrain.config.models import ConfigError
 from whypretrain.evidence.readings import Readings, Tables
 from whypretrain.evidence.selection import select_learning_rates
-from whypretrain.planning.plan import Plan
-from whypretrain.study import config
-from whypretrain.study.config import ConfigError
-from whypretrain.study.coordinates import Arm, key_columns
+from whypretrain.grid.coordinates import Arm, key_columns
+from whypretrain.jobs.plan import Plan
 
 RATES = (0.01, 0.1, 1.0, 10.0)
 LENGTH = 100  # steps

@@ -8,11 +8,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from whypretrain.architectures.convnet import Layer, Parameters, layers
-from whypretrain.learning.initialisation import initialise_head, initialise_layers
-from whypretrain.learning.models import Network, load_weights
-from whypretrain.readouts.criticality import criticality
-from whypretrain.readouts.distance import relative_l2
+from whypretrain.measures.criticality import criticality
+from whypretrain.measures.distance import relative_l2
+from whypretrain.networks.convnet import Layer, Parameters, layers
+from whypretrain.networks.initialisation import initialise_head, initialise_layers
+from whypretrain.networks.models import Network, load_weights
 
 torch.set_num_threads(1)
 

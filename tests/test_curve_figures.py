@@ -21,10 +21,10 @@ from whypretrain.figures import (
     source_accuracy,
     spectra,
 )
+from whypretrain.figures.plotting import curve_drawing, drawing
+from whypretrain.figures.plotting.view import View
 from whypretrain.files import schemas
-from whypretrain.plotting import curve_drawing, drawing
-from whypretrain.plotting.view import View
-from whypretrain.study.declared import constants
+from whypretrain.registry import constants
 
 REPORT = registry.PACKAGE.parent / "report"
 FIGURES = (

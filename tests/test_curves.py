@@ -14,8 +14,8 @@ from whypretrain.evidence.curves import maturity_tables, transfer_table
 from whypretrain.evidence.readings import Readings, Tables
 from whypretrain.evidence.selection import select_learning_rates
 from whypretrain.files.schemas import check_table
-from whypretrain.planning.plan import Plan
-from whypretrain.study.coordinates import Arm, key_columns
+from whypretrain.grid.coordinates import Arm, key_columns
+from whypretrain.jobs.plan import Plan
 
 SEEDS = (0, 1, 2, 3)
 EPOCHS = (0, 1, 2, 4)

@@ -21,7 +21,8 @@ from uuid import uuid4
 import pytest
 from conftest import ROOT, Project, fresh, plan_of, put, tiny
 
-from whypretrain.running import devices, hooks
+from whypretrain.jobs import hooks
+from whypretrain.running import devices
 
 A, B = "GPU-aaaaaaaa-0000-0000-0000-000000000001", "GPU-aaaaaaab-0000-0000-0000-000000000002"
 
@@ -231,7 +232,7 @@ def test_lock_files_are_no_one_user_s_and_links_are_not_followed(tmp_path: Path)
 
 JOB = """
 import os, sys
-from whypretrain.learning.sources import set_up_torch
+from whypretrain.training.torch_setup import set_up_torch
 print(set_up_torch({"threads": 1, "device": sys.argv[1]}).type, repr(os.environ["CUDA_VISIBLE_DEVICES"]))
 """
 

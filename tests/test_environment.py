@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from whypretrain.command import StageError, check_versions
-from whypretrain.planning.plan import NUMERICAL, pinned_versions
+from whypretrain.jobs.plan import NUMERICAL, pinned_versions
 
 ROOT = Path(__file__).parents[1]
 # what runs Snakemake or the tests, but no job
@@ -49,8 +49,8 @@ HEAVY = ("torch", "torchvision", "sklearn", "pandas", "pandera", "matplotlib", "
 PARSE = f"""
 import sys
 from pathlib import Path
-from whypretrain.planning import setup
-from whypretrain.study.config import read_yaml
+from whypretrain.jobs import setup
+from whypretrain.config.models import read_yaml
 file = Path("config/config.yaml")
 plan = setup.make_plan(read_yaml(file) | {{"results": "elsewhere"}}, [file], Path())
 assert plan.figures.files() and plan.tables()
@@ -72,7 +72,7 @@ def test_every_rule_names_the_environment():
 
 VISION = """
 import torch
-from whypretrain.learning.vision import torchvision
+from whypretrain.networks.vision import torchvision
 print(tuple(torchvision.models.squeezenet1_0().eval()(torch.zeros(1, 3, 64, 64)).shape))
 """
 

@@ -14,8 +14,8 @@ import pytest
 from conftest import Project, plan_of, tiny
 from made_runs import every_run
 
-from whypretrain.running.failures import Ended, Failure, command, coordinates, ending, in_words, report, without_message
-from whypretrain.study.coordinates import Paths
+from whypretrain.grid.coordinates import Paths
+from whypretrain.jobs.failures import Ended, Failure, command, coordinates, ending, in_words, report, without_message
 
 PATHS = Paths("results")
 

@@ -20,12 +20,12 @@ from whypretrain.evidence.analysis import make_contrasts, make_design, summarise
 from whypretrain.evidence.selection import select_learning_rates
 from whypretrain.evidence.statistics import interval
 from whypretrain.figures import first_layer_kernels, kernel_cosine, learning_rates, source_history
+from whypretrain.figures.plotting import drawing
+from whypretrain.figures.plotting.view import View
 from whypretrain.files import restructured, schemas
-from whypretrain.plotting import drawing
-from whypretrain.plotting.view import View
+from whypretrain.grid.coordinates import Arm, key_columns
+from whypretrain.registry import constants
 from whypretrain.stages import write_summary
-from whypretrain.study.coordinates import Arm, key_columns
-from whypretrain.study.declared import constants
 
 # those of the new tables have tests of their own (test_curve_figures)
 MADE = {"runs", "history", "kernels", "design", "arms", "contrasts", "sources"}

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from whypretrain import registry
-from whypretrain.planning.fingerprints import (
+from whypretrain.jobs.fingerprints import (
     ASIDE,
     PACKAGE,
     closure,
@@ -164,25 +164,25 @@ def test_a_module_that_isnt_there_is_refused(tmp_path: Path):
 
 
 def test_a_job_reaches_what_it_runs_and_no_other_stage():
-    train = set(closure(("whypretrain.stages.train_run", "whypretrain.modes.finetune")))
-    assert {"training", "models", "similarity", "tasks", "partition", "randomness", "storage"} <= {
+    train = set(closure(("whypretrain.stages.train_run", "whypretrain.training.modes.finetune")))
+    assert {"loop", "models", "cosine", "tasks", "partition", "randomness", "storage"} <= {
         name.split(".")[-1] for name in train
     }
-    for foreign in ("treatments", "figures", "datasets", "planning", "evidence", "plotting"):
+    for foreign in ("treatments", "figures", "data.datasets", "jobs", "evidence"):
         assert not [name for name in train if name.startswith(f"whypretrain.{foreign}.")]
-    assert not {"whypretrain.study.config", "whypretrain.study.grid", "whypretrain.files.schemas"} & train
+    assert not {"whypretrain.config.models", "whypretrain.grid.grid", "whypretrain.files.schemas"} & train
 
 
 def test_plotting_reaches_no_training_and_training_no_plotting():
     plotted = closure(("whypretrain.stages.plot_figure",))
-    assert not [name for name in plotted if name.startswith(("whypretrain.learning.", "whypretrain.weights."))]
+    assert not [name for name in plotted if name.startswith(("whypretrain.training.", "whypretrain.networks."))]
 
 
 @pytest.mark.parametrize("treatment", registry.names("treatments"))
 def test_the_code_of_a_treatment_holds_that_treatment_alone(treatment: str):
     module = registry.module_name("treatments", treatment)
     found = closure(("whypretrain.stages.treat_checkpoint", module))
-    of_treatments = {name for name in found if name.startswith("whypretrain.treatments.")}
+    of_treatments = {name for name in found if name.startswith("whypretrain.treatments.ladder.")}
     assert of_treatments <= set(closure((module,))), "the stage itself reaches no treatment"
     others = {
         stage_fingerprint("treat_checkpoint", [registry.module_name("treatments", other)])
@@ -193,8 +193,8 @@ def test_the_code_of_a_treatment_holds_that_treatment_alone(treatment: str):
 
 
 def test_a_thousand_fingerprints_take_no_time():
-    stage_fingerprint("train_run", ["whypretrain.modes.finetune"])
+    stage_fingerprint("train_run", ["whypretrain.training.modes.finetune"])
     start = time.perf_counter()
     for _ in range(1000):
-        stage_fingerprint("train_run", ["whypretrain.modes.finetune"])
+        stage_fingerprint("train_run", ["whypretrain.training.modes.finetune"])
     assert time.perf_counter() - start < 0.2

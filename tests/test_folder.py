@@ -18,12 +18,12 @@ import pytest
 from conftest import ROOT, fresh, plan_of, put, tiny
 from PIL import Image
 
-from whypretrain.datasets import digits, folder
+from whypretrain.config import models as config
+from whypretrain.data import partition
+from whypretrain.data.datasets import digits, folder
+from whypretrain.data.problems import UnusableFiles
+from whypretrain.data.tasks import source_images
 from whypretrain.files.storage import read_tensors
-from whypretrain.learning import partition
-from whypretrain.learning.tasks import source_images
-from whypretrain.study import config
-from whypretrain.unusable import UnusableFiles
 
 RAMP = np.linspace(0, 255, 12 * 12).round().astype(np.uint8).reshape(12, 12)
 

@@ -19,14 +19,14 @@ from conftest import ROOT, Project, fresh, plan_of, put, tiny
 from safetensors.torch import save_file
 from torch import nn
 
-from whypretrain.architectures.convnet import Parameters, layers
+from whypretrain.config import models as config
+from whypretrain.figures.plotting.view import View
 from whypretrain.files.storage import read_tensors
-from whypretrain.learning.models import Network, load_weights, weights_of
-from whypretrain.plotting.view import View
-from whypretrain.running.failures import WIDTH
+from whypretrain.jobs.failures import WIDTH
+from whypretrain.networks import foreign
+from whypretrain.networks.convnet import Parameters, layers
+from whypretrain.networks.models import Network, load_weights, weights_of
 from whypretrain.stages.write_summary import source_lines
-from whypretrain.study import config
-from whypretrain.weights import foreign
 
 LETTERS = 26
 TINY = Parameters(widths=(4, 6), kernels=(3, 3), pool_after=(1,))
@@ -314,9 +314,9 @@ def test_its_history_is_what_it_scores_on_the_task(project: Project):
     assert {row["objective"] for row in rows} == {"from-file"}
     assert all(0 <= row["top1_test"] <= 1 and row["loss_test"] > 0 for row in rows)
     # a network of its own, loaded with the weights, scores the same
-    from whypretrain.learning.data import TargetData
-    from whypretrain.learning.tasks import source_images
-    from whypretrain.learning.training import evaluate
+    from whypretrain.data.tasks import source_images
+    from whypretrain.training.data import TargetData
+    from whypretrain.training.loop import evaluate
 
     wildcards = next(w for _, w, _ in plan_of(study("a.pth")).histories())
     spec = plan_of(study("a.pth")).specs._source("tiny", wildcards.source)

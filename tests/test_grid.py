@@ -8,10 +8,10 @@ from conftest import ROOT, curves, plan_of, put, tiny
 from hypothesis import given
 from hypothesis import strategies as st
 
-from whypretrain.study import config
-from whypretrain.study.claim_arms import ClaimArms
-from whypretrain.study.coordinates import Arm, Paths, canonical_span, span_layers, split_epoch, write_number
-from whypretrain.study.grid import Grid
+from whypretrain.config import models as config
+from whypretrain.grid.claim_arms import ClaimArms
+from whypretrain.grid.coordinates import Arm, Paths, canonical_span, span_layers, split_epoch, write_number
+from whypretrain.grid.grid import Grid
 
 DEPTH = 5
 

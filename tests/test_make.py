@@ -11,8 +11,8 @@ import pytest
 from conftest import ROOT, TINY, Project, curves, fresh, plan_of, put, tiny
 from made_runs import every_run
 
-from whypretrain.planning.blocks import blocks_of
-from whypretrain.study.config import ConfigError
+from whypretrain.config.models import ConfigError
+from whypretrain.jobs.blocks import blocks_of
 
 # tells what Snakemake is called with; all else is Python's
 PYTHON = """#!/bin/sh

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from whypretrain.architectures.convnet import Layer, Parameters, layers
-from whypretrain.learning.initialisation import initialise_head, initialise_layers
-from whypretrain.learning.models import Network, load_weights
-from whypretrain.weights import matching
-from whypretrain.weights.matching import match
-from whypretrain.weights.treating import apply_treatment
+from whypretrain.networks import matching
+from whypretrain.networks.convnet import Layer, Parameters, layers
+from whypretrain.networks.initialisation import initialise_head, initialise_layers
+from whypretrain.networks.matching import match
+from whypretrain.networks.models import Network, load_weights
+from whypretrain.treatments.treating import apply_treatment
 
 torch.set_num_threads(1)
 

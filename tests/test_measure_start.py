@@ -12,18 +12,18 @@ import pytest
 import torch
 from conftest import NOWHERE, plan_of, tiny
 
-from whypretrain.architectures.convnet import Layer, Parameters, layers
 from whypretrain.command import Job
+from whypretrain.data.tasks import target_images
 from whypretrain.files.schemas import TABLES
 from whypretrain.files.storage import canonical, read_columns, write_tensors
-from whypretrain.learning.initialisation import initialise_head, initialise_layers
-from whypretrain.learning.models import Network, Weights, load_weights, reestimate_statistics
-from whypretrain.learning.tasks import target_images
-from whypretrain.learning.training import standardise
+from whypretrain.measures.transferability import leep, log_me
+from whypretrain.networks.activations import pooled_layers
+from whypretrain.networks.convnet import Layer, Parameters, layers
+from whypretrain.networks.initialisation import initialise_head, initialise_layers
+from whypretrain.networks.models import Network, Weights, load_weights, reestimate_statistics
 from whypretrain.randomness import stream
-from whypretrain.readouts.activations import pooled_layers
-from whypretrain.readouts.transferability import leep, log_me
 from whypretrain.stages import measure_start
+from whypretrain.training.loop import standardise
 
 torch.set_num_threads(1)
 

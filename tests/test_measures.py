@@ -12,20 +12,20 @@ import pytest
 import torch
 
 from whypretrain import registry
-from whypretrain.architectures.convnet import Layer, Parameters, layers
+from whypretrain.data.tasks import FEW
 from whypretrain.files.schemas import RUN_COLUMNS, TABLES
-from whypretrain.learning.data import TargetData
-from whypretrain.learning.initialisation import initialise_layers
-from whypretrain.learning.models import Network, Weights, load_weights, reestimate_statistics, weights_of
-from whypretrain.learning.runs import Request
-from whypretrain.learning.tasks import FEW
-from whypretrain.measures import confusion, criticality, parts, similarity, spectra, units
-from whypretrain.modes import finetune, freeze
-from whypretrain.readouts.activations import layer_activations
-from whypretrain.readouts.cka import linear_cka
-from whypretrain.readouts.comparing import compare_layers
-from whypretrain.readouts.measuring import Measured
-from whypretrain.study.moding import parse
+from whypretrain.measures.cka import linear_cka
+from whypretrain.measures.comparing import compare_layers
+from whypretrain.measures.measuring import Measured
+from whypretrain.measures.readouts import confusion, criticality, parts, similarity, spectra, units
+from whypretrain.networks.activations import layer_activations
+from whypretrain.networks.convnet import Layer, Parameters, layers
+from whypretrain.networks.initialisation import initialise_layers
+from whypretrain.networks.models import Network, Weights, load_weights, reestimate_statistics, weights_of
+from whypretrain.training.data import TargetData
+from whypretrain.training.modes import finetune, freeze
+from whypretrain.training.moding import parse
+from whypretrain.training.runs import Request
 
 torch.set_num_threads(1)
 

@@ -23,10 +23,10 @@ from whypretrain.evidence import mode_map
 from whypretrain.evidence.statistics import interval, not_worse_than_best
 from whypretrain.figures import mode_map as mode_map_figure
 from whypretrain.figures import modes_by_shots, transferability
+from whypretrain.figures.plotting import curve_drawing, drawing, mode_drawing
+from whypretrain.figures.plotting.view import View
 from whypretrain.files import schemas
-from whypretrain.plotting import curve_drawing, drawing, mode_drawing
-from whypretrain.plotting.view import View
-from whypretrain.study.declared import constants
+from whypretrain.registry import constants
 
 REPORT = registry.PACKAGE.parent / "report"
 FIGURES = ("mode-map", "modes-by-shots", "transferability")

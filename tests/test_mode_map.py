@@ -18,10 +18,10 @@ from whypretrain.evidence.mode_map import ANY, FAMILIES, family_of, mode_tables
 from whypretrain.evidence.readings import Readings, Tables
 from whypretrain.evidence.selection import select_learning_rates
 from whypretrain.evidence.statistics import interval, not_worse_than_best, repeated_splits
+from whypretrain.figures.plotting import drawing
 from whypretrain.files.schemas import check_table
-from whypretrain.planning.plan import Plan
-from whypretrain.plotting import drawing
-from whypretrain.study.coordinates import Arm, key_columns
+from whypretrain.grid.coordinates import Arm, key_columns
+from whypretrain.jobs.plan import Plan
 
 SEEDS = (0, 1, 2, 3, 4)
 MODES = ("probe", "probe-1", "svm-1", "svm-2", "freeze-1", "freeze-2", "lpft", "finetune")

@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch.nn import functional
 
-from whypretrain.architectures.convnet import Layer, Parameters, layers, smallest_size
-from whypretrain.learning import models
-from whypretrain.learning.initialisation import initialise_head, initialise_layers
-from whypretrain.learning.models import Network, load_weights, reestimate_statistics, weights_of
+from whypretrain.networks import models
+from whypretrain.networks.convnet import Layer, Parameters, layers, smallest_size
+from whypretrain.networks.initialisation import initialise_head, initialise_layers
+from whypretrain.networks.models import Network, load_weights, reestimate_statistics, weights_of
 from whypretrain.randomness import stream
-from whypretrain.weights.treating import apply_treatment
+from whypretrain.treatments.treating import apply_treatment
 
 torch.set_num_threads(1)
 

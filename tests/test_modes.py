@@ -13,17 +13,17 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 from torch.nn import functional
 
-from whypretrain.architectures.convnet import Layer, Parameters, layers
-from whypretrain.learning import probes, schedules, training
-from whypretrain.learning.data import TargetData
-from whypretrain.learning.initialisation import initialise_head, initialise_layers
-from whypretrain.learning.models import Network, load_weights, reestimate_statistics, weights_of
-from whypretrain.learning.runs import Outcome, Request
-from whypretrain.learning.tasks import FEW
-from whypretrain.modes import finetune, freeze, lpft, probe, svm
+from whypretrain.data.tasks import FEW
+from whypretrain.networks.convnet import Layer, Parameters, layers
+from whypretrain.networks.initialisation import initialise_head, initialise_layers
+from whypretrain.networks.models import Network, load_weights, reestimate_statistics, weights_of
 from whypretrain.randomness import stream
-from whypretrain.study import moding
-from whypretrain.study.moding import Mode, parse
+from whypretrain.training import loop as training
+from whypretrain.training import moding, probes, schedules
+from whypretrain.training.data import TargetData
+from whypretrain.training.modes import finetune, freeze, lpft, probe, svm
+from whypretrain.training.moding import Mode, parse
+from whypretrain.training.runs import Outcome, Request
 
 torch.set_num_threads(1)
 

@@ -27,16 +27,16 @@ from whypretrain.evidence.mode_map import mode_tables
 from whypretrain.evidence.readings import Readings, Tables
 from whypretrain.evidence.selection import select_learning_rates
 from whypretrain.evidence.verdict import ClaimEvidence, Component, judge
+from whypretrain.figures.plotting import drawing
 from whypretrain.files.schemas import write_table
 from whypretrain.files.storage import write_json
-from whypretrain.planning import expected
-from whypretrain.planning.from_spec import shown
-from whypretrain.planning.plan import Plan, collected_tables
-from whypretrain.planning.stock import Stock, completeness_table
-from whypretrain.plotting import drawing
+from whypretrain.grid.claim_arms import ClaimArms
+from whypretrain.grid.coordinates import ARM_KEYS, key_columns, key_of
+from whypretrain.jobs import expected
+from whypretrain.jobs.from_spec import shown
+from whypretrain.jobs.plan import Plan, collected_tables
+from whypretrain.jobs.stock import Stock, completeness_table
 from whypretrain.stages import collect_table, write_advice
-from whypretrain.study.claim_arms import ClaimArms
-from whypretrain.study.coordinates import ARM_KEYS, key_columns, key_of
 
 PARTIAL = ("--config", "partial=true")
 MAKING = ("take_stock", "collect_table", "summarise_", "contrast_arms", "judge_claims", "plot_", "write_", "all")

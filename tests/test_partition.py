@@ -5,7 +5,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from whypretrain.learning.partition import draw_shots, half, half_size, part_sizes, partition, restrict
+from whypretrain.data.partition import draw_shots, half, half_size, part_sizes, partition, restrict
 
 COUNTS = st.lists(st.integers(0, 60), min_size=1, max_size=8).filter(any)
 SEEDS = st.integers(0, 1000)

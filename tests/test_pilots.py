@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import Project, fresh, plan_of, put, tiny
 
-from whypretrain.planning import expected
-from whypretrain.study.config import ConfigError
+from whypretrain.config.models import ConfigError
+from whypretrain.jobs import expected
 
 TABLES = ("selected", "pilots", "runs", "design", "arms")
 TARGETS = [f"results/tables/{name}.parquet" for name in TABLES]

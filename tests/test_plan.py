@@ -10,9 +10,9 @@ import pytest
 from conftest import ROOT, SHIPPED, plan_of, put, tiny
 from made_runs import every_run
 
-from whypretrain.planning.from_spec import plan_of as plan_of_spec
-from whypretrain.planning.plan import Plan, collected_tables, pinned_versions
-from whypretrain.study import config
+from whypretrain.config import models as config
+from whypretrain.jobs.from_spec import plan_of as plan_of_spec
+from whypretrain.jobs.plan import Plan, collected_tables, pinned_versions
 
 
 def dataset_file(plan: Plan, wildcards: SimpleNamespace) -> str:

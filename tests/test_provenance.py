@@ -14,7 +14,7 @@ import torch
 from conftest import Project
 
 from whypretrain.files import schemas
-from whypretrain.planning.plan import pinned_versions
+from whypretrain.jobs.plan import pinned_versions
 from whypretrain.running import provenance
 from whypretrain.running.provenance import Watch, processor_energy, processor_joules, processor_name
 

@@ -16,11 +16,11 @@ from whypretrain.evidence.analysis import make_design
 from whypretrain.evidence.selection import select_learning_rates
 from whypretrain.evidence.statistics import interval
 from whypretrain.figures import regularisers, shuffling_dose, ways_to_start
+from whypretrain.figures.plotting import drawing
+from whypretrain.figures.plotting.dot_drawing import Dot, share_scale
+from whypretrain.figures.plotting.view import View
 from whypretrain.files import schemas
-from whypretrain.plotting import drawing
-from whypretrain.plotting.dot_drawing import Dot, share_scale
-from whypretrain.plotting.view import View
-from whypretrain.study.coordinates import Arm, key_columns
+from whypretrain.grid.coordinates import Arm, key_columns
 
 FIGURES = ("regularisers", "shuffling-dose", "ways-to-start")
 

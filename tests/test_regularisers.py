@@ -18,21 +18,21 @@ from torch import Tensor
 from torch.nn import functional
 
 from whypretrain import registry
-from whypretrain.architectures.convnet import Layer, Parameters, layers
-from whypretrain.learning import training
-from whypretrain.learning.data import TargetData
-from whypretrain.learning.initialisation import initialise_head, initialise_layers
-from whypretrain.learning.models import Network, load_weights
-from whypretrain.learning.regularising import NONE, Regulariser, build
-from whypretrain.learning.runs import Outcome, Request
-from whypretrain.modes import finetune, freeze
-from whypretrain.planning.fingerprints import PACKAGE, closure, fingerprint, stage_fingerprint
-from whypretrain.planning.plan import Plan
+from whypretrain.config.models import ConfigError
+from whypretrain.jobs.fingerprints import PACKAGE, closure, fingerprint, stage_fingerprint
+from whypretrain.jobs.plan import Plan
+from whypretrain.networks.convnet import Layer, Parameters, layers
+from whypretrain.networks.initialisation import initialise_head, initialise_layers
+from whypretrain.networks.models import Network, load_weights
 from whypretrain.randomness import stream
-from whypretrain.regularisers import augmentation
-from whypretrain.study.config import ConfigError
-from whypretrain.study.declared import constants
-from whypretrain.study.moding import parse
+from whypretrain.registry import constants
+from whypretrain.training import loop as training
+from whypretrain.training.data import TargetData
+from whypretrain.training.modes import finetune, freeze
+from whypretrain.training.moding import parse
+from whypretrain.training.regularisers import augmentation
+from whypretrain.training.regularising import NONE, Regulariser, build
+from whypretrain.training.runs import Outcome, Request
 
 torch.set_num_threads(1)
 
@@ -517,7 +517,7 @@ def test_the_spec_of_a_run_says_its_regulariser():
 
 # --- code ----------------------------------------------------------------------------------
 
-TRAINING = ("whypretrain.stages.train_run", "whypretrain.modes.finetune")
+TRAINING = ("whypretrain.stages.train_run", "whypretrain.training.modes.finetune")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -527,15 +527,15 @@ def test_the_code_of_a_run_holds_the_regulariser_of_its_recipe_alone(name: str):
     codes = {arm.recipe: plan.train_code(arm) for arm in plan.arms}
     assert codes["held"] == stage_fingerprint("train_run", [TRAINING[1], module])
     assert codes["short"] == stage_fingerprint("train_run", [TRAINING[1]])
-    assert not [each for each in closure(TRAINING) if each.startswith("whypretrain.regularisers.")]
-    reached = {each for each in closure((*TRAINING, module)) if each.startswith("whypretrain.regularisers.")}
+    assert not [each for each in closure(TRAINING) if each.startswith("whypretrain.training.regularisers.")]
+    reached = {each for each in closure((*TRAINING, module)) if each.startswith("whypretrain.training.regularisers.")}
     assert reached == {module}
 
 
 def test_a_change_to_one_regulariser_retrains_its_runs_only(tmp_path: Path):
     changed = tmp_path / "whypretrain"
     shutil.copytree(PACKAGE, changed, ignore=shutil.ignore_patterns("__pycache__"))
-    file = changed / "regularisers" / "l1.py"
+    file = changed / "training" / "regularisers" / "l1.py"
     text = file.read_text()
     file.write_text(text.replace("weight.sign()", "weight.tanh()"))
     assert file.read_text() != text
@@ -550,8 +550,8 @@ def test_planning_regularised_runs_imports_no_torch():
 import sys
 sys.path[:0] = [{str(ROOT / "workflow")!r}, {str(ROOT / "tests")!r}]
 from pathlib import Path
-from whypretrain.study import config
-from whypretrain.planning.plan import Plan, pinned_versions
+from whypretrain.config import models as config
+from whypretrain.jobs.plan import Plan, pinned_versions
 plan = Plan(config.load({with_recipe({"name": "augmentation", "strength": 0.1})!r}, Path({str(ROOT)!r})),
             pinned_versions(Path({str(ROOT / "envs" / "requirements.txt")!r})))
 assert [plan.train_code(arm) for arm in plan.arms]

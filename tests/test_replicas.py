@@ -14,14 +14,14 @@ import torch
 from conftest import plan_of, put, tiny
 from test_training import easy_data, request, run_block, same
 
+from whypretrain.config.models import ConfigError, load
+from whypretrain.data.tasks import FEW
 from whypretrain.files.storage import read_columns, read_tensors
-from whypretrain.learning.data import TargetData
-from whypretrain.learning.runs import Outcome, Request
-from whypretrain.learning.tasks import FEW
-from whypretrain.modes import finetune, freeze, lpft
 from whypretrain.stages.train_run import sets_of_runs
-from whypretrain.study.config import ConfigError, load
-from whypretrain.study.moding import parse
+from whypretrain.training.data import TargetData
+from whypretrain.training.modes import finetune, freeze, lpft
+from whypretrain.training.moding import parse
+from whypretrain.training.runs import Outcome, Request
 
 torch.set_num_threads(1)
 

@@ -16,8 +16,8 @@ from dangers import compiled, dangers, shell_commands
 from made_runs import every_run
 from PIL import Image
 
-from whypretrain.study import config
-from whypretrain.study.config import ConfigError
+from whypretrain.config import models as config
+from whypretrain.config.models import ConfigError
 
 PROGRAMS = sorted([*(ROOT / "workflow").rglob("*.py"), *(ROOT / "tests").glob("*.py")])
 RULES = [ROOT / "Snakefile", *sorted((ROOT / "workflow/rules").glob("*.smk"))]

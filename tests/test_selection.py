@@ -8,7 +8,7 @@ import pandas as pd
 
 from whypretrain.evidence.analysis import seed_values
 from whypretrain.evidence.selection import select_learning_rates
-from whypretrain.study.coordinates import ARM_KEYS, Arm, key_columns, key_of
+from whypretrain.grid.coordinates import ARM_KEYS, Arm, key_columns, key_of
 
 ARM = Arm("tiny", "letters", "1+anneal", "intact", "all", "digits.2", "finetune", "short")
 LPFT = Arm("tiny", "letters", "1+anneal", "intact", "all", "digits.2", "lpft", "short")

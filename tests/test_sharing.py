@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import Project, fresh, put, tiny
 
-from whypretrain.planning.setup import STORE
+from whypretrain.jobs.setup import STORE
 
 ONE_SEED = put(tiny(), "seed_blocks", [[0]])
 SOURCE = "sources/tiny/letters/s0"
@@ -93,7 +93,7 @@ OTHERS = {
         put(ONE_SEED, "pretraining.brief.learning_rate", 0.05)
     ),
     "other code": lambda project: project.edit(
-        "workflow/whypretrain/learning/pretraining.py", "import math\n", "import math\n\nOTHER = 1\n"
+        "workflow/whypretrain/training/pretraining.py", "import math\n", "import math\n\nOTHER = 1\n"
     ),
     "other images": lambda project: project.write_config(
         put(ONE_SEED, "datasets.glyphs.parameters.images_per_class", 21)

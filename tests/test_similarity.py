@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from whypretrain.readouts.similarity import as_kernels, gaussian_abs_cosine, kernel_cosine
+from whypretrain.training.cosine import as_kernels, gaussian_abs_cosine, kernel_cosine
 
 
 def gaussian(*shape: int, seed: int = 0) -> np.ndarray:

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from conftest import plan_of, put, tiny
 
+from whypretrain.config.execution import Needs, resources
 from whypretrain.running import slurm
 from whypretrain.running.slurm import ClusterError, Node, Request
-from whypretrain.study.execution import Needs, resources
 
 # --- what is asked for, and what there is ---------------------------------------------------
 

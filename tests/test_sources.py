@@ -15,26 +15,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from whypretrain import registry
-from whypretrain.architectures.convnet import Parameters, layers
 from whypretrain.command import Job, StageError
-from whypretrain.datasets import digits
+from whypretrain.config import models as config
+from whypretrain.data.datasets import digits
 from whypretrain.evidence.readings import Readings, Tables
 from whypretrain.figures import source_history
+from whypretrain.figures.plotting.view import View
 from whypretrain.files.schemas import check_table
 from whypretrain.files.storage import canonical, read_columns, read_tensors, write_tensors
-from whypretrain.learning import autoencoding, pretraining, schedules
-from whypretrain.learning.data import TargetData
-from whypretrain.learning.learners import source_data
-from whypretrain.learning.models import Network, first_layers, in_batches, load_weights
-from whypretrain.learning.runs import Request
-from whypretrain.modes import finetune
-from whypretrain.objectives.random_labels import relabelled
-from whypretrain.planning.fingerprints import closure
-from whypretrain.plotting.view import View
+from whypretrain.grid.coordinates import Arm
+from whypretrain.jobs.fingerprints import closure
+from whypretrain.networks.convnet import Parameters, layers
+from whypretrain.networks.models import Network, first_layers, in_batches, load_weights
+from whypretrain.registry import constants
 from whypretrain.stages import anneal_source, pretrain_source, write_summary
-from whypretrain.study import config
-from whypretrain.study.coordinates import Arm
-from whypretrain.study.declared import constants
+from whypretrain.training import autoencoding, pretraining, schedules
+from whypretrain.training.data import TargetData
+from whypretrain.training.learners import source_data
+from whypretrain.training.modes import finetune
+from whypretrain.training.objectives.random_labels import relabelled
+from whypretrain.training.runs import Request
 
 torch.set_num_threads(1)
 
@@ -236,8 +236,8 @@ def test_an_objective_stales_the_sources_that_learn_it_and_no_other():
     raw["sources"]["layers"] = {"task": "letters", "pretraining": "layers"}
     code = plan_of(raw).source_code("pretrain_source")
     assert code(SimpleNamespace(source="layers")) != code(SimpleNamespace(source="letters"))
-    assert "whypretrain.learning.autoencoding" not in closure(
-        ("whypretrain.stages.pretrain_source", "whypretrain.objectives.labels")
+    assert "whypretrain.training.autoencoding" not in closure(
+        ("whypretrain.stages.pretrain_source", "whypretrain.training.objectives.labels")
     )
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from whypretrain.readouts.spectra import components_of_main, effective_rank, shares, singular_values, split
+from whypretrain.measures.spectra import components_of_main, effective_rank, shares, singular_values, split
 
 
 def gaussian(*shape: int, seed: int = 0) -> np.ndarray:

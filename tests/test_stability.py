@@ -12,8 +12,8 @@ from whypretrain.evidence.claims import judge_again
 from whypretrain.evidence.readings import Tables
 from whypretrain.evidence.selection import draw_seeds, select_again
 from whypretrain.files.schemas import check_table
-from whypretrain.planning.plan import Plan
-from whypretrain.study.coordinates import ARM_KEYS, Arm, key_columns, key_of
+from whypretrain.grid.coordinates import ARM_KEYS, Arm, key_columns, key_of
+from whypretrain.jobs.plan import Plan
 
 PILOTS = list(range(100, 106))
 DRAWS = 200

@@ -9,10 +9,10 @@ import pytest
 from conftest import ROOT, SHIPPED, plan_of, put, tiny
 
 from whypretrain import registry
-from whypretrain.learning.tasks import source_images, target_images
-from whypretrain.planning.plan import Plan
+from whypretrain.config import models as config
+from whypretrain.data.tasks import source_images, target_images
+from whypretrain.jobs.plan import Plan
 from whypretrain.randomness import PURPOSES, stream
-from whypretrain.study import config
 
 
 @cache

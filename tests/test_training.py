@@ -14,18 +14,18 @@ from conftest import NOWHERE
 from hypothesis import given
 from hypothesis import strategies as st
 
-from whypretrain.architectures.convnet import Parameters, layers
 from whypretrain.command import Job
 from whypretrain.files.storage import canonical, read_columns, read_tensors, write_tensors
-from whypretrain.learning import pretraining, schedules, supervised, training
-from whypretrain.learning.data import TargetData
-from whypretrain.learning.initialisation import initialise_head, initialise_layers
-from whypretrain.learning.models import Network, load_weights, weights_of
-from whypretrain.learning.runs import Outcome, Request
-from whypretrain.modes import finetune
+from whypretrain.networks.convnet import Parameters, layers
+from whypretrain.networks.initialisation import initialise_head, initialise_layers
+from whypretrain.networks.models import Network, load_weights, weights_of
 from whypretrain.randomness import stream
 from whypretrain.stages import train_run
-from whypretrain.study import moding
+from whypretrain.training import loop as training
+from whypretrain.training import moding, pretraining, schedules, supervised
+from whypretrain.training.data import TargetData
+from whypretrain.training.modes import finetune
+from whypretrain.training.runs import Outcome, Request
 
 torch.set_num_threads(1)
 

@@ -7,7 +7,7 @@ import pytest
 from scipy.optimize import minimize
 from scipy.stats import multivariate_normal, ortho_group
 
-from whypretrain.readouts.transferability import MOST_PRECISE_NOISE, draw_apart, leep, log_me, proxy_a_distance
+from whypretrain.measures.transferability import MOST_PRECISE_NOISE, draw_apart, leep, log_me, proxy_a_distance
 
 
 def features_of(labels: np.ndarray, d: int, seed: int = 0, signal: float = 1.0) -> np.ndarray:

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from torch.nn import functional
 
 from whypretrain import registry
-from whypretrain.weights.banks import pool_kernels
-from whypretrain.weights.treating import SUFFIXES, apply_treatment, parse, reference_of, refuse
+from whypretrain.networks.banks import pool_kernels
+from whypretrain.treatments.treating import SUFFIXES, apply_treatment, parse, reference_of, refuse
 
 KERNELS = (5, 3, 1, 3)
 WIDTHS = (8, 10, 9, 7)
@@ -582,7 +582,7 @@ def test_treating_does_not_import_torch() -> None:
         "from whypretrain import registry\n"
         "from whypretrain.weights import treating\n"
         "for name in registry.names('treatments'): registry.load('treatments', name)\n"
-        "assert 'whypretrain.treatments.shuffle_kernels' in sys.modules\n"
+        "assert 'whypretrain.treatments.ladder.shuffle_kernels' in sys.modules\n"
         "assert not {'torch', 'torchvision'} & set(sys.modules)\n"
     )
     workflow = Path(registry.__file__).parents[1]

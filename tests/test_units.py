@@ -17,20 +17,20 @@ from matplotlib.figure import Figure
 from test_measures import data_of, trained
 
 from whypretrain import registry
-from whypretrain.architectures.convnet import Layer, Parameters, layers
 from whypretrain.figures import confusion_matrices
 from whypretrain.figures import units as picture
+from whypretrain.figures.plotting import drawing
+from whypretrain.figures.plotting.view import View
 from whypretrain.files import schemas
 from whypretrain.files.storage import read_columns
-from whypretrain.learning.data import TargetData
-from whypretrain.learning.models import Network
-from whypretrain.measures import units
-from whypretrain.plotting import drawing
-from whypretrain.plotting.view import View
-from whypretrain.readouts import excitation
-from whypretrain.readouts.activations import layer_activations
-from whypretrain.readouts.excitation import Unit, maximise, responses, strongest, window
-from whypretrain.readouts.measuring import Measured
+from whypretrain.measures import excitation
+from whypretrain.measures.excitation import Unit, maximise, responses, strongest, window
+from whypretrain.measures.measuring import Measured
+from whypretrain.measures.readouts import units
+from whypretrain.networks.activations import layer_activations
+from whypretrain.networks.convnet import Layer, Parameters, layers
+from whypretrain.networks.models import Network
+from whypretrain.training.data import TargetData
 
 NORMALISATION = {"mean": 0.2, "standard_deviation": 0.35}
 
@@ -141,7 +141,7 @@ def test_patches_are_of_the_images_with_the_largest_activation_where_it_is(momen
 
 
 def test_pixels_come_back_from_standardised_images() -> None:
-    from whypretrain.learning.training import standardise
+    from whypretrain.training.loop import standardise
 
     pixels = np.random.default_rng(0).integers(0, 256, (3, 1, 5, 4), dtype=np.uint8)
     images = standardise(pixels, NORMALISATION, torch.device("cpu")).numpy()

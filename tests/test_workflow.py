@@ -185,7 +185,7 @@ def test_touching_every_file_of_the_code_runs_nothing(again: Project):
 
 
 def test_a_comment_a_docstring_and_a_line_break_run_nothing(again: Project):
-    file = "workflow/whypretrain/learning/training.py"
+    file = "workflow/whypretrain/training/loop.py"
     again.edit(file, "MOMENTUM = 0.9", "# a comment\n\n\nMOMENTUM = (\n    0.9  # another\n)")
     again.edit(file, '"""Train on the given images', '"""Do train on the given images')
     assert again.planned() == {}
@@ -246,7 +246,7 @@ def test_a_new_architecture_leaves_the_others_alone(again: Project):
 
 def test_a_changed_treatment_runs_its_starts_and_what_follows_from_them(again: Project):
     again.edit(
-        "workflow/whypretrain/treatments/shuffle_kernels.py",
+        "workflow/whypretrain/treatments/ladder/shuffle_kernels.py",
         "rows = slices(weight)",
         "rows = slices(weight).copy()",
     )
@@ -260,7 +260,7 @@ def test_a_changed_treatment_runs_its_starts_and_what_follows_from_them(again: P
 
 
 def test_changed_training_code_runs_all_that_trains_and_draws_nothing_anew(again: Project):
-    again.edit("workflow/whypretrain/learning/training.py", "MOMENTUM = 0.9", "MOMENTUM = 0.8")
+    again.edit("workflow/whypretrain/training/loop.py", "MOMENTUM = 0.9", "MOMENTUM = 0.8")
     found = heavy(again.planned())
     assert {rule for rule in found if rule.startswith(("pretrain", "anneal", "train"))} == {
         "pretrain_source_brief_s0",
@@ -391,7 +391,7 @@ def test_a_study_of_scratch_alone_has_a_table_of_no_sources(tmp_path: Path):
 @pytest.mark.parametrize("stage", LIGHT)
 def test_light_jobs_and_parsing_never_import_torch(stage: str):
     program = (
-        f"import sys, whypretrain.stages.{stage}, whypretrain.planning.setup\n"
+        f"import sys, whypretrain.stages.{stage}, whypretrain.jobs.setup\n"
         "found = {'torch', 'torchvision', 'sklearn'} & set(sys.modules)\n"
         "sys.exit(f'imports {found}' if found else 0)"
     )

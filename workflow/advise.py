@@ -17,12 +17,12 @@ import yaml
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "workflow"))
 
-from whypretrain.datasets import folder  # noqa: E402
+from whypretrain.data import archives, partition  # noqa: E402
+from whypretrain.data.datasets import folder  # noqa: E402
+from whypretrain.data.problems import UnusableFiles  # noqa: E402
 from whypretrain.evidence import advising  # noqa: E402
-from whypretrain.learning import archives, partition  # noqa: E402
-from whypretrain.planning.setup import LOOKED_AT  # noqa: E402
-from whypretrain.plotting import fonts  # noqa: E402
-from whypretrain.unusable import UnusableFiles  # noqa: E402
+from whypretrain.figures.plotting import fonts  # noqa: E402
+from whypretrain.jobs.setup import LOOKED_AT  # noqa: E402
 
 SHARES = {"validation": 0.2, "test": 0.3}
 

@@ -19,9 +19,9 @@ from snakemake.utils import update_config
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "workflow"))
 
-from whypretrain.planning import auditing, setup  # noqa: E402
+from whypretrain.config.models import ConfigError, read_yaml  # noqa: E402
+from whypretrain.jobs import auditing, setup  # noqa: E402
 from whypretrain.running.locking import Held, Lock  # noqa: E402
-from whypretrain.study.config import ConfigError, read_yaml  # noqa: E402
 
 
 def main() -> int:

@@ -31,13 +31,13 @@ sys.path.insert(0, str(ROOT / "workflow"))
 
 from whypretrain import registry  # noqa: E402
 from whypretrain.command import Job  # noqa: E402
+from whypretrain.config import models as config  # noqa: E402
 from whypretrain.files.origins import Origin, canonical, content_digest, digest_of  # noqa: E402
 from whypretrain.files.schemas import RUN_COLUMNS, TABLES, write_table  # noqa: E402
 from whypretrain.files.storage import read_columns, write_columns, write_tensors  # noqa: E402
-from whypretrain.planning import expected  # noqa: E402
-from whypretrain.planning.fingerprints import fingerprint  # noqa: E402
-from whypretrain.planning.plan import Plan, pinned_versions  # noqa: E402
-from whypretrain.study import config  # noqa: E402
+from whypretrain.jobs import expected  # noqa: E402
+from whypretrain.jobs.fingerprints import fingerprint  # noqa: E402
+from whypretrain.jobs.plan import Plan, pinned_versions  # noqa: E402
 
 REFERENCE = ROOT / "tests/data/bench.csv"
 SPANS = ["all", "top-1", *(f"{part}-{n}" for n in range(2, 8) for part in ("top", "bottom", "only"))]
@@ -109,9 +109,9 @@ def rounds(times: int, *measured: Callable[[], Any]) -> list[Any]:
 
 def training_rows(device: str, times: int, *, replicas: bool) -> Iterator[Row]:
     """Yield how fast one network trains, and with `replicas` several together and what the machine could do."""
-    from whypretrain.learning.sources import set_up_torch
-    from whypretrain.learning.speed import STEPS, Trained
-    from whypretrain.learning.tasks import target_images
+    from whypretrain.data.tasks import target_images
+    from whypretrain.training.speed import STEPS, Trained
+    from whypretrain.training.torch_setup import set_up_torch
 
     plan = plan_of(study(1, 1, 1))
     spec = json.loads(plan.specs.train(scratch(plan), (0.12,), (0,)))
@@ -367,7 +367,7 @@ def main() -> int:
     table = table_of(rows)
     told = {"short": asked.short, "processor": processor_name(CPU_INFO.read_text()), "cores": os.cpu_count()}
     spec = canonical({**told, "versions": pinned_versions(ROOT / "envs/requirements.txt")})
-    code = fingerprint(("whypretrain.learning.speed",))
+    code = fingerprint(("whypretrain.training.speed",))
     write_table(Path(asked.results, "benchmarks/bench.parquet"), "bench", table, Origin(spec, code, ""))
     print(shown(table))
     found = worse(table, pd.read_csv(REFERENCE)) if asked.short else []

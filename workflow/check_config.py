@@ -11,8 +11,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "workflow"))
 
-from whypretrain.study.reading import read_yaml, with_includes  # noqa: E402
-from whypretrain.study.strict import ConfigError  # noqa: E402
+from whypretrain.config.reading import read_yaml, with_includes  # noqa: E402
+from whypretrain.config.strict import ConfigError  # noqa: E402
 
 
 def main() -> int:

@@ -1,6 +1,6 @@
-from whypretrain.planning.expected import MADE_FROM
+from whypretrain.jobs.expected import MADE_FROM
 
-from whypretrain.planning.plan import collected_tables
+from whypretrain.jobs.plan import collected_tables
 
 # Nothing is read out of pilots but their scores.
 for block in plan.seed_blocks(pilots=False):

@@ -1,4 +1,4 @@
-from whypretrain.planning.plan import KINDS
+from whypretrain.jobs.plan import KINDS
 
 # A job trains a block of seeds, pilots with a block of learning rates and the others with the selected one: torch's
 # start-up is a third of a short run. Blocks are append-only, so a new seed or rate trains nothing that was trained before.

@@ -5,7 +5,7 @@ import textwrap
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from whypretrain.study import moding
+from whypretrain.training import moding
 
 ANY = "any source"  # the setting of what is compared over all sources of a target
 UNTRAINED, SCRATCH = "none", "scratch"

@@ -13,7 +13,7 @@ from whypretrain.evidence.selection import by_few
 from whypretrain.evidence.statistics import interval, p_value, paired
 from whypretrain.evidence.values import common
 from whypretrain.files.schemas import PARTS
-from whypretrain.study.coordinates import ARM_KEYS, Arm, key_columns, key_of
+from whypretrain.grid.coordinates import ARM_KEYS, Arm, key_columns, key_of
 
 MEASURES = ("top1_test", "loss_test")
 

@@ -13,14 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from whypretrain.evidence import values
-from whypretrain.evidence.readings import Readings, Tables
-from whypretrain.evidence.selection import by_few, draw_seeds, select_again
-from whypretrain.evidence.statistics import interval, one_sample, paired
-from whypretrain.evidence.values import Values
-from whypretrain.evidence.verdict import ClaimEvidence, Component, judge
-from whypretrain.study.claim_arms import ClaimArms, group_of
-from whypretrain.study.claim_config import (
+from whypretrain.config.claims import (
     Choice,
     Claim,
     Difference,
@@ -31,9 +24,16 @@ from whypretrain.study.claim_config import (
     has_layers,
     runs_along,
 )
-from whypretrain.study.config import Setting
-from whypretrain.study.coordinates import ARM_KEYS, Arm, key_of
-from whypretrain.study.grid import Grid
+from whypretrain.config.models import Setting
+from whypretrain.evidence import values
+from whypretrain.evidence.readings import Readings, Tables
+from whypretrain.evidence.selection import by_few, draw_seeds, select_again
+from whypretrain.evidence.statistics import interval, one_sample, paired
+from whypretrain.evidence.values import Values
+from whypretrain.evidence.verdict import ClaimEvidence, Component, judge
+from whypretrain.grid.claim_arms import ClaimArms, group_of
+from whypretrain.grid.coordinates import ARM_KEYS, Arm, key_of
+from whypretrain.grid.grid import Grid
 
 VERDICTS = ("supported", "contradicted", "inconclusive")
 DECIDED = ("component", "n", "effect", "low", "high", "coverage", "p", "margin", "verdict", "reason")

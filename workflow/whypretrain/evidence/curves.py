@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from whypretrain.config.models import Setting
 from whypretrain.evidence import values
 from whypretrain.evidence.readings import Readings
 from whypretrain.evidence.statistics import interval
 from whypretrain.evidence.values import Values
-from whypretrain.study.config import Setting
-from whypretrain.study.coordinates import ANNEAL, UNTRAINED, Arm, write_number
-from whypretrain.study.grid import Grid
+from whypretrain.grid.coordinates import ANNEAL, UNTRAINED, Arm, write_number
+from whypretrain.grid.grid import Grid
 
 Row = dict[str, Any]
 DIFFERENCES = {

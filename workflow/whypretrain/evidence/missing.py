@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from whypretrain.files.storage import read_columns
-from whypretrain.study.coordinates import ARM_KEYS
+from whypretrain.grid.coordinates import ARM_KEYS
 
 
 def left_out(stock: Sequence[str]) -> Callable[[str], bool]:

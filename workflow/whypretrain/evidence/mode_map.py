@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from whypretrain.config.models import Setting
 from whypretrain.evidence import values
 from whypretrain.evidence.advising import ANY, SCRATCH
 from whypretrain.evidence.readings import Readings
 from whypretrain.evidence.statistics import Interval, beyond, interval, not_worse_than_best, repeated_splits
 from whypretrain.evidence.values import Values
-from whypretrain.study import moding
-from whypretrain.study.config import Setting
-from whypretrain.study.coordinates import NO_RECIPE, Arm
-from whypretrain.study.grid import Grid
+from whypretrain.grid.coordinates import NO_RECIPE, Arm
+from whypretrain.grid.grid import Grid
+from whypretrain.training import moding
 
 Row = dict[str, Any]
 FAMILIES = ("probe", "probe-L", "svm-L", "freeze-N", "lpft", "finetune", SCRATCH)  # the cheapest first

@@ -11,7 +11,7 @@ from whypretrain.evidence.analysis import seed_values, selected_in
 from whypretrain.evidence.selection import by_few
 from whypretrain.evidence.values import Values, combined, mean_height, mean_of, reached_at, width_near_top
 from whypretrain.files.storage import read_columns
-from whypretrain.study.coordinates import ARM_KEYS, UNTRAINED, Arm, key_of, split_epoch
+from whypretrain.grid.coordinates import ARM_KEYS, UNTRAINED, Arm, key_of, split_epoch
 
 NOTHING = pd.DataFrame
 SHARE = 0.95  # of scratch's best validation top-1

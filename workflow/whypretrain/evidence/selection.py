@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from whypretrain.grid.coordinates import ARM_KEYS
 from whypretrain.randomness import stream
-from whypretrain.study.coordinates import ARM_KEYS
 
 
 def preference(top1: float, loss: float, rate: float | None, criterion: str = "top1") -> tuple[float, float, float]:

@@ -8,9 +8,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from whypretrain.plotting import curve_drawing, drawing
-from whypretrain.plotting.curve_drawing import Look
-from whypretrain.plotting.view import View
+from whypretrain.figures.plotting import curve_drawing, drawing
+from whypretrain.figures.plotting.curve_drawing import Look
+from whypretrain.figures.plotting.view import View
 
 TABLES = ("barriers",)
 

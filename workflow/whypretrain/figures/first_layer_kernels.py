@@ -5,8 +5,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from whypretrain.plotting import drawing
-from whypretrain.plotting.view import View
+from whypretrain.figures.plotting import drawing
+from whypretrain.figures.plotting.view import View
 
 TABLES = ("arms",)
 WEIGHTS = True

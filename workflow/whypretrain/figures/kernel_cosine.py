@@ -5,9 +5,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import MaxNLocator
 
-from whypretrain.plotting import drawing
-from whypretrain.plotting.view import View
-from whypretrain.study.coordinates import KEYS
+from whypretrain.figures.plotting import drawing
+from whypretrain.figures.plotting.view import View
+from whypretrain.grid.coordinates import KEYS
 
 TABLES = ("design", "runs", "kernels")
 

@@ -6,8 +6,8 @@ from matplotlib.figure import Figure
 from matplotlib.transforms import blended_transform_factory
 
 from whypretrain.evidence.statistics import Interval
-from whypretrain.plotting import drawing
-from whypretrain.plotting.view import View
+from whypretrain.figures.plotting import drawing
+from whypretrain.figures.plotting.view import View
 
 TABLES = ("contrasts",)
 

@@ -5,8 +5,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
-from whypretrain.plotting import drawing
-from whypretrain.plotting.view import View
+from whypretrain.figures.plotting import drawing
+from whypretrain.figures.plotting.view import View
 
 TABLES = ("design", "history")
 

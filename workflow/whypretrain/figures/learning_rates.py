@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from whypretrain.evidence.statistics import interval
-from whypretrain.plotting import drawing
-from whypretrain.plotting.view import View
-from whypretrain.study.coordinates import ARM_KEYS
+from whypretrain.figures.plotting import drawing
+from whypretrain.figures.plotting.view import View
+from whypretrain.grid.coordinates import ARM_KEYS
 
 TABLES = ("pilots", "arms")
 

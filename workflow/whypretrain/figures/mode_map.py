@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from whypretrain.plotting import curve_drawing, drawing, mode_drawing
-from whypretrain.plotting.mode_drawing import Pair
-from whypretrain.plotting.view import View
+from whypretrain.figures.plotting import curve_drawing, drawing, mode_drawing
+from whypretrain.figures.plotting.mode_drawing import Pair
+from whypretrain.figures.plotting.view import View
 
 TABLES = ("modes", "starts", "verdicts")
 

@@ -4,10 +4,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from whypretrain.plotting import curve_drawing, drawing, mode_drawing
-from whypretrain.plotting.curve_drawing import Look
-from whypretrain.plotting.mode_drawing import Pair
-from whypretrain.plotting.view import View
+from whypretrain.figures.plotting import curve_drawing, drawing, mode_drawing
+from whypretrain.figures.plotting.curve_drawing import Look
+from whypretrain.figures.plotting.mode_drawing import Pair
+from whypretrain.figures.plotting.view import View
 
 TABLES = ("modes", "starts")
 

@@ -9,9 +9,9 @@ from matplotlib.figure import Figure, SubFigure
 
 from whypretrain.evidence.selection import preference
 from whypretrain.evidence.statistics import Interval
-from whypretrain.plotting import curve_drawing, dot_drawing, drawing
-from whypretrain.plotting.dot_drawing import Dot
-from whypretrain.plotting.view import View
+from whypretrain.figures.plotting import curve_drawing, dot_drawing, drawing
+from whypretrain.figures.plotting.dot_drawing import Dot
+from whypretrain.figures.plotting.view import View
 
 TABLES = ("design", "runs")
 

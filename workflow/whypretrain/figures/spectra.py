@@ -5,9 +5,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
-from whypretrain.plotting import curve_drawing, drawing
-from whypretrain.plotting.curve_drawing import FEATURES, Look
-from whypretrain.plotting.view import View
+from whypretrain.figures.plotting import curve_drawing, drawing
+from whypretrain.figures.plotting.curve_drawing import FEATURES, Look
+from whypretrain.figures.plotting.view import View
 
 TABLES = ("design", "spectra")
 

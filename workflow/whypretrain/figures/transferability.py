@@ -12,8 +12,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from whypretrain.evidence.values import rank_correlation
-from whypretrain.plotting import curve_drawing, drawing, mode_drawing
-from whypretrain.plotting.view import View
+from whypretrain.figures.plotting import curve_drawing, drawing, mode_drawing
+from whypretrain.figures.plotting.view import View
 
 TABLES = ("starts", "arms")
 

@@ -8,8 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from whypretrain.evidence.statistics import Interval, interval
-from whypretrain.plotting import curve_drawing, drawing
-from whypretrain.plotting.view import View
+from whypretrain.figures.plotting import curve_drawing, drawing
+from whypretrain.figures.plotting.view import View
 
 TABLES = ("design", "units")
 

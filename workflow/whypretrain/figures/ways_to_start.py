@@ -9,10 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from whypretrain.evidence.statistics import Interval, interval
-from whypretrain.plotting import curve_drawing, dot_drawing, drawing
-from whypretrain.plotting.dot_drawing import Dot
-from whypretrain.plotting.view import View
-from whypretrain.study.coordinates import split_epoch
+from whypretrain.figures.plotting import curve_drawing, dot_drawing, drawing
+from whypretrain.figures.plotting.dot_drawing import Dot
+from whypretrain.figures.plotting.view import View
+from whypretrain.grid.coordinates import split_epoch
 
 TABLES = ("design", "runs")
 

@@ -1,30 +1,37 @@
-"""What the final network loses when one layer is put back to its start's, or to its initialisation's, weights.
+"""What a network loses when one of its layers is put back to what it was."""
 
-Module criticality (Zhang, Bengio & Singer 2022; Chatterji et al. 2020). The norms' statistics are re-estimated on the
-target's training images in every network, the whole one too: stale ones alone would cost accuracy.
-"""
+from collections.abc import Sequence
 
-from whypretrain.learning.data import Columns, append
-from whypretrain.readouts.criticality import criticality
-from whypretrain.readouts.measuring import Measured
+from torch import Tensor
+
+from whypretrain.networks.kernels import take_layers
+from whypretrain.networks.models import Network, Weights, load_weights, reestimate_statistics
+from whypretrain.training.loop import evaluate
 
 
-def read_out(measured: Measured) -> Columns:
-    """Return a row for each layer and what it is put back to, with the loss of top-1 on up to 1,000 test images."""
-    columns: Columns = {}
-    data, numbers = measured.target, [layer.number for layer in measured.layers]
-    some = measured.some("target", "test")
-    network = measured.network("final", "target")
-    for put_back, weights in (("start", measured.start), ("initialisation", measured.initial)):
-        lost = criticality(
-            network,
-            measured.final,
-            weights,
-            numbers,
-            data.images["test"][some],
-            data.labels["test"][some],
-            statistics_images=data.images["train"],
-        )
-        for layer, top1 in lost:
-            append(columns, {"layer": layer, "put_back": put_back, "top1_lost": top1})
-    return columns
+def criticality(
+    network: Network,
+    final: Weights,
+    back: Weights,
+    layers: Sequence[int],
+    images: Tensor,
+    labels: Tensor,
+    statistics_images: Tensor | None = None,
+) -> list[tuple[int, float]]:
+    """Return each layer with the top-1 (fraction of 1) that `final` loses on images (n, c, h, w) and labels (n,).
+
+    The layer alone, its weight, bias, affine parameters and statistics, is put back to that of `back`:
+    re-initialisation robustness where those are a run's start (Zhang, Bengio & Singer 2022). With
+    `statistics_images` the norms' statistics are re-estimated on those in every network, the whole one too.
+    Negative where top-1 rises. Raises ValueError where `back` is of another architecture. The network's own weights are
+    overwritten.
+    """
+
+    def top1(weights: Weights) -> float:
+        load_weights(network, weights)
+        if statistics_images is not None:
+            reestimate_statistics(network, statistics_images)
+        return evaluate(network, images, labels).top1
+
+    whole = top1(final)
+    return [(layer, whole - top1(take_layers(final, (layer,), back))) for layer in layers]

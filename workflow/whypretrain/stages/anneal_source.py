@@ -2,11 +2,11 @@
 
 from whypretrain.command import Job, StageError, run_stage
 from whypretrain.files.storage import write_columns, write_tensors
-from whypretrain.learning.data import Columns, append
-from whypretrain.learning.learners import learners, named
-from whypretrain.learning.pretraining import anneal
-from whypretrain.learning.sources import set_up_torch
 from whypretrain.running.provenance import hardware
+from whypretrain.training.data import Columns, append
+from whypretrain.training.learners import learners, named
+from whypretrain.training.pretraining import anneal
+from whypretrain.training.torch_setup import set_up_torch
 
 
 def main(job: Job) -> None:

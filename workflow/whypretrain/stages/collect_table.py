@@ -18,11 +18,11 @@ from whypretrain.evidence.missing import left_out
 from whypretrain.files.origins import Origin, Unreadable, read_origin
 from whypretrain.files.schemas import provenance_row, write_table
 from whypretrain.files.storage import DamagedFile, read_columns
-from whypretrain.planning import expected
-from whypretrain.planning.expected import Expected, staleness
-from whypretrain.planning.from_spec import plan_of
-from whypretrain.planning.plan import PAIR_TABLES, RUN_TABLES, Plan
-from whypretrain.study.coordinates import NO_RATE, Arm, key_columns
+from whypretrain.grid.coordinates import NO_RATE, Arm, key_columns
+from whypretrain.jobs import expected
+from whypretrain.jobs.expected import Expected, staleness
+from whypretrain.jobs.from_spec import plan_of
+from whypretrain.jobs.plan import PAIR_TABLES, RUN_TABLES, Plan
 
 SELECTED = ("learning_rate", "grid_edge")
 Part = tuple[Expected, dict[str, Any]]  # what it should be, and its coordinates

@@ -1,9 +1,9 @@
 """Initialise one untrained network: the source `none`, without a head."""
 
-from whypretrain.architectures.convnet import Parameters, layers
 from whypretrain.command import Job, run_stage
 from whypretrain.files.storage import write_tensors
-from whypretrain.learning.initialisation import initialise_layers
+from whypretrain.networks.convnet import Parameters, layers
+from whypretrain.networks.initialisation import initialise_layers
 from whypretrain.randomness import stream
 
 

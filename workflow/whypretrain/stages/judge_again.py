@@ -4,7 +4,7 @@ from whypretrain.command import Job, log, run_stage
 from whypretrain.evidence.claims import judge_again
 from whypretrain.evidence.readings import TABLES, read_evidence
 from whypretrain.files.schemas import write_table
-from whypretrain.planning.from_spec import plan_of
+from whypretrain.jobs.from_spec import plan_of
 
 
 def main(job: Job) -> None:

@@ -5,7 +5,7 @@ from whypretrain.evidence.claims import judge_claims
 from whypretrain.evidence.readings import TABLES, read_evidence
 from whypretrain.files.schemas import write_table
 from whypretrain.files.storage import read_columns
-from whypretrain.planning.from_spec import plan_of
+from whypretrain.jobs.from_spec import plan_of
 
 
 def main(job: Job) -> None:

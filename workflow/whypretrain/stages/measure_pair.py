@@ -6,18 +6,18 @@ from typing import Any
 
 import torch
 
-from whypretrain.architectures.convnet import Layer, Parameters, layers
 from whypretrain.command import Job, log, run_stage
+from whypretrain.data.tasks import target_images
 from whypretrain.files.storage import read_tensors, write_columns
-from whypretrain.learning.data import Columns, TargetData, append
-from whypretrain.learning.initialisation import initialise_head
-from whypretrain.learning.models import Network, Weights, load_weights, reestimate_statistics
-from whypretrain.learning.sources import set_up_torch
-from whypretrain.learning.tasks import target_images
+from whypretrain.measures.barriers import barrier
+from whypretrain.measures.comparing import MOST_IMAGES, compare_layers
+from whypretrain.networks.convnet import Layer, Parameters, layers
+from whypretrain.networks.initialisation import initialise_head
+from whypretrain.networks.matching import match
+from whypretrain.networks.models import Network, Weights, load_weights, reestimate_statistics
 from whypretrain.randomness import stream
-from whypretrain.readouts.barriers import barrier
-from whypretrain.readouts.comparing import MOST_IMAGES, compare_layers
-from whypretrain.weights.matching import match
+from whypretrain.training.data import Columns, TargetData, append
+from whypretrain.training.torch_setup import set_up_torch
 
 PLACES = ("first", "second")
 

@@ -3,15 +3,15 @@
 from functools import cache
 
 from whypretrain import registry
-from whypretrain.architectures.convnet import Parameters, layers
 from whypretrain.command import Job, log, run_stage
+from whypretrain.data.tasks import source_images, target_images
 from whypretrain.files.storage import read_tensors, write_columns
-from whypretrain.learning.data import TargetData
-from whypretrain.learning.models import first_layers
-from whypretrain.learning.sources import set_up_torch
-from whypretrain.learning.tasks import source_images, target_images
-from whypretrain.readouts.measuring import Measured
-from whypretrain.study import moding
+from whypretrain.measures.measuring import Measured
+from whypretrain.networks.convnet import Parameters, layers
+from whypretrain.networks.models import first_layers
+from whypretrain.training import moding
+from whypretrain.training.data import TargetData
+from whypretrain.training.torch_setup import set_up_torch
 
 
 def main(job: Job) -> None:

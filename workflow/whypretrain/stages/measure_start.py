@@ -14,20 +14,20 @@ from typing import Any
 import numpy as np
 import torch
 
-from whypretrain.architectures.convnet import Layer, Parameters, layers
 from whypretrain.command import Job, log, run_stage
+from whypretrain.data.partition import PARTS
+from whypretrain.data.tasks import Images, source_images, target_images
 from whypretrain.files.storage import Weights, read_tensors, write_columns
-from whypretrain.learning import training
-from whypretrain.learning.data import TargetData
-from whypretrain.learning.initialisation import initialise_head
-from whypretrain.learning.models import Network, in_batches, load_weights, reestimate_statistics
-from whypretrain.learning.partition import PARTS
-from whypretrain.learning.probes import fit_probe
-from whypretrain.learning.sources import set_up_torch
-from whypretrain.learning.tasks import Images, source_images, target_images
+from whypretrain.measures.transferability import draw_apart, leep, log_me, proxy_a_distance
+from whypretrain.networks.activations import pooled_layers
+from whypretrain.networks.convnet import Layer, Parameters, layers
+from whypretrain.networks.initialisation import initialise_head
+from whypretrain.networks.models import Network, in_batches, load_weights, reestimate_statistics
 from whypretrain.randomness import stream
-from whypretrain.readouts.activations import pooled_layers
-from whypretrain.readouts.transferability import draw_apart, leep, log_me, proxy_a_distance
+from whypretrain.training import loop as training
+from whypretrain.training.data import TargetData
+from whypretrain.training.probes import fit_probe
+from whypretrain.training.torch_setup import set_up_torch
 
 MOST_IMAGES = 500  # of each task, for the distance of the two
 Described = tuple[Layer, ...]

@@ -10,10 +10,10 @@ from matplotlib.figure import Figure
 from whypretrain import registry
 from whypretrain.command import Job, log, run_stage
 from whypretrain.evidence.missing import left_out, sentence
+from whypretrain.figures.plotting import drawing, fonts
+from whypretrain.figures.plotting.view import View
 from whypretrain.files.origins import BLANK, canonical
 from whypretrain.files.storage import read_columns, read_tensors, write_sealed, write_whole
-from whypretrain.plotting import drawing, fonts
-from whypretrain.plotting.view import View
 
 
 def _labelled(job: Job) -> list[tuple[dict[str, str], str]]:

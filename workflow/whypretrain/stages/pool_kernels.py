@@ -2,7 +2,7 @@
 
 from whypretrain.command import Job, log, run_stage
 from whypretrain.files.storage import read_tensors, write_tensors
-from whypretrain.weights.banks import layer_kernels, pool_kernels
+from whypretrain.networks.banks import layer_kernels, pool_kernels
 
 
 def main(job: Job) -> None:

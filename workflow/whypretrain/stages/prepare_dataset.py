@@ -4,9 +4,9 @@ import numpy as np
 
 from whypretrain import registry
 from whypretrain.command import Job, StageError, log, run_stage
+from whypretrain.data import partition
+from whypretrain.data.problems import UnusableFiles
 from whypretrain.files.storage import checksum, write_card, write_tensors
-from whypretrain.learning import partition
-from whypretrain.unusable import UnusableFiles
 
 
 def main(job: Job) -> None:

@@ -2,7 +2,7 @@
 
 from whypretrain.command import Job, StageError, run_stage
 from whypretrain.files.storage import write_tensors
-from whypretrain.weights.foreign import read_weights
+from whypretrain.networks.foreign import read_weights
 
 
 def main(job: Job) -> None:

@@ -12,7 +12,7 @@ import pandas as pd
 from whypretrain.command import Job, log, run_stage
 from whypretrain.evidence.selection import by_few, draw_seeds, select_again, select_learning_rates
 from whypretrain.files.storage import read_columns, write_card
-from whypretrain.study.coordinates import ARM_KEYS, Arm, key_columns, key_of
+from whypretrain.grid.coordinates import ARM_KEYS, Arm, key_columns, key_of
 
 OFTEN = 0.1  # of the draws: rates that more of them select are trained at
 

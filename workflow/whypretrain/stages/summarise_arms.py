@@ -4,7 +4,7 @@ from whypretrain.command import Job, log, run_stage
 from whypretrain.evidence.analysis import make_design, summarise_arms
 from whypretrain.files.schemas import write_table
 from whypretrain.files.storage import read_columns
-from whypretrain.planning.from_spec import plan_of
+from whypretrain.jobs.from_spec import plan_of
 
 READ = ("runs", "selected")
 

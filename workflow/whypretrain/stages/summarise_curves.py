@@ -6,7 +6,7 @@ from whypretrain.evidence.mode_map import mode_tables
 from whypretrain.evidence.readings import Readings, Tables
 from whypretrain.files.schemas import write_table
 from whypretrain.files.storage import read_columns
-from whypretrain.planning.from_spec import plan_of, shown
+from whypretrain.jobs.from_spec import plan_of, shown
 
 READ = ("runs", "selected", "sources")
 

@@ -3,9 +3,9 @@
 from whypretrain.command import Job, StageError, log, run_stage
 from whypretrain.evidence.missing import sentence
 from whypretrain.files.schemas import write_table
-from whypretrain.planning.from_spec import plan_of
-from whypretrain.planning.plan import collected_tables
-from whypretrain.planning.stock import Stock, completeness_table, missing_table
+from whypretrain.jobs.from_spec import plan_of
+from whypretrain.jobs.plan import collected_tables
+from whypretrain.jobs.stock import Stock, completeness_table, missing_table
 from whypretrain.stages.collect_table import parts
 
 

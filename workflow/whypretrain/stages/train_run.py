@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 
 from whypretrain import registry
-from whypretrain.architectures.convnet import Parameters, layers
 from whypretrain.command import Job, log, run_stage
+from whypretrain.data.tasks import target_images, together
 from whypretrain.files.storage import read_tensors, write_card, write_columns, write_tensors
-from whypretrain.learning.data import TargetData
-from whypretrain.learning.runs import Request
-from whypretrain.learning.sources import set_up_torch
-from whypretrain.learning.tasks import target_images, together
+from whypretrain.grid.coordinates import write_rate
+from whypretrain.networks.convnet import Parameters, layers
 from whypretrain.running.provenance import Watch, hardware
-from whypretrain.study import moding
-from whypretrain.study.coordinates import write_rate
+from whypretrain.training import moding
+from whypretrain.training.data import TargetData
+from whypretrain.training.runs import Request
+from whypretrain.training.torch_setup import set_up_torch
 
 
 def main(job: Job) -> None:

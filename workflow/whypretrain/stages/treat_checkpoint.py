@@ -2,7 +2,7 @@
 
 from whypretrain.command import Job, run_stage
 from whypretrain.files.storage import read_tensors, write_tensors
-from whypretrain.weights.treating import apply_treatment
+from whypretrain.treatments.treating import apply_treatment
 
 
 def main(job: Job) -> None:

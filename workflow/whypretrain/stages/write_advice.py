@@ -11,7 +11,7 @@ from whypretrain.evidence import advising
 from whypretrain.evidence.missing import sentence
 from whypretrain.files.restructured import write_page
 from whypretrain.files.storage import read_columns
-from whypretrain.study.coordinates import ARM_KEYS
+from whypretrain.grid.coordinates import ARM_KEYS
 
 
 def time_of(row: Mapping[str, Any], provenance: pd.DataFrame) -> str:

@@ -2,7 +2,7 @@
 
 import json
 
-from whypretrain.study.config import schema
+from whypretrain.config.models import schema
 
 if __name__ == "__main__":
     print(json.dumps(schema(), indent=2, ensure_ascii=False))

@@ -8,11 +8,11 @@ import pandas as pd
 from whypretrain.command import Job, run_stage
 from whypretrain.evidence import advising
 from whypretrain.evidence.missing import sentence
+from whypretrain.figures.plotting import drawing
+from whypretrain.figures.plotting.view import View
 from whypretrain.files.restructured import heading, list_table, plain, write_page
 from whypretrain.files.storage import read_columns
-from whypretrain.plotting import drawing
-from whypretrain.plotting.view import View
-from whypretrain.study.coordinates import ARM_KEYS
+from whypretrain.grid.coordinates import ARM_KEYS
 
 READ = ("verdicts", "arms", "sources", "advice")
 

@@ -1,0 +1,1 @@
+"""What config may hold, and how it is read."""

@@ -1,0 +1,1 @@
+"""Images: partition, tasks, archives, and one module per data set in `datasets`."""

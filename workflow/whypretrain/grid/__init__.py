@@ -1,0 +1,1 @@
+"""Studies expanded to arms, and their canonical names."""

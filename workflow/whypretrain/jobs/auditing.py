@@ -1,0 +1,256 @@
+"""The audit: what results say of themselves, held against config and code, without Snakemake's own records."""
+
+import contextlib
+import json
+import os
+import re
+import shutil
+from base64 import urlsafe_b64encode
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from urllib.parse import quote
+
+from whypretrain.files.origins import Origin, Unreadable, content_digest, read_origin
+from whypretrain.files.storage import DamagedFile, read_tensors
+from whypretrain.jobs import expected
+from whypretrain.jobs.expected import Expected, staleness
+from whypretrain.jobs.plan import Plan
+from whypretrain.running.locking import Held, Lock
+
+METADATA = Path(".snakemake/metadata")  # what Snakemake recorded of each file that it made, by its path
+UNKNOWN = ".whypretrain-{}.json"  # there: the results that it has no record of
+OURS = ("README.md", "blocks.json", "config.yaml", "report.html", "failures.txt", ".lock")  # in the results folder
+FOLDERS = ("logs", "benchmarks", "partial", "images")
+LEFT_OVER = re.compile(r"^\..*\.(part|lock|snapshot)$")
+KEPT = "kept"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What is wrong with a file, or with a folder: `stale`, `damaged`, `left over`, `unused` or `foreign`.
+
+    `kept` is nothing wrong: what a stopped job goes on from.
+    """
+
+    path: str
+    what: str
+    why: str
+
+    @property
+    def removable(self) -> bool:
+        """Whether it can go without a loss: the next run makes it again if it is needed."""
+        return self.what in ("stale", "damaged", "left over")
+
+
+@dataclass(frozen=True)
+class Audit:
+    """All findings, sorted by path, and how many results are as they should be or not there yet."""
+
+    findings: tuple[Finding, ...]
+    fresh: int
+    missing: int
+
+
+def audit(plan: Plan) -> Audit:
+    """Read every result of a config whole, and look at what else lies in its results folder."""
+    content = cache(content_digest)
+    findings, names, fresh, missing = [], set(), 0, 0
+    for result in expected.every(plan):
+        names.add(result.path)
+        try:
+            found = _problem(result, content)
+        except FileNotFoundError:
+            missing += 1
+            continue
+        if found:
+            findings.append(found)
+        else:
+            fresh += 1
+    findings += _others(plan, names)
+    return Audit(tuple(sorted(findings, key=lambda finding: finding.path)), fresh, missing)
+
+
+def _problem(result: Expected, content: "expected.Content") -> Finding | None:
+    try:
+        origin = read_origin(result.path)
+        if result.path.endswith(".safetensors"):
+            read_tensors(result.path)
+    except Unreadable as error:
+        return Finding(result.path, "damaged", str(error))
+    except DamagedFile as error:
+        return Finding(result.path, "damaged", error.reason)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        return Finding(result.path, "damaged", str(error.strerror))
+    return _stale(result, origin, content)
+
+
+def _stale(result: Expected, origin: Origin, content: "expected.Content") -> Finding | None:
+    try:
+        why = staleness(result, origin, content)
+    except Unreadable:
+        return None  # that of the input says it
+    return Finding(result.path, "stale", why) if why else None
+
+
+def _others(plan: Plan, names: set[str]) -> Iterator[Finding]:
+    """Yield what lies in the results folder and is no result of this config."""
+    results = Path(plan.config.results)
+    patterns = [_expression(pattern) for pattern in plan.paths.patterns.values()]
+    for folder, folders, files in os.walk(results, followlinks=True):
+        here = Path(folder)
+        left = [name for name in [*folders, *files] if LEFT_OVER.match(name)]
+        # of a job that runs now, or is ending
+        for name in left if not any(_is_held(here / name) for name in left) else ():
+            if name.endswith(".snapshot"):
+                yield Finding(str(here / name), KEPT, "what a stopped job goes on from")
+            else:
+                yield Finding(str(here / name), "left over", "of a job that was stopped or killed")
+        folders[:] = [name for name in folders if not LEFT_OVER.match(name)]
+        if here == results:
+            folders[:] = [name for name in folders if name not in FOLDERS]
+            files = [name for name in files if name not in OURS]
+        for name in files:
+            path = str(here / name)
+            if path in names or LEFT_OVER.match(name) or name == ".snakemake_timestamp":
+                continue
+            if any(pattern.fullmatch(path) for pattern in patterns):
+                yield Finding(path, "unused", "no study of this config has it")
+            else:
+                yield Finding(path, "foreign", "nothing here makes such a file")
+
+
+def _is_held(path: Path) -> bool:
+    if not path.name.endswith(".lock"):
+        return False
+    lock = Lock(path)
+    try:
+        lock.acquire()
+    except (Held, OSError):
+        return True
+    lock.release()
+    return False
+
+
+def _expression(pattern: str) -> re.Pattern[str]:
+    """Return a path's pattern as a regular expression; the same wildcard may stand twice."""
+    return re.compile(re.sub(r"\\\{\w+\\\}", "[^/]+", re.escape(pattern)))
+
+
+def remove(finding: Finding) -> None:
+    """Remove what was found."""
+    path = Path(finding.path)
+    shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+# --- before planning -----------------------------------------------------------------------
+
+
+def unknown_and_stale(plan: Plan, metadata: Path = METADATA) -> list[Finding]:
+    """Return the stale results among those that Snakemake has no record of, and so would take for fresh.
+
+    Which these are is found out once, and noted among Snakemake's records, so that it is found out again when they are
+    lost, or where folders of results are others than before; results that were made since then have one.
+    """
+    results = Path(plan.config.results)
+    if not results.exists():
+        return []
+    noted, places = _noted(results, metadata), _places(results)
+    try:
+        found = json.loads(noted.read_text(encoding="utf-8"))
+        unknown = set(found["unknown"] if found["places"] == places else _results(plan))
+    except (OSError, ValueError, KeyError, TypeError):
+        unknown = set(_results(plan))
+    unknown = {path for path in unknown if not recorded(path, metadata)}
+    with contextlib.suppress(OSError):  # where it can't be written it is found out again
+        metadata.mkdir(parents=True, exist_ok=True)
+        noted.write_text(json.dumps({"unknown": sorted(unknown), "places": places}), encoding="utf-8")
+    content, findings = cache(content_digest), []
+    for result in expected.every(plan) if unknown else ():
+        if result.path in unknown and Path(result.path).exists():
+            try:
+                found = _stale(result, read_origin(result.path), content)
+            except Unreadable as error:
+                found = Finding(result.path, "damaged", str(error))
+            except OSError:  # it is being made again, or the job that reads it will say
+                found = None
+            findings += [found] if found else []
+    return findings
+
+
+def forget_stale(plan: Plan, metadata: Path = METADATA) -> None:
+    """Take from Snakemake its records of stale results: `--touch` has made them say that these are fresh."""
+    content = cache(content_digest)
+    for result in expected.every(plan):
+        with contextlib.suppress(OSError, Unreadable):
+            if _stale(result, read_origin(result.path), content):
+                _record(result.path, metadata).unlink()
+    _noted(Path(plan.config.results), metadata).unlink(missing_ok=True)
+
+
+def _noted(results: Path, metadata: Path) -> Path:
+    return metadata / UNKNOWN.format(quote(str(results), safe=""))
+
+
+def _places(results: Path) -> dict[str, int]:
+    """Return what the file system calls the results folder and each folder in it: copied ones are others."""
+    folders = (path for path in [results, *results.iterdir()] if path.is_dir() and path.name not in FOLDERS)
+    return {str(folder): folder.stat().st_ino for folder in sorted(folders)}
+
+
+def _results(plan: Plan) -> Iterator[str]:
+    """Yield all files in the results folder that are named as a result is."""
+    patterns = [_expression(pattern) for pattern in plan.paths.patterns.values()]
+    for folder, folders, files in os.walk(plan.config.results, followlinks=True):
+        folders[:] = [name for name in folders if name not in FOLDERS and not LEFT_OVER.match(name)]
+        for path in (str(Path(folder) / name) for name in files if name not in OURS):
+            if any(pattern.fullmatch(path) for pattern in patterns):
+                yield path
+
+
+def recorded(path: str, metadata: Path = METADATA) -> bool:
+    """Whether Snakemake has a record of a file."""
+    return _record(path, metadata).exists()
+
+
+def _record(path: str, metadata: Path) -> Path:
+    """Return where Snakemake's record of a file is; long names are cut into folders, as its file backend does."""
+    name = urlsafe_b64encode(path.encode()).decode()
+    parts = [name[place : place + 254] for place in range(0, len(name), 254)]
+    return metadata.joinpath(*(f"@{part}" for part in parts[:-1]), parts[-1])
+
+
+def half_made_and_stale(plan: Plan) -> list[Finding]:
+    """Return checkpoints that are stale in more than the list of checkpoints, of sources that lack one.
+
+    A rule that has one more output than before has no record to compare: Snakemake would take what is there for fresh.
+    """
+    findings = []
+    for path, wildcards, annealed in plan.histories(pilots=True):
+        epochs = [] if annealed else plan.checkpoints(plan.config.sources[wildcards.source].pretraining)
+        files = [plan.paths.file("checkpoint", **vars(wildcards), epoch=epoch) for epoch in epochs]
+        there = [file for file in files if Path(file).exists()]
+        wanted = expected.source(plan, path, wildcards, annealed=False) if there and len(there) < len(files) else None
+        for file in there if wanted else ():
+            try:
+                found = read_origin(file)
+            except Unreadable as error:
+                findings.append(Finding(file, "damaged", str(error)))
+                continue
+            if wanted and (found.code, _recipe(found.spec)) != (wanted.code, _recipe(wanted.spec)):
+                why = "it was made with other config values or code, and a checkpoint was added"
+                findings.append(Finding(file, "stale", why))
+    return findings
+
+
+def _recipe(spec: str) -> object:
+    """Return a source's spec without its list of checkpoints; nothing of another form of spec."""
+    try:
+        told = json.loads(spec)
+        del told["pretraining"]["checkpoints"]
+    except (ValueError, KeyError, TypeError):
+        return None
+    return told

@@ -1,0 +1,194 @@
+"""What the Snakefile asks for while it is parsed: the plan, or one message and the end."""
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import shlex
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from whypretrain import registry
+from whypretrain.config.models import ConfigError, load, read_yaml
+from whypretrain.files.snapshots import MINUTES
+from whypretrain.jobs.auditing import half_made_and_stale, recorded, unknown_and_stale
+from whypretrain.jobs.blocks import check_blocks
+from whypretrain.jobs.expected import computed
+from whypretrain.jobs.fingerprints import fingerprint
+from whypretrain.jobs.plan import Plan, pinned_versions
+from whypretrain.running import devices
+
+TOLD = 10  # so many files stand in a message; of more it says how many
+
+LOOKED_AT = (
+    "WHYPRETRAIN_LOOKED_AT"  # the environment's variable that names the folder whose images were looked at just now
+)
+
+STORE = "SNAKEMAKE_OUTPUT_CACHE"  # the environment's variable that says where what is shared is kept
+
+REGISTRIES = ("datasets", "objectives", "treatments", "modes", "regularisers", "measures")
+
+
+def make_plan(raw: Mapping[str, Any], files: Iterable[str | Path], base: Path) -> Plan:
+    """Return the plan of a config; a mistake in it ends the program with one message and status 1."""
+    try:
+        for file in files:
+            read_yaml(Path(file))  # refuses a key written twice, which Snakemake would let pass
+        config = load(dict(raw), base)
+        _check_folder(config.results)
+        check_blocks(config, Path(config.results) / "blocks.json")
+        plan = Plan(config, pinned_versions(base / "envs" / "requirements.txt"))
+        _check_files(plan)
+        return plan
+    except ConfigError as error:
+        print(f"Mistake in config: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+def _check_folder(results: str) -> None:
+    """Refuse a results folder that is, or lies below, a file or a link that leads nowhere."""
+    for place in (Path(results), *Path(results).parents):
+        if not place.is_dir() and (place.exists() or place.is_symlink()):
+            what = "a file" if place.exists() else "a link to what isn't there"
+            raise ConfigError(
+                f"results: is '{results}', but {place} is {what}; allowed: a folder, or a name that is free"
+            )
+
+
+def _check_files(plan: Plan) -> None:
+    """Look at the user's own files before anything is trained; once they are a result, its job looks after them.
+
+    Images are decoded, and it is said what is to be known of them.
+    """
+    for name in plan.pretrainings() if not plan.config.partial else ():
+        file = plan.config.pretraining[name].file
+        if not file or Path(plan.paths.file("foreign", pretraining=name)).exists():
+            continue
+        if not (os.access(file, os.R_OK) and Path(file).is_file()):
+            raise ConfigError(
+                f"pretraining.{name}.file: is '{file}', which is no file that can be read in {Path.cwd()}"
+            )
+    for name, dataset in plan.config.datasets.items():
+        module = plan.grid.dataset_module(name)
+        if not hasattr(module, "check"):
+            continue
+        images = Path(dataset.parameters["path"])
+        if Path(plan.config.results).resolve().is_relative_to(images.resolve()):
+            raise ConfigError(
+                f"results: is '{plan.config.results}', in the folder of images {images} of datasets.{name}, where each "
+                "folder is a class; choose another"
+            )
+        if Path(plan.paths.file("dataset", dataset=name)).exists():
+            continue
+        if dataset.parameters["path"] == os.environ.get(LOOKED_AT):
+            continue
+        report = module.check(dataset.parameters["path"])
+        if report.message:
+            raise ConfigError(f"datasets.{name}.parameters.path: {report.message}")
+        for note in report.notes:
+            print(f"datasets.{name}: {note}", file=sys.stderr)
+
+
+def refuse_stale(plan: Plan, files: Sequence[str | Path], changes: Mapping[str, Any]) -> None:
+    """End the program with one message where Snakemake would take a stale result for fresh: it has no record of it.
+
+    `files` are the config files of the call, and `changes` what its `--config` says.
+    """
+    if plan.config.partial:
+        stock = plan.paths.file("table", table="completeness")
+        if Path(stock).exists() and not recorded(stock):
+            folder = plan.paths.shown
+            print(f"Snakemake has lost its records of {folder}. Delete it, then run again.", file=sys.stderr)
+            sys.exit(1)
+        return
+    findings = [*unknown_and_stale(plan), *half_made_and_stale(plan)]
+    if not findings:
+        return
+    print(f"{len(findings)} results are stale, and Snakemake has no record that would tell it so:", file=sys.stderr)
+    for finding in findings[:TOLD]:
+        print(f"  {finding.path}: {finding.why}", file=sys.stderr)
+    if len(findings) > TOLD:
+        print(f"  and {len(findings) - TOLD} more", file=sys.stderr)
+    words = ["python", "workflow/audit.py"]
+    words += ["--configfile", *map(str, files)] if files else []
+    words += ["--config", *(f"{key}={json.dumps(value)}" for key, value in changes.items())] if changes else []
+    print(f"Remove them: {shlex.join([*words, '--remove'])}. Then run again.", file=sys.stderr)
+    sys.exit(1)
+
+
+def is_shared(cache: Sequence[str] | None, environment: Mapping[str, str]) -> bool:
+    """Whether Snakemake was called with --cache; without a folder to keep things in, end with one message."""
+    if cache is None:
+        return False
+    store = environment.get(STORE, "")
+    if not (Path(store).is_absolute() and os.access(store, os.R_OK | os.W_OK | os.X_OK)):
+        print(
+            f"--cache: {STORE} is '{store}'; allowed: the absolute path of a folder that is there and that you may "
+            f"write to, as in: mkdir -p /group/whypretrain && export {STORE}=/group/whypretrain",
+            file=sys.stderr,
+        )
+        sys.exit(1)
+    return True
+
+
+def there(plan: Plan) -> str:
+    """Return a digest of which results are there, by name, size and time: what a partial plan is made from.
+
+    Where no run is among them this ends the program with one message and status 1.
+    """
+    files = (Path(result.path) for result in computed(plan))
+    found = [file for file in files if file.name != "final.safetensors" and file.exists()]
+    if not any(file.name == "scores.parquet" for file in found):
+        print(
+            f"Nothing to show yet: of {len(plan.arms)} arms none has a run in {plan.paths.results}. "
+            "Make some first, without `partial` in config.",
+            file=sys.stderr,
+        )
+        sys.exit(1)
+    told = []
+    for file in found:
+        with contextlib.suppress(FileNotFoundError):  # a run in progress makes it again
+            told.append(f"{file} {(status := file.stat()).st_size} {status.st_mtime_ns}")
+    return hashlib.sha256("\n".join(told).encode()).hexdigest()[:16]
+
+
+def code_of_results(plan: Plan) -> str:
+    """Return a digest of all code that results are made by, and of the user's own images: of what may be stale."""
+    stages = (f"whypretrain.stages.{path.stem}" for path in (registry.PACKAGE / "stages").glob("[a-z]*.py"))
+    entries = (registry.module_name(kind, name) for kind in REGISTRIES for name in registry.names(kind))
+    images = map(plan.specs.dataset, plan.datasets())
+    told = [fingerprint(tuple(sorted({*stages, *entries}))), *images]
+    return hashlib.sha256("\n".join(told).encode()).hexdigest()[:16]
+
+
+def prefix(plan: Plan, base: Path) -> str:
+    """Return what every job's command begins with: what it is told through its environment, and strict shell options.
+
+    What stands here changes no result; Snakemake doesn't compare it. Ends the program with one message where the
+    path of the project holds what can't stand in it.
+    """
+    if found := sorted(set(str(base)) & set(":{}")):
+        print(
+            f"{base}: the path of the project has {' and '.join(found)} in it, which Snakemake and Python take for "
+            "more than a name. Nothing was started; move or rename the folder, then run again.",
+            file=sys.stderr,
+        )
+        sys.exit(1)
+    execution = plan.config.execution
+    told = {
+        "PYTHONPATH": base / "workflow",
+        "MPLBACKEND": "agg",  # a notebook's would be asked for by name and not be found
+        devices.RUNS_PER_GPU: execution.runs_per_gpu,
+        MINUTES: repr(execution.snapshot_minutes),
+    }
+    exports = " ".join(f"{name}={shlex.quote(str(value))}" for name, value in told.items())
+    # `set -euo pipefail` is what Snakemake sets by itself where no prefix is given
+    return f"set -euo pipefail; export {exports}; "
+
+
+def identifier(name: str) -> str:
+    """Return a name as a rule may have it."""
+    return re.sub(r"[^a-z0-9]", "_", name)

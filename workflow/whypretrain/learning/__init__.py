@@ -1,1 +1,0 @@
-"""From images to trained networks: tasks, networks, training on a source and on a target."""

@@ -1,0 +1,1 @@
+"""Read-outs of an arm: one module each, named by config."""

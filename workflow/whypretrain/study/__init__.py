@@ -1,1 +1,0 @@
-"""What is asked for: the config, its words, and the grid that it spells out."""

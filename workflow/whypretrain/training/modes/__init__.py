@@ -1,0 +1,1 @@
+"""Modes of target training: one module each, named by config."""

@@ -1,0 +1,1 @@
+"""What sources learn: one module each, named by config."""

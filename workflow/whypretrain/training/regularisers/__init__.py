@@ -1,0 +1,1 @@
+"""Regularisers: one module each, named by config."""

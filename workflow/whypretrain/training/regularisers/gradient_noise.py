@@ -1,0 +1,30 @@
+"""Gaussian noise on the gradients that fades as training goes on (Neelakantan et al. 2015).
+
+Its variance is strength / (1 + t)^0.55, t the number of steps done before. It falls on all that learns, biases and
+norms too. In networks without norm it is clipped with the gradient.
+"""
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from whypretrain.networks.models import Network
+from whypretrain.training.regularising import Regulariser, learning
+
+STRENGTH = "the variance at the first step"
+DRAWS = True
+DECAY = 0.55
+
+
+def regularise(strength: float, start: Mapping[str, Tensor], generator: torch.Generator) -> Regulariser:
+    """Return the hook that adds independent noise to the gradients."""
+
+    def add_noise(network: Network, number: int) -> None:
+        deviation = math.sqrt(strength / number**DECAY)
+        for _, _, gradient in learning(network):
+            noise = torch.randn(gradient.shape, generator=generator).to(gradient.device)
+            gradient.add_(noise, alpha=deviation)
+
+    return Regulariser(gradients=add_noise)

@@ -1,0 +1,1 @@
+"""Treatments: one module each, named by config."""

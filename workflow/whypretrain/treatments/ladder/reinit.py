@@ -1,0 +1,16 @@
+"""Take the layer from the source `none` of the same architecture and seed.
+
+Keeps nothing of the source: weight, bias, affine parameters and statistics all come from
+the architecture's own initialisation, independent of every source. With `freeze-N` it
+makes the arms of Yosinski et al., "How transferable are features in deep neural
+networks?" (2014); of all layers it is training from scratch.
+"""
+
+from whypretrain.networks.kernels import Stream, Weights, take_layers
+
+REFERENCE: str | None = "none"
+
+
+def treat(weights: Weights, layers: tuple[int, ...], stream: Stream, reference: Weights | None) -> Weights:
+    """Return the network with its layers from the untrained one, the `reference`."""
+    return take_layers(weights, layers, reference)

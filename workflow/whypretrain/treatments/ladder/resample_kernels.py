@@ -1,0 +1,23 @@
+"""Draw each slice of a layer from its slices, with replacement.
+
+Keeps the distribution of 2-D kernels, but not the set: about 1/e of the slices of a
+large layer are not drawn. Bias, affine parameters and statistics stay in place. The
+empirical form of the deep weight prior: Atanov et al., "The Deep Weight Prior" (2019),
+who fit a generative model to the slices instead.
+"""
+
+import numpy as np
+
+from whypretrain.networks.kernels import Stream, Weights, replace_weights, slices
+
+REFERENCE: str | None = None
+
+
+def treat(weights: Weights, layers: tuple[int, ...], stream: Stream, reference: Weights | None) -> Weights:
+    """Return the network with the slices of each layer drawn anew from them."""
+    return replace_weights(weights, layers, stream, _draw)
+
+
+def _draw(weight: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    rows = slices(weight)
+    return rows[generator.integers(len(rows), size=len(rows))].reshape(weight.shape)

@@ -1,0 +1,20 @@
+"""Permute the taps inside each slice, independently for each slice.
+
+Keeps each slice's set of values, so its mean and norm; breaks its spatial pattern. Bias,
+affine parameters and statistics stay in place. In a 1x1 layer it is the identity.
+"""
+
+import numpy as np
+
+from whypretrain.networks.kernels import Stream, Weights, replace_weights, slices
+
+REFERENCE: str | None = None
+
+
+def treat(weights: Weights, layers: tuple[int, ...], stream: Stream, reference: Weights | None) -> Weights:
+    """Return the network with the taps of each slice in another order."""
+    return replace_weights(weights, layers, stream, _draw)
+
+
+def _draw(weight: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    return generator.permuted(slices(weight), axis=1).reshape(weight.shape)

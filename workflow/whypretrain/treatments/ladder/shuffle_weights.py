@@ -1,0 +1,21 @@
+"""Permute all scalars of a layer's weight.
+
+Keeps the layer's set of values; breaks all else. Bias, affine parameters and statistics
+stay in place. In a 1x1 layer this is `shuffle-kernels`, to the bit.
+"""
+
+import numpy as np
+
+from whypretrain.networks.kernels import Stream, Weights, replace_weights
+
+REFERENCE: str | None = None
+
+
+def treat(weights: Weights, layers: tuple[int, ...], stream: Stream, reference: Weights | None) -> Weights:
+    """Return the network with all weights of each layer in another order."""
+    return replace_weights(weights, layers, stream, _draw)
+
+
+def _draw(weight: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    values = weight.reshape(-1)
+    return values[generator.permutation(len(values))].reshape(weight.shape)
