@@ -5,6 +5,7 @@
 # make bench  how fast it is beside what it can't be faster than: results/benchmarks/bench.parquet; 15 minutes
 #             SHORT=1: two minutes, and an error where a ratio is a third worse than in tests/data/bench.csv
 # make test   set up if needed, check style and types, run all tests
+# make test-networks  every network of torchvision, and ten of timm: their cards, treatments and modes
 # make advise DATA=folder    which source, and which way of using it, is best for your own images (or DATA=photos.zip)
 # Other studies: make run CONFIG=config/laptop.yaml; elsewhere than config says: RESULTS=results/other; one of them:
 # make run STUDY=kernel-order, from which make run goes on
@@ -38,7 +39,7 @@ looked := python workflow/check_config.py $(if $(CONFIG),"$$CONFIG",config/confi
 # where the results are: as given, else as config says
 results := $(if $(RESULTS),$$RESULTS,$$($(looked)))
 
-.PHONY: run partial advise audit calibration bench test check setup schema clean
+.PHONY: run partial advise audit calibration bench test test-networks check setup schema clean
 .DELETE_ON_ERROR:
 
 run: $(READY)
@@ -67,6 +68,10 @@ bench: $(READY)
 # two at a time; a file's tests stay together, and share what they run
 test: check
 	python -m pytest --numprocesses 2 --dist loadfile
+
+# every network whose card is shipped, and ten of timm
+test-networks: $(READY)
+	python -m pytest --numprocesses 2 -m "networks or not networks" tests/test_networks.py
 
 check: $(READY)
 	python -m ruff check .

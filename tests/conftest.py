@@ -94,7 +94,15 @@ class Project:
         # the tests may have been started by make
         found = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "MAKELEVEL")}
         path = f"{without_cluster()}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+        other = self.path / "installed"
+        found |= {"PYTHONPATH": str(other)} if other.exists() else {}
         return found | {"PATH": path, "COLUMNS": "400"}
+
+    def install(self, package: str, version: str) -> None:
+        """Let another version of a package be found where snakemake runs; jobs find what there really is."""
+        folder = self.path / "installed" / f"{package.replace('-', '_')}-{version}.dist-info"
+        folder.mkdir(parents=True)
+        (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: {version}\n")
 
     def snakemake(self, *arguments: str, status: int | None = 0) -> str:
         """Call Snakemake, hold its exit status against `status` (None for any), return all it prints."""

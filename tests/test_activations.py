@@ -5,11 +5,12 @@ from typing import Literal
 import numpy as np
 import pytest
 import torch
+from nets import layer_activations, plain
 from torch.nn import functional
 
-from whypretrain.networks.activations import layer_activations, positions
-from whypretrain.networks.convnet import Parameters, layers
-from whypretrain.networks.models import Network, batch_norms
+from whypretrain.measures.comparing import positions
+from whypretrain.networks.building import build
+from whypretrain.networks.network import Network
 
 torch.set_num_threads(1)
 
@@ -18,9 +19,9 @@ NORMS = pytest.mark.parametrize("norm", ["batch", "none"])
 
 def network(norm: Literal["batch", "none"] = "batch") -> Network:
     torch.manual_seed(0)
-    own = layers(Parameters(widths=(6, 8, 5), kernels=(5, 3, 1), pool_after=(1, 3), norm=norm))
-    built = Network(own, 4)
-    for module in batch_norms(built):
+    own = plain(widths=(6, 8, 5), kernels=(5, 3, 1), pool_after=(1, 3), norm=norm)
+    built = build(own, 4)
+    for module in built.norms():
         torch.nn.init.normal_(module.running_mean, 0, 0.2)
         torch.nn.init.uniform_(module.running_var, 0.5, 2)
     return built.eval()
@@ -41,8 +42,8 @@ def test_going_on_from_each_layer_gives_the_networks_features(norm: Literal["bat
         if start in (1, 3):
             x = functional.max_pool2d(x, 2)
         for number in range(start + 1, 4):
-            x = built.get_submodule(f"layer{number}")(x)
-            x = built.get_submodule(f"norm{number}")(x) if norm == "batch" else x
+            x = built.module.get_submodule(f"layer{number}")(x)
+            x = built.module.get_submodule(f"norm{number}")(x) if norm == "batch" else x
             x = functional.max_pool2d(x.clamp(min=0), 2) if number == 3 else x.clamp(min=0)
         torch.testing.assert_close(x.mean((2, 3)), built.features(images()), rtol=1e-5, atol=1e-6)
 
@@ -56,10 +57,10 @@ def test_they_follow_the_nonlinearity():
 @pytest.mark.parametrize("training", [True, False])
 def test_they_are_those_of_evaluation_and_leave_the_network_as_it_was(training: bool):
     built = network().train(training)
-    before = {name: tensor.clone() for name, tensor in built.state_dict().items()}
+    before = {name: tensor.clone() for name, tensor in built.module.state_dict().items()}
     found = dict(layer_activations(built, images()))
-    assert all(module.training == training for module in built.modules())
-    for name, tensor in built.state_dict().items():
+    assert all(module.training == training for module in built.module.modules())
+    for name, tensor in built.module.state_dict().items():
         torch.testing.assert_close(tensor, before[name], rtol=0, atol=0)
     # an image's activations don't depend on the images beside it, as they would in training
     for number, alone in layer_activations(built, images()[:1]):

@@ -11,6 +11,7 @@ import pytest
 from conftest import NOWHERE, plan_of, put, tiny
 from hypothesis import given
 from hypothesis import strategies as st
+from nets import plain, plain_of
 
 from whypretrain.command import Job
 from whypretrain.config.models import ConfigError
@@ -27,6 +28,7 @@ ALL = (1, 2, 3, 4)
 SHAPES = ((8, 3, 5), (10, 8, 3), (9, 10, 1), (7, 9, 3))  # of four layers: out, in, kernel
 
 Weights = dict[str, np.ndarray]
+CARD = plain(widths=(8, 10, 9, 7), kernels=(5, 3, 1, 3), channels=3)
 
 
 def network(seed: int, scale: float = 1.0) -> Weights:
@@ -54,12 +56,12 @@ def counted(kernels: np.ndarray) -> list[bytes]:
 
 def test_a_bank_has_each_layers_kernels_of_all_networks_in_their_order() -> None:
     networks = [network(1), network(2)]
-    bank = pool_kernels(networks, 0)
-    assert list(bank) == ["layer1", "layer2", "layer3", "layer4"]
+    bank = pool_kernels(networks, CARD, 0)
+    assert list(bank) == ["layer1.weight", "layer2.weight", "layer3.weight", "layer4.weight"]
     for layer, (outputs, inputs, kernel) in enumerate(SHAPES, 1):
         both = [weights[f"layer{layer}.weight"].reshape(-1, kernel, kernel) for weights in networks]
-        assert bank[f"layer{layer}"].shape == (2 * outputs * inputs, kernel, kernel)
-        np.testing.assert_array_equal(bank[f"layer{layer}"], np.concatenate(both))
+        assert bank[f"layer{layer}.weight"].shape == (2 * outputs * inputs, kernel, kernel)
+        np.testing.assert_array_equal(bank[f"layer{layer}.weight"], np.concatenate(both))
 
 
 def test_kernels_below_the_share_of_the_largest_norm_are_dropped_and_no_other() -> None:
@@ -75,13 +77,13 @@ def test_each_network_and_layer_is_pruned_by_its_own_largest_norm() -> None:
     small, large = network(1, 0.001), network(2, 1000.0)
     for weights in (small, large):
         weights["layer2.weight"][:3] *= 1e-6
-    together = pool_kernels([small, large], 0.15)
-    assert as_set(together["layer2"]) == {
+    together = pool_kernels([small, large], CARD, 0.15)
+    assert as_set(together["layer2.weight"]) == {
         kernel
         for weights in (small, large)
         for kernel in as_set(without_dead(weights["layer2.weight"][3:].reshape(-1, 3, 3), 0.15))
     }
-    assert len(as_set(together["layer2"]) & as_set(small["layer2.weight"][3:])) > 40
+    assert len(as_set(together["layer2.weight"]) & as_set(small["layer2.weight"][3:])) > 40
 
 
 @given(share=st.floats(0, 0.99), seed=st.integers(0, 99), kernel=st.sampled_from([3, 5]))
@@ -104,7 +106,7 @@ def test_networks_of_two_architectures_are_refused() -> None:
     other = network(2)
     other["layer2.weight"] = np.zeros((10, 8, 5, 5), np.float32)
     with pytest.raises(ValueError, match="one architecture"):
-        pool_kernels([network(1), other], 0)
+        pool_kernels([network(1), other], CARD, 0)
 
 
 # --- starts from a bank --------------------------------------------------------------------
@@ -112,9 +114,9 @@ def test_networks_of_two_architectures_are_refused() -> None:
 
 def test_of_one_network_a_bank_layer_is_its_own_layer_shuffled() -> None:
     source = network(1)
-    bank = pool_kernels([source], 0)
-    start = apply_treatment(network(9), "bank-layer", ALL, 0, bank)
-    shuffled = apply_treatment(source, "shuffle-kernels", ALL, 0)
+    bank = pool_kernels([source], CARD, 0)
+    start = apply_treatment(network(9), "bank-layer", ALL, 0, CARD, bank)
+    shuffled = apply_treatment(source, "shuffle-kernels", ALL, 0, CARD)
     for layer in ALL:
         assert counted(start[f"layer{layer}.weight"]) == counted(source[f"layer{layer}.weight"])
         # the same stream and the same draw, so the same bits
@@ -123,7 +125,7 @@ def test_of_one_network_a_bank_layer_is_its_own_layer_shuffled() -> None:
 
 def test_of_several_networks_a_bank_layer_takes_no_kernel_twice_and_some_of_each() -> None:
     networks = [network(1), network(2), network(3)]
-    start = apply_treatment(network(9), "bank-layer", ALL, 0, pool_kernels(networks, 0))
+    start = apply_treatment(network(9), "bank-layer", ALL, 0, CARD, pool_kernels(networks, CARD, 0))
     for layer in ALL:
         drawn = counted(start[f"layer{layer}.weight"])
         assert len(set(drawn)) == len(drawn)
@@ -133,8 +135,10 @@ def test_of_several_networks_a_bank_layer_takes_no_kernel_twice_and_some_of_each
 
 
 def test_a_layer_that_has_too_few_kernels_in_the_bank_takes_none_more_often_than_needed() -> None:
-    bank = {"layer2": np.arange(30 * 9, dtype=np.float32).reshape(30, 3, 3)}
-    drawn = apply_treatment(network(9), "bank-layer", (2,), 0, bank)["layer2.weight"]  # 80 of 30, so up to 3 times
+    bank = {"layer2.weight": np.arange(30 * 9, dtype=np.float32).reshape(30, 3, 3)}
+    drawn = apply_treatment(network(9), "bank-layer", (2,), 0, CARD, bank)[
+        "layer2.weight"
+    ]  # 80 of 30, so up to 3 times
     values, often = np.unique(drawn[:, :, 0, 0], return_counts=True)
     assert set(values) <= set(range(0, 270, 9))
     assert often.max() == 3
@@ -142,11 +146,11 @@ def test_a_layer_that_has_too_few_kernels_in_the_bank_takes_none_more_often_than
 
 
 def test_bank_kernels_come_from_all_layers_of_their_size_and_only_from_the_bank() -> None:
-    bank = pool_kernels([network(1), network(2)], 0)
-    start = apply_treatment(network(9), "bank-kernels", ALL, 0, bank)
+    bank = pool_kernels([network(1), network(2)], CARD, 0)
+    start = apply_treatment(network(9), "bank-kernels", ALL, 0, CARD, bank)
     for layer, (outputs, inputs, kernel) in enumerate(SHAPES, 1):
         pools = {name: pool for name, pool in bank.items() if pool.shape[1:] == (kernel, kernel)}
-        assert set(pools) == {1: {"layer1"}, 3: {"layer3"}}.get(layer, {"layer2", "layer4"})
+        assert set(pools) == {1: {"layer1.weight"}, 3: {"layer3.weight"}}.get(layer, {"layer2.weight", "layer4.weight"})
         drawn = start[f"layer{layer}.weight"].reshape(outputs * inputs, -1).astype(np.float64)
         everything = np.concatenate(list(pools.values())).reshape(-1, kernel**2).astype(np.float64)
         scale = drawn.std() / everything.std()
@@ -168,16 +172,16 @@ def test_bank_kernels_come_from_all_layers_of_their_size_and_only_from_the_bank(
 
 
 def test_bank_kernels_are_drawn_with_replacement() -> None:
-    bank = {"layer1": np.random.default_rng(0).standard_normal((2000, 3, 3)).astype(np.float32)}
+    bank = {"layer1.weight": np.random.default_rng(0).standard_normal((2000, 3, 3)).astype(np.float32)}
     weights = {"layer1.weight": np.random.default_rng(1).standard_normal((50, 40, 3, 3)).astype(np.float32)}
-    drawn = apply_treatment(weights, "bank-kernels", (1,), 0, bank)["layer1.weight"]
+    drawn = apply_treatment(weights, "bank-kernels", (1,), 0, plain_of(weights), bank)["layer1.weight"]
     assert len(as_set(drawn)) / 2000 == pytest.approx(1 - 1 / np.e, abs=0.03)  # SD 0.007 of 2000 slices
 
 
 def test_bank_kernels_keep_the_deviation_of_the_layer_and_bank_layer_that_of_the_bank() -> None:
-    treated, bank = network(9), pool_kernels([network(1, 50.0), network(2, 50.0)], 0)
-    rescaled = apply_treatment(treated, "bank-kernels", ALL, 0, bank)
-    as_they_are = apply_treatment(treated, "bank-layer", ALL, 0, bank)
+    treated, bank = network(9), pool_kernels([network(1, 50.0), network(2, 50.0)], CARD, 0)
+    rescaled = apply_treatment(treated, "bank-kernels", ALL, 0, CARD, bank)
+    as_they_are = apply_treatment(treated, "bank-layer", ALL, 0, CARD, bank)
     for name in (f"layer{layer}.weight" for layer in ALL):
         assert rescaled[name].std(dtype=np.float64) == pytest.approx(treated[name].std(dtype=np.float64), rel=1e-6)
         assert as_they_are[name].std() > 20 * treated[name].std()
@@ -185,9 +189,9 @@ def test_bank_kernels_keep_the_deviation_of_the_layer_and_bank_layer_that_of_the
 
 @pytest.mark.parametrize("treatment", FROM_BANK)
 def test_a_bank_of_zeros_or_of_one_scalar_makes_no_nan(treatment: str) -> None:
-    bank = pool_kernels([network(1)], 0)
-    bank = {"layer1": 0 * bank["layer1"], "layer3": np.ones((1, 1, 1), np.float32)}
-    treated = apply_treatment(network(9), treatment, (1, 3), 0, bank)
+    bank = pool_kernels([network(1)], CARD, 0)
+    bank = {"layer1.weight": 0 * bank["layer1.weight"], "layer3.weight": np.ones((1, 1, 1), np.float32)}
+    treated = apply_treatment(network(9), treatment, (1, 3), 0, CARD, bank)
     assert (treated["layer1.weight"] == 0).all()
     assert (treated["layer3.weight"] == 1).all()
 
@@ -195,16 +199,16 @@ def test_a_bank_of_zeros_or_of_one_scalar_makes_no_nan(treatment: str) -> None:
 @pytest.mark.parametrize("treatment", FROM_BANK)
 def test_no_bank_or_a_bank_without_such_kernels_is_refused(treatment: str) -> None:
     with pytest.raises(ValueError, match="from a bank, and none was given"):
-        apply_treatment(network(1), treatment, (1,), 0)
-    bank = {"layer1": np.zeros((4, 3, 3), np.float32)}
+        apply_treatment(network(1), treatment, (1,), 0, CARD)
+    bank = {"layer1.weight": np.zeros((4, 3, 3), np.float32)}
     with pytest.raises(ValueError, match="no kernels of 5x5"):
-        apply_treatment(network(1), treatment, (1,), 0, bank)
+        apply_treatment(network(1), treatment, (1,), 0, CARD, bank)
 
 
 def test_what_is_drawn_is_the_same_wherever_it_is_drawn() -> None:
-    bank = {"layer1": np.arange(31 * 9, dtype=np.float32).reshape(31, 3, 3)}
+    bank = {"layer1.weight": np.arange(31 * 9, dtype=np.float32).reshape(31, 3, 3)}
     weights = {"layer1.weight": np.zeros((6, 4, 3, 3), np.float32)}
-    drawn = apply_treatment(weights, "bank-layer", (1,), 3, bank)["layer1.weight"]
+    drawn = apply_treatment(weights, "bank-layer", (1,), 3, plain_of(weights), bank)["layer1.weight"]
     assert hashlib.sha256(drawn.tobytes()).hexdigest()[:16] == "ba2f82e18484869d"
 
 
@@ -223,28 +227,29 @@ def test_a_bank_is_pooled_for_each_seed_and_says_how_many_are_kept(
         weights = network(number)
         weights["layer2.weight"][0] = 0  # 8 dead kernels of each network
         write_tensors(file, weights, NOWHERE)
-    spec = {"sources": [["a", "1"], ["b", "1"]], "prune": 1e-6, "seeds": [4, 5], "versions": {}}
+    spec: dict[str, Any] = {"sources": [["a", "1"], ["b", "1"]], "prune": 1e-6, "seeds": [4, 5], "versions": {}}
+    spec["architecture"] = CARD.architecture
     banks = [tmp_path / f"bank.{seed}.safetensors" for seed in (4, 5)]
     with caplog.at_level("INFO"):
         stage.main(job(spec, checkpoints=files, banks=banks))
     said = [record.getMessage() for record in caplog.records]
-    assert "seed 4, layer1: 48 of 48 kernels kept" in said
-    assert "seed 5, layer2: 144 of 160 kernels kept" in said
+    assert "seed 4, layer1.weight: 48 of 48 kernels kept" in said
+    assert "seed 5, layer2.weight: 144 of 160 kernels kept" in said
     for number, bank in enumerate(banks):
         found = read_tensors(bank)
-        assert set(found) == {"layer1", "layer2", "layer3", "layer4"}
-        for layer in ("layer1", "layer3", "layer4"):
-            expected = [layer_kernels(read_tensors(file))[layer] for file in files[2 * number : 2 * number + 2]]
+        assert set(found) == {f"layer{layer}.weight" for layer in ALL}
+        for layer in ("layer1.weight", "layer3.weight", "layer4.weight"):
+            expected = [layer_kernels(read_tensors(file), CARD)[layer] for file in files[2 * number : 2 * number + 2]]
             np.testing.assert_array_equal(found[layer], np.concatenate(expected))
-        assert (np.abs(found["layer2"]).sum(axis=(1, 2)) > 0).all()
+        assert (np.abs(found["layer2.weight"]).sum(axis=(1, 2)) > 0).all()
 
     # and a start is treated with the bank of its own seed
     untrained, starts = tmp_path / "none.safetensors", [tmp_path / f"start.{seed}.safetensors" for seed in (4, 5)]
     write_tensors(untrained, network(9), NOWHERE)
-    spec = {"treatment": "bank-layer", "layers": [3], "seeds": [4, 5]}
+    spec = {"treatment": "bank-layer", "layers": [3], "seeds": [4, 5], "architecture": CARD.architecture}
     treat_checkpoint.main(job(spec, checkpoints=[untrained] * 2, references=banks, starts=starts))
     for bank, start in zip(banks, starts, strict=True):
-        assert as_set(read_tensors(start)["layer3.weight"]) <= as_set(read_tensors(bank)["layer3"])
+        assert as_set(read_tensors(start)["layer3.weight"]) <= as_set(read_tensors(bank)["layer3.weight"])
 
 
 def banked(treatments: tuple[str, ...] = FROM_BANK, **bank: Any) -> dict[str, Any]:
@@ -308,7 +313,7 @@ def test_the_spec_of_a_bank_is_all_it_uses_and_a_start_from_it_knows_its_own_val
     block, _ = plan.bank_blocks()  # the other one is of pilots
     spec = json.loads(block.bank_spec(SimpleNamespace(architecture="tiny")))
     assert spec["versions"].keys() == {"numpy"}
-    del spec["versions"]
+    del spec["versions"], spec["architecture"]
     assert spec == {"sources": [["two", "1+anneal"], ["one", "1+anneal"]], "prune": 0.25, "seeds": [0, 1]}
     start = wildcards(plan, "bank-layer")
     assert block.treat_spec(start) == plan_of(banked()).bank_blocks()[0].treat_spec(start)
@@ -328,8 +333,8 @@ def test_code_of_banks_is_reached_by_what_draws_from_them_alone() -> None:
         return "whypretrain.networks.banks" in closure([f"whypretrain.{module}" for module in modules])
 
     assert reached("stages.pool_kernels")
-    assert all(reached(f"treatments.{treatment.replace('-', '_')}") for treatment in FROM_BANK)
-    assert not reached("stages.treat_checkpoint", "treatments.shuffle_kernels", "treatments.glorot")
+    assert all(reached(f"treatments.ladder.{treatment.replace('-', '_')}") for treatment in FROM_BANK)
+    assert not reached("stages.treat_checkpoint", "treatments.ladder.shuffle_kernels", "treatments.ladder.glorot")
 
 
 def test_starts_from_a_bank_keep_their_names() -> None:

@@ -6,13 +6,15 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
+from nets import plain
 from torch.nn import functional
 
 from whypretrain.measures.barriers import Barrier, barrier, interpolate
-from whypretrain.networks.convnet import Layer, Parameters, layers
-from whypretrain.networks.initialisation import initialise_head, initialise_layers
+from whypretrain.networks.building import build
+from whypretrain.networks.card import Card
+from whypretrain.networks.couplings import couplings
+from whypretrain.networks.initialisation import initialise, initialise_head
 from whypretrain.networks.matching import match
-from whypretrain.networks.models import Network, load_weights, weights_of
 from whypretrain.training.loop import evaluate
 from whypretrain.treatments.treating import apply_treatment
 
@@ -22,8 +24,8 @@ Weights = dict[str, np.ndarray]
 STATISTICS = pytest.mark.parametrize("reestimated", [False, True])
 
 
-def described() -> tuple[Layer, ...]:
-    return layers(Parameters(widths=(8, 10), kernels=(3, 3), pool_after=(1,)))
+def described() -> Card:
+    return plain(widths=(8, 10), kernels=(3, 3), pool_after=(1,))
 
 
 def pictures(n: int = 64, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -39,20 +41,20 @@ def pictures(n: int = 64, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
 def trained(seed: int = 0) -> Weights:
     """A network that has learnt the pictures. Don't change it."""
     start = np.random.default_rng(seed)
-    network = Network(described(), 4)
-    load_weights(network, initialise_layers(described(), start) | initialise_head(10, 4, start))
+    network = build(described(), 4)
+    network.load(initialise(described(), start) | initialise_head(described(), 4, start))
     images, labels = pictures(256, seed=10)
-    optimiser = torch.optim.SGD(network.train().parameters(), lr=0.1, momentum=0.9)
+    optimiser = torch.optim.SGD(network.train().learning().values(), lr=0.1, momentum=0.9)
     for _ in range(60):
         optimiser.zero_grad()
         functional.cross_entropy(network(images), labels).backward()
         optimiser.step()
     assert evaluate(network, *pictures()).top1 > 0.9
-    return weights_of(network)
+    return network.weights()
 
 
 def between(a: Weights, b: Weights, statistics_images: torch.Tensor | None = None, points: int = 11) -> Barrier:
-    return barrier(Network(described(), 4), a, b, *pictures(), statistics_images, points)
+    return barrier(build(described(), 4), a, b, *pictures(), statistics_images, points)
 
 
 def tiny(weight: float, head: float) -> Weights:
@@ -66,7 +68,7 @@ def tiny(weight: float, head: float) -> Weights:
 
 
 def tiny_barrier(a: Weights, b: Weights, label: int, points: int = 11) -> Barrier:
-    network = Network([Layer(1, 1, 1, 1, norm=False, pool=False)], 2)
+    network = build(plain(widths=(1,), kernels=(1,), norm="none"), 2)
     return barrier(network, a, b, torch.ones(3, 1, 4, 4), torch.full((3,), label), points=points)
 
 
@@ -113,11 +115,11 @@ def test_it_is_the_same_from_both_sides(reestimated: bool):
 def test_permuted_copies_have_a_barrier_that_matching_takes_away(reestimated: bool):
     weights = trained()
     statistics_images = pictures(64, seed=1)[0] if reestimated else None
-    permuted = apply_treatment(weights, "permute-channels", (1, 2), seed=0)
+    permuted = apply_treatment(weights, "permute-channels", (1, 2), 0, described())
     found = between(weights, permuted, statistics_images)
     assert found.height > 0.05
     assert 0 < found.position < 1
-    matched = match(weights, permuted, (1, 2), np.random.default_rng(0))
+    matched = match(weights, permuted, couplings(described(), 8), np.random.default_rng(0))
     assert between(weights, matched, statistics_images).height == 0
 
 
@@ -125,7 +127,7 @@ def test_permuted_copies_have_a_barrier_that_matching_takes_away(reestimated: bo
 def test_most_of_the_barrier_between_two_seeds_is_the_order_of_their_channels(seeds: tuple[int, int]):
     # as Ainsworth et al. 2023 found; re-estimating statistics lowers what is left (Jordan et al. 2023)
     a, b = map(trained, seeds)
-    matched = match(a, b, (1, 2), np.random.default_rng(0))
+    matched = match(a, b, couplings(described(), 8), np.random.default_rng(0))
     repaired = between(a, matched, pictures(64, seed=1)[0])
     assert repaired.height < between(a, matched).height < 0.2 * between(a, b).height
 

@@ -61,20 +61,28 @@ def test_touching_every_file_even_results_in_any_order_runs_nothing(again: Proje
 
 
 def test_a_treatment_beside_the_others_is_nothing_to_them(again: Project):
-    folder = again.path / "workflow/whypretrain/treatments"
+    folder = again.path / "workflow/whypretrain/treatments/ladder"
     shutil.copy(folder / "shuffle_kernels.py", folder / "shuffle_otherwise.py")
     assert again.planned() == {}
 
 
 def test_another_torch_makes_sources_runs_and_read_outs_again_and_nothing_before_them(again: Project):
-    again.edit("envs/requirements.txt", "torch==2.13.0", "torch==2.14.0")
+    again.install("torch", "2.99.0+cu128")
     found = heavy(again.planned())
     assert {"pretrain_source_brief_s0", "anneal_source_s0", "train_run_short_r0_p0", "measure_start_s0"} <= found.keys()
     assert not {"prepare_dataset", "initialise_network"} & found.keys()
+    # a job that finds another than there is where snakemake runs is refused
+    text = again.snakemake("--cores", "1", "results/sources/tiny/letters/s0/epoch-1.safetensors", status=1)
+    assert "error: torch: 2.13.0 is installed where this job runs, but the results are to be made with 2.99.0" in text
+
+
+def test_the_build_of_torch_is_no_part_of_what_a_result_is_made_with(again: Project):
+    again.install("torch", "2.13.0+cu128")
+    assert again.planned() == {}
 
 
 def test_another_library_of_statistics_makes_tables_again_and_trains_nothing(again: Project):
-    again.edit("envs/requirements.txt", "statsmodels==", "statsmodels==0.")
+    again.install("statsmodels", "0.99.0")
     found = again.planned()
     assert found["judge_claims"] == 1
     assert heavy(found) == {}

@@ -442,7 +442,7 @@ def test_numbers_and_claims_that_cannot_be_are_refused(key: str, value: Any, exp
 
 
 def theirs(file: str) -> dict[str, Any]:
-    return {"pretraining.brief": {"objective": "from-file", "file": file, "checkpoints": [0, 1]}}
+    return {"pretraining.brief": {"objective": "published", "weights": file, "checkpoints": [0, 1]}}
 
 
 PLACES: dict[str, tuple[dict[str, Any], str]] = {
@@ -453,9 +453,9 @@ PLACES: dict[str, tuple[dict[str, Any], str]] = {
         {"results": "pets/out", "datasets.pets": {"module": "folder", "parameters": {"path": "./pets"}}},
         "results: is 'pets/out', in the folder of images pets of datasets.pets, where each folder is a class",
     ),
-    "no weights": (theirs("theirs.pth"), "pretraining.brief.file: is 'theirs.pth', which is no file"),
-    "a folder for weights": (theirs("pets.pt"), "pretraining.brief.file: is 'pets.pt', which is no"),
-    "a name too long for a file": (theirs("a" * 300 + ".pt"), "pretraining.brief.file: is 'aaa"),
+    "no weights": (theirs("theirs.pth"), "pretraining.brief.weights: is 'theirs.pth', which is no file"),
+    "a folder for weights": (theirs("pets.pt"), "pretraining.brief.weights: is 'pets.pt', which is no"),
+    "a name too long for a file": (theirs("a" * 300 + ".pt"), "pretraining.brief.weights: is 'aaa"),
 }
 
 

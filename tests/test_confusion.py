@@ -24,20 +24,20 @@ from whypretrain.files import schemas
 from whypretrain.jobs.plan import Plan, pinned_versions
 from whypretrain.measures.measuring import Measured
 from whypretrain.measures.readouts import confusion
-from whypretrain.networks.initialisation import initialise_layers
+from whypretrain.networks.initialisation import initialise
 from whypretrain.training.moding import parse
 from whypretrain.training.runs import Outcome, Request
 
 
 def run(mode: str) -> tuple[Measured, Outcome]:
     """Return a run and what is read out of it."""
-    used = described()[: parse(mode).layer]  # a classifier of a layer's features has none above it
-    start = initialise_layers(used, np.random.default_rng(3))
+    used = described()
+    start = initialise(used, np.random.default_rng(3))
     target = data_of(classes=4, seed=0, n=59)
     asked = Request(start, used, target, "easy", RECIPE, 0.1, 0, CPU, parse(mode))
     outcome = registry.load("modes", parse(mode).name).run(asked)[0]
     measured = Measured(
-        layers=used,
+        card=used,
         start=start,
         initial=start,
         final=outcome.final,

@@ -7,25 +7,30 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from nets import plain
 
 from whypretrain.measures.criticality import criticality
 from whypretrain.measures.distance import relative_l2
-from whypretrain.networks.convnet import Layer, Parameters, layers
-from whypretrain.networks.initialisation import initialise_head, initialise_layers
-from whypretrain.networks.models import Network, load_weights
+from whypretrain.networks.building import build
+from whypretrain.networks.card import Card, Layer
+from whypretrain.networks.initialisation import initialise, initialise_head
 
 torch.set_num_threads(1)
 
 Weights = dict[str, np.ndarray]
 
 
-def described() -> tuple[Layer, ...]:
-    return layers(Parameters(widths=(6, 8, 5), kernels=(3, 3, 1), pool_after=(1,)))
+def described() -> Card:
+    return plain(widths=(6, 8, 5), kernels=(3, 3, 1), pool_after=(1,))
+
+
+def layers(*numbers: int) -> list[Layer]:
+    return [described().layer(number) for number in numbers]
 
 
 def trained(seed: int) -> Weights:
     generator = np.random.default_rng(seed)
-    weights = initialise_layers(described(), generator) | initialise_head(5, 4, generator)
+    weights = initialise(described(), generator) | initialise_head(described(), 4, generator)
     for name, array in weights.items():
         if array.ndim == 1:
             moved = array + 0.2 * generator.standard_normal(array.shape)
@@ -39,22 +44,22 @@ def images() -> torch.Tensor:
 
 @torch.no_grad()
 def predictions(weights: Weights) -> torch.Tensor:
-    network = Network(described(), 4)
-    load_weights(network, weights)
+    network = build(described(), 4)
+    network.load(weights)
     return network.eval()(images()).argmax(1)
 
 
 def test_putting_back_a_networks_own_layers_loses_exactly_nothing():
     final = trained(0)
     copy = {name: array.copy() for name, array in final.items()}
-    found = criticality(Network(described(), 4), final, copy, (1, 2, 3), images(), predictions(final))
+    found = criticality(build(described(), 4), final, copy, layers(1, 2, 3), images(), predictions(final))
     assert found == [(1, 0.0), (2, 0.0), (3, 0.0)]
 
 
 def test_each_layer_is_put_back_alone_with_its_norm():
     final, back = trained(0), trained(1)
     truth = predictions(final)
-    found = criticality(Network(described(), 4), final, back, (3, 1), images(), truth)
+    found = criticality(build(described(), 4), final, back, layers(3, 1), images(), truth)
     for (layer, loss), expected in zip(found, (3, 1), strict=True):
         assert layer == expected
         arrays = [f"layer{layer}.weight"]
@@ -77,20 +82,24 @@ def two_layers(first: float, second: float) -> Weights:
 
 
 def test_a_value_by_hand():
-    network = Network([Layer(number, 1, 1, 1, norm=False, pool=False) for number in (1, 2)], 2)
+    card = plain(widths=(1, 1), kernels=(1, 1), norm="none")
+    network, first, second = build(card, 2), card.layer(1), card.layer(2)
     batch = torch.tensor([0.0, 1.0, 1.0, 1.0])[:, None, None, None].expand(4, 1, 2, 2)
     truth = torch.tensor([0, 1, 1, 1])
     # back in layer 1 the weight is negative: all become class 0; in layer 2 it is another positive one
-    assert criticality(network, two_layers(1, 1), two_layers(-1, 2), (1, 2), batch, truth) == [(1, 0.75), (2, 0.0)]
+    assert criticality(network, two_layers(1, 1), two_layers(-1, 2), (first, second), batch, truth) == [
+        (1, 0.75),
+        (2, 0.0),
+    ]
     # a network that is wrong in three of four gains what it lacks
-    assert criticality(network, two_layers(1, -1), two_layers(1, 1), (2,), batch, truth) == [(2, -0.75)]
+    assert criticality(network, two_layers(1, -1), two_layers(1, 1), (second,), batch, truth) == [(2, -0.75)]
 
 
 def test_layers_of_another_architecture_are_refused():
     final, back = trained(0), trained(1)
     back["layer2.weight"] = back["layer2.weight"][:3]
     with pytest.raises(ValueError, match="same architecture"):
-        criticality(Network(described(), 4), final, back, (2,), images(), predictions(final))
+        criticality(build(described(), 4), final, back, layers(2), images(), predictions(final))
 
 
 @given(st.floats(-3, 3), st.floats(0.01, 100))

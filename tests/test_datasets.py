@@ -19,7 +19,7 @@ DRAWN = ("glyphs", "textures")
 
 
 def module(name: str) -> ModuleType:
-    return importlib.import_module(f"whypretrain.datasets.{name}")
+    return importlib.import_module(f"whypretrain.data.datasets.{name}")
 
 
 def small(name: str) -> pydantic.BaseModel:
@@ -117,7 +117,7 @@ def test_resampling_keeps_the_mean_grey_level():
 @pytest.mark.parametrize("name", NAMES)
 def test_importing_a_dataset_imports_nothing_heavy(name: str):
     program = (
-        f"import sys; from whypretrain.datasets import {name} as d; d.class_counts(d.Parameters());"
+        f"import sys; from whypretrain.data.datasets import {name} as d; d.class_counts(d.Parameters());"
         "print([m for m in ('torch', 'sklearn', 'mlxtend', 'matplotlib', 'PIL') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=WORKFLOW, capture_output=True, text=True, check=True)

@@ -165,7 +165,7 @@ def test_a_module_that_isnt_there_is_refused(tmp_path: Path):
 
 def test_a_job_reaches_what_it_runs_and_no_other_stage():
     train = set(closure(("whypretrain.stages.train_run", "whypretrain.training.modes.finetune")))
-    assert {"loop", "models", "cosine", "tasks", "partition", "randomness", "storage"} <= {
+    assert {"loop", "network", "cosine", "tasks", "partition", "randomness", "storage"} <= {
         name.split(".")[-1] for name in train
     }
     for foreign in ("treatments", "figures", "data.datasets", "jobs", "evidence"):

@@ -1,5 +1,6 @@
 """A network that somebody else trained: its tensors are taken, and nothing that stands beside them is ever run."""
 
+import json
 import os
 import re
 import subprocess
@@ -16,6 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from conftest import ROOT, Project, fresh, plan_of, put, tiny
+from nets import plain
 from safetensors.torch import save_file
 from torch import nn
 
@@ -24,21 +26,21 @@ from whypretrain.figures.plotting.view import View
 from whypretrain.files.storage import read_tensors
 from whypretrain.jobs.failures import WIDTH
 from whypretrain.networks import foreign
-from whypretrain.networks.convnet import Parameters, layers
-from whypretrain.networks.models import Network, load_weights, weights_of
+from whypretrain.networks.building import build
+from whypretrain.networks.network import Network
 from whypretrain.stages.write_summary import source_lines
 
 LETTERS = 26
-TINY = Parameters(widths=(4, 6), kernels=(3, 3), pool_after=(1,))
+TINY = plain(widths=(4, 6), kernels=(3, 3), pool_after=(1,))
 
 
 def network(classes: int = LETTERS, seed: int = 3) -> Network:
     torch.manual_seed(seed)
-    return Network(layers(TINY), classes)
+    return build(TINY, classes)
 
 
 def state(seed: int = 3) -> dict[str, torch.Tensor]:
-    return {name: tensor.contiguous() for name, tensor in network(seed=seed).state_dict().items()}
+    return {name: tensor.contiguous() for name, tensor in network(seed=seed).module.state_dict().items()}
 
 
 class Payload:
@@ -64,7 +66,7 @@ def refusal(path: Path) -> str:
 def test_named_tensors_are_read_from_either_kind_of_file(suffix: str, tmp_path: Path):
     path = tmp_path / f"theirs.{suffix}"
     (save_file if suffix == "safetensors" else torch.save)(state(), path)
-    found, expected = foreign.read_weights(path), weights_of(network())
+    found, expected = foreign.read_weights(path), network().weights()
     assert found.keys() == expected.keys()
     for name, array in expected.items():
         np.testing.assert_array_equal(found[name], array)
@@ -124,7 +126,7 @@ def test_what_training_programs_save_is_understood(what: str, tmp_path: Path):
 
 
 def is_theirs(found: dict[str, np.ndarray]) -> None:
-    expected = weights_of(network())
+    expected = network().weights()
     assert found.keys() == expected.keys()
     for name, array in expected.items():
         np.testing.assert_array_equal(found[name], array)
@@ -132,7 +134,8 @@ def is_theirs(found: dict[str, np.ndarray]) -> None:
 
 
 def sequential() -> nn.Module:
-    parts = OrderedDict(network().named_children())
+    parts = OrderedDict(network().module.named_children())
+    parts = OrderedDict((name, part) for name, part in parts.items() if name.startswith(("layer", "norm", "head")))
     head = parts.pop("head")
     return nn.Sequential(parts | {"pool": nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()), "head": head})
 
@@ -212,22 +215,22 @@ def test_numbers_that_are_none_are_told(value: complex, tmp_path: Path):
 
 
 def test_with_a_head_or_without_they_fit_and_nothing_else_does():
-    own, given = network(), weights_of(network(seed=5))
-    foreign.check_fit(own, given)
-    np.testing.assert_array_equal(weights_of(own)["head.weight"], given["head.weight"])
+    given, other = network(seed=5).weights(), network(10).weights()
     body = {name: array for name, array in given.items() if not name.startswith("head.")}
-    foreign.check_fit(network(), body)
+    aside = {"AuxLogits.fc.weight": np.zeros((3, 3), np.float32)}
+    for weights in (given, body, other):  # a head of more or fewer classes is a head
+        assert foreign.fitting(TINY, weights | aside).keys() == weights.keys()
     wrong = {
-        "12 tensors 10 fit:\n  shape       head.weight               10x6, not 26x6\n": weights_of(network(10)),
-        "  shape       head.bias                 10, not 26": weights_of(network(10)),
         "10 tensors 9 fit:\n  missing     layer2.weight": {n: a for n, a in body.items() if n != "layer2.weight"},
         "  unexpected  conv1.weight              1": body | {"conv1.weight": np.zeros(1, np.float32)},
-        "  missing     head.bias                 26": body | {"head.weight": given["head.weight"]},
+        "  shape       layer2.weight             6x4x1x1, not 6x4x3x3": body
+        | {"layer2.weight": np.zeros((6, 4, 1, 1))},
+        "  shape       head.weight               7 inputs, not 6": given | {"head.weight": np.zeros((26, 7))},
         "  unexpected  and 5 more": {f"encoder.{name}": array for name, array in body.items()},
     }
     for told, weights in wrong.items():
         with pytest.raises(ValueError, match=re.escape(told)):
-            foreign.check_fit(network(), weights)
+            foreign.fitting(TINY, weights)
 
 
 # --- config --------------------------------------------------------------------------------
@@ -235,24 +238,24 @@ def test_with_a_head_or_without_they_fit_and_nothing_else_does():
 
 def study(file: str, **more: Any) -> dict[str, Any]:
     raw = put(put(tiny(), "seed_blocks", [[0, 1]]), "recipes.short.learning_rate_blocks", [[0.1]])
-    return put(raw, "pretraining.brief", {"objective": "from-file", "file": file, "checkpoints": [0, 1]} | more)
+    return put(raw, "pretraining.brief", {"objective": "published", "weights": file, "checkpoints": [0, 1]} | more)
 
 
 MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
-    "no file": (put(study("a.pth"), "pretraining.brief.file", None), "the objective from-file needs a `file`"),
-    "a file of no use": (put(study("a.pth"), "pretraining.brief.objective", "labels"), "and no other has one"),
-    "a pickle": (study("a.pkl"), "allowed: .safetensors, .pth or .pt"),
-    "a wildcard": (study("{dataset}.pth"), "no braces"),
-    "two lines": (study("a\n.pth"), "no braces or line breaks"),
-    "checkpoints": (study("a.pth", checkpoints=[0, 0.5, 1]), "allowed with from-file: 0 and one more"),
-    "a branch": (put(study("a.pth"), "studies.tiny.grid.0.epochs", ["1+anneal"]), "its weights come from a file"),
+    "no file": (put(study("a.pth"), "pretraining.brief.weights", []), "the objective published needs `weights`"),
+    "a file of no use": (put(study("a.pth"), "pretraining.brief.objective", "labels"), "and no other has them"),
+    "a pickle": (study("a.pkl"), "or a file .safetensors, .pth or .pt"),
+    "a wildcard": (study("{dataset}.pth"), "without braces"),
+    "two lines": (study("a\n.pth"), "without braces or line breaks"),
+    "checkpoints": (study("a.pth", checkpoints=[0, 0.5, 1]), "allowed with 1 published weights: 0 and 1 more"),
+    "a branch": (put(study("a.pth"), "studies.tiny.grid.0.epochs", ["1+anneal"]), "its weights are published ones"),
     "a start": (
         put(
             put(study("a.pth"), "sources.other", {"task": "letters", "pretraining": "brief"}),
             "sources.letters.start",
             "other",
         ),
-        "sources.letters.start: its weights come from a.pth; leave the start out",
+        "sources.letters.start: its weights are published ones; leave the start out",
     ),
 }
 
@@ -269,7 +272,7 @@ def test_where_the_file_lies_is_no_part_of_what_a_source_is_and_no_other_source_
     here, there = (plan_of(study(file)) for file in ("a.pth", "b/c.safetensors"))
     wildcards = next(w for _, w, _ in here.histories())
     assert here.specs.pretrain(wildcards, (0,)) == there.specs.pretrain(wildcards, (0,))
-    assert "file" not in plan_of(tiny()).specs.pretrain(wildcards, (0,)).replace("from-file", "")
+    assert "weights" not in json.loads(plan_of(tiny()).specs.pretrain(wildcards, (0,)))["pretraining"]
 
 
 def test_a_source_without_a_head_has_no_score_to_tell():
@@ -277,7 +280,7 @@ def test_a_source_without_a_head_has_no_score_to_tell():
     arms = pd.DataFrame([key])
     view = View("tiny", "Tiny", [], [], {"tiny": 2}, "short", "short", seed=0)
     rows = pd.DataFrame(
-        [key | {"objective": "from-file", "annealed": False, "epoch": e, "top1_test": 0.5} for e in (0, 1)]
+        [key | {"objective": "published", "annealed": False, "epoch": e, "top1_test": 0.5} for e in (0, 1)]
     )
     (line,) = source_lines(rows, arms, view)
     assert "50.0 % test top-1" in line
@@ -302,7 +305,7 @@ def test_the_last_checkpoint_is_the_file_with_every_seed_and_the_first_the_initi
     for seed in (0, 1):
         last = read_tensors(project.path / f"{SOURCE}/s{seed}/epoch-1.safetensors")
         assert {name: array.tolist() for name, array in last.items()} == {
-            name: array.tolist() for name, array in weights_of(network()).items()
+            name: array.tolist() for name, array in network().weights().items()
         }
     first = [read_tensors(project.path / f"{SOURCE}/s{seed}/epoch-0.safetensors") for seed in (0, 1)]
     assert not np.array_equal(first[0]["layer1.weight"], first[1]["layer1.weight"])
@@ -311,7 +314,7 @@ def test_the_last_checkpoint_is_the_file_with_every_seed_and_the_first_the_initi
 def test_its_history_is_what_it_scores_on_the_task(project: Project):
     rows = pq.read_table(project.path / "results/tables/sources.parquet").to_pylist()
     assert [(row["epoch"], row["step"], row["annealed"]) for row in rows] == [(0, 0, False), (1, 0, False)] * 2
-    assert {row["objective"] for row in rows} == {"from-file"}
+    assert {row["objective"] for row in rows} == {"published"}
     assert all(0 <= row["top1_test"] <= 1 and row["loss_test"] > 0 for row in rows)
     # a network of its own, loaded with the weights, scores the same
     from whypretrain.data.tasks import source_images
@@ -323,7 +326,7 @@ def test_its_history_is_what_it_scores_on_the_task(project: Project):
     parts = source_images(read_tensors(project.path / "results/datasets/glyphs/s0.safetensors"), spec["task"], 0)
     data = TargetData.on(torch.device("cpu"), parts, LETTERS, spec["normalisation"])
     own = network()
-    load_weights(own, weights_of(network()))
+    own.load(network().weights())
     assert evaluate(own, data.images["test"], data.labels["test"]).top1 == pytest.approx(rows[1]["top1_test"])
 
 
@@ -337,7 +340,7 @@ def test_another_file_under_the_name_is_noticed_and_one_that_is_malicious_stops_
     assert {"read_weights", "pretrain_source_brief_s0"} <= project.planned(*wanted).keys()
     torch.save(state() | {"x": Payload(project.path / "PWNED")}, path)
     text = project.snakemake("--cores", "1", *wanted, status=1)
-    assert "error: pretraining.brief.file: their $(weights).pth isn't loaded" in text
+    assert "error: pretraining.brief.weights: their $(weights).pth isn't loaded" in text
     assert "Traceback" not in text
     assert not (project.path / "PWNED").exists()
     torch.save({name: tensor for name, tensor in state().items() if "layer2" not in name}, path)

@@ -7,11 +7,13 @@ import pytest
 from conftest import ROOT, curves, plan_of, put, tiny
 from hypothesis import given
 from hypothesis import strategies as st
+from nets import plain
 
 from whypretrain.config import models as config
 from whypretrain.grid.claim_arms import ClaimArms
-from whypretrain.grid.coordinates import Arm, Paths, canonical_span, span_layers, split_epoch, write_number
+from whypretrain.grid.coordinates import Arm, Paths, split_epoch, write_number
 from whypretrain.grid.grid import Grid
+from whypretrain.grid.spans import canonical_span, span_layers
 
 DEPTH = 5
 
@@ -90,19 +92,20 @@ def test_coordinates_that_cannot_matter_are_written_one_way(
 def test_a_span_and_its_canonical_name_are_the_same_layers(depth: int, data: st.DataObject):
     kind = data.draw(st.sampled_from(["top", "bottom", "only", "above"]))
     number = data.draw(st.integers(1, depth))
-    layers = span_layers(f"{kind}-{number}", depth)
+    card = plain(widths=(2,) * depth, kernels=(3,) * depth)
+    layers = span_layers(f"{kind}-{number}", card)
     if layers:
-        assert span_layers(canonical_span(layers, depth), depth) == layers
-        assert canonical_span(layers, depth) == canonical_span(tuple(layers), depth)
+        assert span_layers(canonical_span(layers, card), card) == layers
 
 
 @given(st.integers(1, 12))
 def test_two_sets_of_layers_never_share_a_name(depth: int):
     names: dict[str, tuple[int, ...]] = {}
+    card = plain(widths=(2,) * depth, kernels=(3,) * depth)
     for kind in ("top", "bottom", "only"):
         for number in range(1, depth + 1):
-            layers = span_layers(f"{kind}-{number}", depth)
-            assert names.setdefault(canonical_span(layers, depth), layers) == layers
+            layers = span_layers(f"{kind}-{number}", card)
+            assert names.setdefault(canonical_span(layers, card), layers) == layers
 
 
 @given(st.floats(0, 1000, allow_nan=False), st.booleans())

@@ -1,16 +1,19 @@
 """Weight matching: it finds permuted channels again, keeps the function, and never gets worse."""
 
+from functools import cache
 from typing import Literal
 
 import numpy as np
 import pytest
 import torch
+from nets import plain
 
 from whypretrain.networks import matching
-from whypretrain.networks.convnet import Layer, Parameters, layers
-from whypretrain.networks.initialisation import initialise_head, initialise_layers
+from whypretrain.networks.building import build
+from whypretrain.networks.card import Card
+from whypretrain.networks.couplings import Coupling, Part, couplings
+from whypretrain.networks.initialisation import initialise, initialise_head
 from whypretrain.networks.matching import match
-from whypretrain.networks.models import Network, load_weights
 from whypretrain.treatments.treating import apply_treatment
 
 torch.set_num_threads(1)
@@ -21,15 +24,21 @@ NORMS = pytest.mark.parametrize("norm", ["batch", "none"])
 LAYERS = (1, 2, 3)
 
 
-def described(norm: Norm) -> tuple[Layer, ...]:
-    return layers(Parameters(widths=(8, 12, 10), kernels=(5, 3, 1), pool_after=(1,), norm=norm))
+@cache
+def coupled(norm: "Norm" = "batch", layers: tuple[int, ...] = LAYERS) -> list[Coupling]:
+    """The channels of each of some layers."""
+    return [couplings(described(norm), 12)[layer - 1] for layer in layers]
+
+
+def described(norm: Norm) -> Card:
+    return plain(widths=(8, 12, 10), kernels=(5, 3, 1), pool_after=(1,), norm=norm)
 
 
 def trained(norm: Norm, seed: int = 0) -> Weights:
     """Weights as training leaves them: no bias, affine parameter or statistic at its first value."""
     generator = np.random.default_rng(seed)
     own = described(norm)
-    weights = initialise_layers(own, generator) | initialise_head(own[-1].outputs, 4, generator)
+    weights = initialise(own, generator) | initialise_head(own, 4, generator)
     for name, array in weights.items():
         if array.ndim == 1:
             moved = array + 0.2 * generator.standard_normal(array.shape)
@@ -48,8 +57,8 @@ def likeness(a: Weights, b: Weights) -> float:
 
 @torch.no_grad()
 def logits(weights: Weights, norm: Norm) -> torch.Tensor:
-    network = Network(described(norm), 4)
-    load_weights(network, weights)
+    network = build(described(norm), 4)
+    network.load(weights)
     return network.eval()(torch.randn(16, 1, 12, 12, generator=torch.Generator().manual_seed(0)))
 
 
@@ -58,9 +67,9 @@ def logits(weights: Weights, norm: Norm) -> torch.Tensor:
 @pytest.mark.parametrize("span", [(1,), (2,), (3,), (1, 2, 3)])
 def test_permuted_channels_are_found_again(norm: Norm, seed: int, span: tuple[int, ...]):
     weights = trained(norm, seed)
-    permuted = apply_treatment(weights, "permute-channels", span, seed=seed)
+    permuted = apply_treatment(weights, "permute-channels", span, seed, described(norm))
     assert any((permuted[name] != weights[name]).any() for name in weights)
-    found = match(weights, permuted, LAYERS, stream(seed))
+    found = match(weights, permuted, coupled(norm), stream(seed))
     assert found.keys() == weights.keys()
     for name, array in weights.items():
         np.testing.assert_array_equal(found[name], array, err_msg=name)
@@ -71,7 +80,7 @@ def test_permuted_channels_are_found_again(norm: Norm, seed: int, span: tuple[in
 @pytest.mark.parametrize("seed", range(3))
 def test_the_function_is_kept_and_other_channels_come_to_be(norm: Norm, seed: int):
     a, b = trained(norm, seed), trained(norm, seed + 100)
-    found = match(a, b, LAYERS, stream(seed))
+    found = match(a, b, coupled(norm), stream(seed))
     assert (found["layer2.weight"] != b["layer2.weight"]).any()
     torch.testing.assert_close(logits(found, norm), logits(b, norm), rtol=1e-4, atol=1e-5)
     for name in b:  # the same numbers in other places, nothing else
@@ -85,7 +94,7 @@ def test_the_likeness_never_falls_from_sweep_to_sweep(norm: Norm, seed: int, mon
     course = [likeness(a, b)]
     for sweeps in range(1, 8):
         monkeypatch.setattr(matching, "SWEEPS", sweeps)
-        course.append(likeness(a, match(a, b, LAYERS, stream(seed))))
+        course.append(likeness(a, match(a, b, coupled(norm), stream(seed))))
     assert course[1] > course[0]
     assert course == sorted(course)
 
@@ -93,9 +102,9 @@ def test_the_likeness_never_falls_from_sweep_to_sweep(norm: Norm, seed: int, mon
 @NORMS
 def test_no_single_layer_could_do_better(norm: Norm):
     a, b = trained(norm), trained(norm, 100)
-    found = match(a, b, LAYERS, stream())
+    found = match(a, b, coupled(norm), stream())
     for layer in LAYERS:  # matching it alone has nothing to move
-        assert likeness(a, match(a, found, (layer,), stream())) == likeness(a, found)
+        assert likeness(a, match(a, found, coupled(norm, (layer,)), stream())) == likeness(a, found)
 
 
 def test_two_channels_are_swapped_by_hand():
@@ -103,18 +112,21 @@ def test_two_channels_are_swapped_by_hand():
         weight = np.array(first, np.float32).reshape(2, 1, 1, 1)
         return {"layer1.weight": weight, "head.weight": np.array([head], np.float32)}
 
+    places = np.array([[0, 1]])
+    parts = (Part("layer1.weight", 0, places), Part("head.weight", 1, places))
+    swapped = Coupling(2, 1, parts, ("layer1.weight",))
     # products as they stand: 1*2 + 2*1 + 1*1 + 1*1 = 6; swapped: 1*1 + 2*2 + 1*1 + 1*1 = 7
     a, b = tiny([1, 2], [1, 1]), tiny([2, 1], [1, 1])
-    np.testing.assert_array_equal(match(a, b, (1,), stream())["layer1.weight"].ravel(), [1, 2])
+    np.testing.assert_array_equal(match(a, b, [swapped], stream())["layer1.weight"].ravel(), [1, 2])
     # the head speaks against it: 4 + 10*0.5 as they stand, 5 + 0 swapped
     a, b = tiny([1, 2], [10, 0]), tiny([2, 1], [0.5, 0])
-    np.testing.assert_array_equal(match(a, b, (1,), stream())["layer1.weight"].ravel(), [2, 1])
+    np.testing.assert_array_equal(match(a, b, [swapped], stream())["layer1.weight"].ravel(), [2, 1])
 
 
 def test_statistics_follow_but_do_not_count():
     a, b = trained("batch"), trained("batch", 100)
     other = {name: stream().permutation(array) if ".running_" in name else array for name, array in a.items()}
-    found, again = match(a, b, LAYERS, stream()), match(other, b, LAYERS, stream())
+    found, again = match(a, b, coupled(), stream()), match(other, b, coupled(), stream())
     for name in b:
         np.testing.assert_array_equal(found[name], again[name])
     order = [int((b["norm2.weight"] == value).nonzero()[0][0]) for value in found["norm2.weight"]]
@@ -125,7 +137,7 @@ def test_statistics_follow_but_do_not_count():
 
 def test_layers_not_named_keep_their_order():
     a, b = trained("batch"), trained("batch", 100)
-    found = match(a, b, (1, 3), stream())
+    found = match(a, b, coupled("batch", (1, 3)), stream())
     for name in ("norm2.weight", "norm2.bias", "norm2.running_mean"):
         np.testing.assert_array_equal(found[name], b[name])
     assert (found["norm1.weight"] != b["norm1.weight"]).any()
@@ -134,8 +146,8 @@ def test_layers_not_named_keep_their_order():
 def test_what_it_is_given_stays_as_it_is():
     a, b = trained("batch"), trained("batch", 100)
     copies = [{name: array.copy() for name, array in each.items()} for each in (a, b)]
-    match(a, b, LAYERS, stream())
-    assert match(b, b, LAYERS, stream()) is not b  # also where nothing moves
+    match(a, b, coupled(), stream())
+    assert match(b, b, coupled(), stream()) is not b  # also where nothing moves
     for each, copy in zip((a, b), copies, strict=True):
         for name in each:
             np.testing.assert_array_equal(each[name], copy[name])
@@ -143,7 +155,7 @@ def test_what_it_is_given_stays_as_it_is():
 
 def test_the_order_of_arrays_does_not_matter():
     a, b = trained("batch"), trained("batch", 100)
-    found, again = match(a, b, LAYERS, stream()), match(a, dict(reversed(b.items())), LAYERS, stream())
+    found, again = match(a, b, coupled(), stream()), match(a, dict(reversed(b.items())), coupled(), stream())
     for name in b:
         np.testing.assert_array_equal(found[name], again[name])
 
@@ -152,4 +164,4 @@ def test_weights_that_are_not_finite_are_refused():
     a, b = trained("batch"), trained("batch", 100)
     b["layer2.weight"] = np.full_like(b["layer2.weight"], np.nan)
     with pytest.raises(ValueError, match="invalid numeric"):
-        match(a, b, LAYERS, stream())
+        match(a, b, coupled(), stream())

@@ -11,16 +11,18 @@ import pandera.pandas as pa
 import pytest
 import torch
 from conftest import NOWHERE, plan_of, tiny
+from nets import plain
 
 from whypretrain.command import Job
 from whypretrain.data.tasks import target_images
 from whypretrain.files.schemas import TABLES
 from whypretrain.files.storage import canonical, read_columns, write_tensors
 from whypretrain.measures.transferability import leep, log_me
-from whypretrain.networks.activations import pooled_layers
-from whypretrain.networks.convnet import Layer, Parameters, layers
-from whypretrain.networks.initialisation import initialise_head, initialise_layers
-from whypretrain.networks.models import Network, Weights, load_weights, reestimate_statistics
+from whypretrain.networks.building import build
+from whypretrain.networks.card import Card
+from whypretrain.networks.initialisation import initialise, initialise_head
+from whypretrain.networks.network import Weights, pooled_layers, reestimate_statistics
+from whypretrain.networks.tracing import Place
 from whypretrain.randomness import stream
 from whypretrain.stages import measure_start
 from whypretrain.training.loop import standardise
@@ -33,8 +35,8 @@ KEYS = {"architecture", "source", "epoch", "treatment", "span", "target", "shots
 OF_SOURCE = ["source_top1_stored", "source_top1_reestimated", "leep", "proxy_a_distance"]
 
 
-def described(norm: str = "batch") -> tuple[Layer, ...]:
-    return layers(Parameters(**{**ARCHITECTURE, "norm": norm}))
+def described(norm: str = "batch") -> Card:
+    return plain(**{**ARCHITECTURE, "norm": norm})
 
 
 def images_of(classes: int, brightness: float, seed: int) -> dict[str, np.ndarray]:
@@ -63,8 +65,8 @@ def task(name: str, dataset: str, **more: Any) -> dict[str, Any]:
 
 
 def weights_of(seed: int, *, classes: int | None, norm: str = "batch", key: str = "other") -> Weights:
-    weights = initialise_layers(described(norm), stream("scratch-init", seed, key))
-    return weights | (initialise_head(6, classes, stream("head", seed, "own")) if classes else {})
+    weights = initialise(described(norm), stream("scratch-init", seed, key))
+    return weights | (initialise_head(described(norm), classes, stream("head", seed, "own")) if classes else {})
 
 
 def measured(
@@ -151,8 +153,8 @@ def test_scores_are_of_the_targets_training_images_with_the_sources_own_head(tmp
     target = task("brights", "bright") | {"target": "brights.5", "shots": 5, "validation_shots": 5}
     train = target_images(DATASETS["bright"], target, 3)["train"]
     images = standardise(train.images, NORMALISATION, torch.device("cpu"))
-    network = Network(described(norm), 4)
-    load_weights(network, weights)
+    network = build(described(norm), 4)
+    network.load(weights)
     reestimate_statistics(network, images)
     with torch.no_grad():
         features, probabilities = network.features(images).numpy(), network(images).softmax(1).numpy()
@@ -192,11 +194,11 @@ def test_what_a_seed_gives_does_not_depend_on_its_block(tmp_path: Path):
 
 
 def test_pooled_layers_are_each_layers_outputs_averaged_and_the_last_are_the_features():
-    network = Network(described(), 3).eval()
+    network = build(described(), 3).eval()
     images = torch.from_numpy(np.random.default_rng(0).normal(size=(5, 1, 8, 8)).astype(np.float32))
     with torch.no_grad():
         found = pooled_layers(network, images)
-        first = network.outputs(images, last=1).mean((2, 3))
+        first = network.until(Place("pool1", 0), images).mean((2, 3))
         assert found.shape == (5, 4 + 6)
         torch.testing.assert_close(found[:, :4], first)
         torch.testing.assert_close(found[:, 4:], network.features(images))

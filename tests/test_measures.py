@@ -10,6 +10,7 @@ import pandas as pd
 import pandera.pandas as pa
 import pytest
 import torch
+from nets import layer_activations, plain
 
 from whypretrain import registry
 from whypretrain.data.tasks import FEW
@@ -18,10 +19,10 @@ from whypretrain.measures.cka import linear_cka
 from whypretrain.measures.comparing import compare_layers
 from whypretrain.measures.measuring import Measured
 from whypretrain.measures.readouts import confusion, criticality, parts, similarity, spectra, units
-from whypretrain.networks.activations import layer_activations
-from whypretrain.networks.convnet import Layer, Parameters, layers
-from whypretrain.networks.initialisation import initialise_layers
-from whypretrain.networks.models import Network, Weights, load_weights, reestimate_statistics, weights_of
+from whypretrain.networks.building import build
+from whypretrain.networks.card import Card
+from whypretrain.networks.initialisation import initialise
+from whypretrain.networks.network import Network, Weights, reestimate_statistics
 from whypretrain.training.data import TargetData
 from whypretrain.training.modes import finetune, freeze
 from whypretrain.training.moding import parse
@@ -52,8 +53,8 @@ RECIPE = {
 }
 
 
-def described(norm: str = "batch") -> tuple[Layer, ...]:
-    return layers(Parameters(widths=(6, 8, WIDTH), kernels=(5, 3, 1), pool_after=(1,), norm=norm))  # type: ignore[arg-type]
+def described(norm: str = "batch") -> Card:
+    return plain(widths=(6, 8, WIDTH), kernels=(5, 3, 1), pool_after=(1,), norm=norm)
 
 
 def data_of(classes: int, seed: int, n: int = 60) -> TargetData:
@@ -76,7 +77,7 @@ def data_of(classes: int, seed: int, n: int = 60) -> TargetData:
 def trained(mode: str = "finetune", norm: str = "batch") -> Measured:
     """A run from weights that are not its initialisation, with a source's images beside the target's."""
     generator = np.random.default_rng(0)
-    initial = initialise_layers(described(norm), generator)
+    initial = initialise(described(norm), generator)
     start = {
         name: (array + 0.1 * np.abs(generator.standard_normal(array.shape))).astype(np.float32)
         for name, array in initial.items()
@@ -84,7 +85,7 @@ def trained(mode: str = "finetune", norm: str = "batch") -> Measured:
     target = data_of(classes=3, seed=0)
     asked = Request(
         start=start,
-        layers=described(norm),
+        card=described(norm),
         data=target,
         task="easy",
         recipe=RECIPE,
@@ -95,7 +96,7 @@ def trained(mode: str = "finetune", norm: str = "batch") -> Measured:
     )
     final = (finetune if mode == "finetune" else freeze).run(asked)[0].final
     return Measured(
-        layers=described(norm),
+        card=described(norm),
         start=start,
         initial=initial,
         final=final,
@@ -283,7 +284,7 @@ def test_a_probe_on_fewer_images_than_features_has_as_many_components_as_images(
 
 
 def statistics(network: Network) -> np.ndarray:
-    weights = weights_of(network)
+    weights = network.weights()
     return np.concatenate([weights[name] for name in sorted(weights) if "running" in name])
 
 
@@ -292,9 +293,9 @@ def stored(weights: Weights) -> np.ndarray:
 
 
 def reestimated(weights: Weights, data: TargetData) -> np.ndarray:
-    network = Network(described(), 3)
+    network = build(described(), 3)
     head = {name: array for name, array in trained().final.items() if name.startswith("head.")}
-    load_weights(network, {**weights, **head})
+    network.load({**weights, **head})
     reestimate_statistics(network, data.images["train"])
     return statistics(network)
 
@@ -312,7 +313,7 @@ def test_the_start_meets_the_target_with_the_statistics_that_training_begins_wit
 def test_the_final_network_meets_the_target_as_training_left_it(mode: str):
     network = trained(mode).network("final", "target")
     assert not network.training
-    found = weights_of(network)
+    found = network.weights()
     assert {name: array.tobytes() for name, array in found.items()} == {
         name: array.tobytes() for name, array in trained(mode).final.items()
     }

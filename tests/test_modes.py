@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from nets import plain
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.preprocessing import StandardScaler
@@ -14,9 +15,11 @@ from sklearn.svm import LinearSVC
 from torch.nn import functional
 
 from whypretrain.data.tasks import FEW
-from whypretrain.networks.convnet import Layer, Parameters, layers
-from whypretrain.networks.initialisation import initialise_head, initialise_layers
-from whypretrain.networks.models import Network, load_weights, reestimate_statistics, weights_of
+from whypretrain.networks.building import build
+from whypretrain.networks.card import Card
+from whypretrain.networks.initialisation import initialise, initialise_head
+from whypretrain.networks.network import Network, reestimate_statistics
+from whypretrain.networks.tracing import Place
 from whypretrain.randomness import stream
 from whypretrain.training import loop as training
 from whypretrain.training import moding, probes, schedules
@@ -45,14 +48,14 @@ Weights = dict[str, np.ndarray]
 NORMS = pytest.mark.parametrize("norm", ["batch", "none"])
 
 
-def described(norm: str = "batch") -> tuple[Layer, ...]:
-    return layers(Parameters(widths=(6, 8, 5), kernels=(5, 3, 1), pool_after=(1,), norm=norm))  # type: ignore[arg-type]
+def described(norm: str = "batch") -> Card:
+    return plain(widths=(6, 8, 5), kernels=(5, 3, 1), pool_after=(1,), norm=norm)
 
 
 def start_of(norm: str) -> Weights:
     """Weights as source training leaves them: no bias, affine parameter or statistic at its first value."""
     generator = np.random.default_rng(0)
-    weights = initialise_layers(described(norm), generator)
+    weights = initialise(described(norm), generator)
     for name, array in weights.items():
         if array.ndim == 1:
             moved = array + 0.2 * generator.standard_normal(array.shape)
@@ -79,7 +82,7 @@ def request(mode: str, norm: str = "batch", **changes: Any) -> Request:
     learns = moding.by_steps(mode)
     values = {
         "start": start_of(norm),
-        "layers": described(norm),
+        "card": described(norm),
         "data": data_of(),
         "task": "easy",
         "recipe": RECIPE if learns else None,
@@ -92,15 +95,13 @@ def request(mode: str, norm: str = "batch", **changes: Any) -> Request:
 
 
 def network_of(asked: Request, weights: Weights) -> Network:
-    depth = sum(name.startswith("layer") and name.endswith(".weight") for name in weights)
-    network = Network(asked.layers[:depth], asked.data.classes)
-    load_weights(network, weights)
+    network = build(asked.card, asked.data.classes, layer=None if "layer3.weight" in weights else asked.mode.layer)
+    network.load(weights)
     return network.eval()
 
 
 def drawn_head(asked: Request) -> Weights:
-    outputs = asked.layers[-1].outputs
-    return initialise_head(outputs, asked.data.classes, stream("head", asked.seed, asked.task))
+    return initialise_head(asked.card, asked.data.classes, stream("head", asked.seed, asked.task))
 
 
 def before_training(asked: Request) -> Weights:
@@ -108,7 +109,7 @@ def before_training(asked: Request) -> Weights:
     network = network_of(asked, {**asked.start, **drawn_head(asked)})
     if not asked.mode.source_norm:
         reestimate_statistics(network, asked.data.images["train"])
-    return weights_of(network)
+    return network.weights()
 
 
 def number(name: str) -> int:
@@ -200,7 +201,8 @@ def test_with_source_norm_learning_layers_begin_with_the_starts_statistics_too()
     network = network_of(asked, {**asked.start, **drawn_head(asked)})
     first_batch = next(training.batches(60, 16, stream("target-order", 0, "easy")))
     with torch.no_grad():
-        activations = network.layer2(network.outputs(asked.data.images["train"][first_batch], last=1))  # type: ignore[operator]
+        images = asked.data.images["train"][first_batch]
+        activations = network.module.layer2(network.until(Place("pool1", 0), images))  # type: ignore[operator]
     expected = 0.9 * asked.start["norm2.running_mean"] + 0.1 * activations.mean((0, 2, 3)).numpy()
     np.testing.assert_allclose(freeze.run(asked)[0].final["norm2.running_mean"], expected, rtol=1e-4, atol=1e-5)
 
@@ -219,9 +221,9 @@ def reference(asked: Request) -> tuple[Weights, list[float]]:
     """Freezing as it is usually written: whole network, no gradient below, frozen norms in evaluation mode."""
     recipe, frozen = RECIPE, asked.mode.frozen
     network = network_of(asked, before_training(asked))
-    for name, parameter in network.named_parameters():
+    for name, parameter in network.module.named_parameters():
         parameter.requires_grad_(number(name) > frozen)
-    learning = [p for p in network.parameters() if p.requires_grad]
+    learning = [p for p in network.module.parameters() if p.requires_grad]
     groups = [
         {"params": [p for p in learning if p.ndim > 1], "weight_decay": recipe["weight_decay"]},
         {"params": [p for p in learning if p.ndim == 1], "weight_decay": 0.0},
@@ -233,13 +235,13 @@ def reference(asked: Request) -> tuple[Weights, list[float]]:
     losses = []
     for step, batch in zip(range(1, 31), order, strict=False):
         network.train()
-        for name, module in network.named_modules():
+        for name, module in network.module.named_modules():
             if name.startswith("norm") and number(name) <= frozen:
                 module.eval()
         loss = functional.cross_entropy(network(images[batch]), labels[batch])
         optimiser.zero_grad()
         loss.backward()
-        if not asked.layers[0].norm:
+        if not asked.card.has_norm:
             torch.nn.utils.clip_grad_norm_(learning, 1.0)
         for group in optimiser.param_groups:
             group["lr"] = rate(step)
@@ -254,7 +256,7 @@ def reference(asked: Request) -> tuple[Weights, list[float]]:
                         )
                     )
                 )
-    return weights_of(network), losses
+    return network.weights(), losses
 
 
 @NORMS
@@ -308,9 +310,10 @@ def sklearn_probe(features: Weights, labels: Weights) -> tuple[float, dict[str, 
 
 def features_by_hand(asked: Request) -> Weights:
     """Pooled features of the start's last layer, or of the mode's, saved as arrays."""
-    network, last = network_of(asked, before_training(asked)), asked.mode.layer
+    network = network_of(asked, before_training(asked))
+    place = Place(f"{'pool' if asked.mode.layer == 1 else 'relu'}{asked.mode.layer or DEPTH}", 0)
     with torch.no_grad():
-        outputs = {part: network.outputs(images, last=last) for part, images in asked.data.images.items()}
+        outputs = {part: network.until(place, images) for part, images in asked.data.images.items()}
     return {part: images.mean((2, 3)).numpy() for part, images in outputs.items()}
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import ROOT, plan_of, put, tiny
+from nets import plain
 from torch import Tensor
 from torch.nn import functional
 
@@ -21,17 +22,19 @@ from whypretrain import registry
 from whypretrain.config.models import ConfigError
 from whypretrain.jobs.fingerprints import PACKAGE, closure, fingerprint, stage_fingerprint
 from whypretrain.jobs.plan import Plan
-from whypretrain.networks.convnet import Layer, Parameters, layers
-from whypretrain.networks.initialisation import initialise_head, initialise_layers
-from whypretrain.networks.models import Network, load_weights
+from whypretrain.networks.building import build
+from whypretrain.networks.card import Card
+from whypretrain.networks.initialisation import initialise, initialise_head
+from whypretrain.networks.network import Network
 from whypretrain.randomness import stream
 from whypretrain.registry import constants
 from whypretrain.training import loop as training
+from whypretrain.training import regularising
 from whypretrain.training.data import TargetData
 from whypretrain.training.modes import finetune, freeze
 from whypretrain.training.moding import parse
 from whypretrain.training.regularisers import augmentation
-from whypretrain.training.regularising import NONE, Regulariser, build
+from whypretrain.training.regularising import NONE, Regulariser
 from whypretrain.training.runs import Outcome, Request
 
 torch.set_num_threads(1)
@@ -54,12 +57,12 @@ NORMS = pytest.mark.parametrize("norm", ["batch", "none"])
 Weights = dict[str, np.ndarray]
 
 
-def described(norm: str = "batch") -> tuple[Layer, ...]:
-    return layers(Parameters(widths=(6, 8), kernels=(5, 3), pool_after=(1,), norm=norm))  # type: ignore[arg-type]
+def described(norm: str = "batch") -> Card:
+    return plain(widths=(6, 8), kernels=(5, 3), pool_after=(1,), norm=norm)
 
 
 def start_of(norm: str = "batch") -> Weights:
-    return initialise_layers(described(norm), np.random.default_rng(0))
+    return initialise(described(norm), np.random.default_rng(0))
 
 
 def data_of(n: int = 30) -> TargetData:
@@ -97,8 +100,8 @@ def request(regulariser: dict[str, Any] | None, norm: str = "batch", mode: str =
 
 
 def network_of(norm: str = "batch") -> Network:
-    network = Network(described(norm), CLASSES)
-    load_weights(network, start_of(norm) | initialise_head(8, CLASSES, np.random.default_rng(1)))
+    network = build(described(norm), CLASSES)
+    network.load(start_of(norm) | initialise_head(described(norm), CLASSES, np.random.default_rng(1)))
     return network
 
 
@@ -107,13 +110,13 @@ def moved(network: Network) -> Network:
     generator = torch.Generator().manual_seed(0)
     other = copy.deepcopy(network)
     with torch.no_grad():
-        for parameter in other.parameters():
+        for parameter in other.module.parameters():
             parameter += 0.1 * torch.randn(parameter.shape, generator=generator)
     return other
 
 
 def built(name: str, network: Network, strength: float | None = None, seed: int = 0) -> Regulariser:
-    return build(chosen(name, strength), network, stream("regulariser", seed, "easy"))
+    return regularising.build(chosen(name, strength), network, stream("regulariser", seed, "easy"))
 
 
 def same(a: Outcome, b: Outcome) -> bool:
@@ -169,13 +172,15 @@ def test_the_gradient_is_that_of_the_penalised_loss(norm: str, name: str):
     twin = copy.deepcopy(network)
     functional.cross_entropy(network(data.images["train"]), data.labels["train"]).backward()
     built(name, origin).gradients(network, 1)
-    starts = {key: None if key.startswith("head.") else values.detach() for key, values in origin.named_parameters()}
+    starts = {
+        key: None if key.startswith("head.") else values.detach() for key, values in origin.module.named_parameters()
+    }
     loss = functional.cross_entropy(twin(data.images["train"]), data.labels["train"])
-    for key, weight in twin.named_parameters():
+    for key, weight in twin.module.named_parameters():
         if key.endswith(".weight") and not key.startswith("norm"):  # neither biases nor norms
             loss = loss + PENALTIES[name](key, weight, starts[key])
     loss.backward()
-    for (key, parameter), expected in zip(network.named_parameters(), twin.parameters(), strict=True):
+    for (key, parameter), expected in zip(network.module.named_parameters(), twin.module.parameters(), strict=True):
         assert parameter.grad is not None
         assert not parameter.grad.requires_grad
         torch.testing.assert_close(parameter.grad, expected.grad, rtol=1e-5, atol=1e-7, msg=key)
@@ -192,28 +197,28 @@ def test_the_gradient_is_that_of_the_penalised_loss(norm: str, name: str):
 def test_a_penalty_pulls_at_convolutions_as_its_closed_form_says(name: str, pull: Callable[[Tensor, Tensor], Tensor]):
     origin = network_of()
     network = moved(origin)
-    for parameter in network.parameters():
+    for parameter in network.module.parameters():
         parameter.grad = torch.zeros_like(parameter)
     built(name, origin).gradients(network, 1)
-    for key, parameter in network.named_parameters():
+    for key, parameter in network.module.named_parameters():
         assert parameter.grad is not None
         if key.startswith("layer"):
-            expected = pull(parameter.detach(), origin.get_parameter(key).detach())
+            expected = pull(parameter.detach(), origin.module.get_parameter(key).detach())
             torch.testing.assert_close(parameter.grad, expected)
         elif key != "head.weight":
             assert not parameter.grad.any(), key
-    head = network.head.weight
+    head = network.module.head.weight
     assert head.grad is not None
     assert head.grad.any() == (name != "l2-sp"), "the head has no start to be pulled to"
 
 
 def test_l1_leaves_a_weight_of_zero_where_it_is():
     network = network_of()
-    for parameter in network.parameters():
+    for parameter in network.module.parameters():
         parameter.grad = torch.zeros_like(parameter)
         parameter.data.zero_()
     built("l1", network).gradients(network, 1)
-    assert not any(parameter.grad.any() for parameter in network.parameters() if parameter.grad is not None)
+    assert not any(parameter.grad.any() for parameter in network.module.parameters() if parameter.grad is not None)
 
 
 def test_l2_is_weight_decay():
@@ -242,11 +247,11 @@ def test_l2_sp_keeps_layers_by_the_start_the_more_the_stronger_it_is(norm: str):
 def test_what_is_frozen_is_not_penalised():
     origin = network_of()
     network = moved(origin)
-    features = origin.outputs(data_of().images["train"], last=1).detach()
-    functional.cross_entropy(network(features, 2), data_of().labels["train"]).backward()
+    network.freeze(1, network.traced(data_of().images["train"]))
+    functional.cross_entropy(network(data_of().images["train"]), data_of().labels["train"]).backward()
     for name in ("l1", "l2", "l2-sp", "gradient-noise"):
         built(name, origin).gradients(network, 1)
-    assert network.get_parameter("layer1.weight").grad is None
+    assert network.module.get_parameter("layer1.weight").grad is None
     for name in ("l1", "l2-sp", "gradient-noise", "dropout", "label-smoothing"):
         asked = request(chosen(name), mode="freeze-1")
         final = freeze.run(asked)[0].final
@@ -256,9 +261,9 @@ def test_what_is_frozen_is_not_penalised():
 def test_gradients_are_clipped_with_the_penalty_inside():
     # from rest, a step of rate 1 moves all weights by 1 + momentum times the gradient (Nesterov), clipped to norm 1
     network = network_of("none")
-    before = torch.cat([parameter.detach().flatten() for parameter in network.parameters()])
+    before = torch.cat([parameter.detach().flatten() for parameter in network.module.parameters()])
     list(one_step(network, built("l2", network, 100.0)))
-    after = torch.cat([parameter.detach().flatten() for parameter in network.parameters()])
+    after = torch.cat([parameter.detach().flatten() for parameter in network.module.parameters()])
     assert float((after - before).norm()) == pytest.approx(1 + training.MOMENTUM, rel=1e-3)
 
 
@@ -294,7 +299,7 @@ def test_each_seed_and_target_draws_its_own():
     network = network_of()
     images = data_of().images["train"]
     drawn = [
-        build(chosen("input-noise"), network, stream("regulariser", *keys)).images(images)
+        regularising.build(chosen("input-noise"), network, stream("regulariser", *keys)).images(images)
         for keys in ((0, "easy"), (0, "easy"), (1, "easy"), (0, "hard"))
     ]
     assert torch.equal(drawn[0], drawn[1])
@@ -303,12 +308,12 @@ def test_each_seed_and_target_draws_its_own():
 
 
 def test_no_regulariser_changes_nothing():
-    assert build(None, network_of(), stream("regulariser", 0, "easy")) is NONE
+    assert regularising.build(None, network_of(), stream("regulariser", 0, "easy")) is NONE
 
 
 def test_an_unknown_regulariser_is_refused_with_those_there_are():
     with pytest.raises(ValueError, match=r"unknown regulariser 'l3'; allowed: augmentation, .*l2-sp"):
-        build({"name": "l3", "strength": 1.0}, network_of(), stream("regulariser", 0, "easy"))
+        regularising.build({"name": "l3", "strength": 1.0}, network_of(), stream("regulariser", 0, "easy"))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
@@ -362,11 +367,11 @@ def test_gradient_noise_has_the_variance_of_its_step(number: int):
     add_noise = built("gradient-noise", network, 0.3).gradients
     draws = []
     for _ in range(60):
-        for parameter in network.parameters():
+        for parameter in network.module.parameters():
             parameter.grad = torch.zeros_like(parameter)
         add_noise(network, number)
-        assert all(parameter.grad.any() for parameter in network.parameters() if parameter.grad is not None)
-        draws += [parameter.grad.flatten() for parameter in network.parameters() if parameter.grad is not None]
+        assert all(parameter.grad.any() for parameter in network.module.parameters() if parameter.grad is not None)
+        draws += [parameter.grad.flatten() for parameter in network.module.parameters() if parameter.grad is not None]
     noise = torch.cat(draws).double()
     variance = 0.3 / (1 + (number - 1)) ** 0.55
     assert float(noise.var()) == pytest.approx(variance, rel=5 * math.sqrt(2 / len(noise)))
@@ -382,7 +387,7 @@ def test_label_smoothing_takes_the_gradient_of_the_smoothed_labels_and_reports_t
     target = 0.8 * functional.one_hot(labels, CLASSES) + 0.2 / CLASSES
     logits.backward((logits.softmax(1) - target).detach() / len(labels))
     (step,) = one_step(network, built("label-smoothing", network), rate=0.0)
-    for (name, parameter), expected in zip(network.named_parameters(), twin.parameters(), strict=True):
+    for (name, parameter), expected in zip(network.module.named_parameters(), twin.module.parameters(), strict=True):
         torch.testing.assert_close(parameter.grad, expected.grad, rtol=1e-4, atol=1e-6, msg=name)
     assert float(step.loss) == pytest.approx(float(functional.cross_entropy(logits, labels).detach()), rel=1e-5)
 
@@ -563,6 +568,6 @@ assert "torch" not in sys.modules
 def test_head_weights_are_no_part_of_the_start():
     # so a source's own head, or a probe's, pulls at nothing
     asked = request(chosen("l2-sp"))
-    with_head = asked.start | initialise_head(8, 9, np.random.default_rng(5))
+    with_head = asked.start | initialise_head(described(), 9, np.random.default_rng(5))
     other = finetune.run(Request(**{**vars(asked), "start": with_head}))[0]
     assert same(finetune.run(asked)[0], other)

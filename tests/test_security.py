@@ -139,7 +139,7 @@ def test_the_trap_closes(danger: str, tmp_path: Path):
 
 def test_no_dataset_that_comes_with_a_package_is_unpickled(tmp_path: Path):
     program = (
-        f"{TRAP}\nfrom whypretrain.datasets import digits, mnist5k\n"
+        f"{TRAP}\nfrom whypretrain.data.datasets import digits, mnist5k\n"
         "for module in (digits, mnist5k):\n    print(len(module.prepare(module.Parameters(), 8)[1]))\n"
     )
     environment = os.environ | {"PYTHONPATH": str(ROOT / "workflow")}

@@ -13,6 +13,7 @@ import torch
 from conftest import NOWHERE, fresh, plan_of, put, tiny
 from hypothesis import given
 from hypothesis import strategies as st
+from nets import plain
 
 from whypretrain import registry
 from whypretrain.command import Job, StageError
@@ -25,8 +26,11 @@ from whypretrain.files.schemas import check_table
 from whypretrain.files.storage import canonical, read_columns, read_tensors, write_tensors
 from whypretrain.grid.coordinates import Arm
 from whypretrain.jobs.fingerprints import closure
-from whypretrain.networks.convnet import Parameters, layers
-from whypretrain.networks.models import Network, first_layers, in_batches, load_weights
+from whypretrain.networks.architecture import of_spec
+from whypretrain.networks.building import build
+from whypretrain.networks.initialisation import without_head
+from whypretrain.networks.network import in_batches
+from whypretrain.networks.tracing import Place
 from whypretrain.registry import constants
 from whypretrain.stages import anneal_source, pretrain_source, write_summary
 from whypretrain.training import autoencoding, pretraining, schedules
@@ -59,9 +63,7 @@ def source_spec(objective: str = "labels", norm: str = "batch", source: str = "d
 
 
 def described(norm: str = "batch") -> Any:
-    architecture = dict(source_spec(norm=norm)["architecture"])
-    del architecture["name"]
-    return layers(Parameters(**architecture))
+    return plain(**source_spec(norm=norm)["architecture"])
 
 
 @pytest.fixture(scope="module")
@@ -73,17 +75,17 @@ def tensors() -> WEIGHTS:
 @pytest.fixture(scope="module")
 def data(tensors: WEIGHTS) -> TargetData:
     """A third of the digits."""
-    whole = source_data(source_spec(), 0, tensors, CPU)
+    whole = source_data(source_spec(), 0, tensors, described(), CPU)
     images, labels = ({part: each[::3] for part, each in found.items()} for found in (whole.images, whole.labels))
     return TargetData(images, labels, whole.classes)
 
 
 def pretrained(spec: Any, data: TargetData, seed: int = 0, parent: WEIGHTS | None = None) -> list[pretraining.ReadOut]:
-    return [one for (one,) in pretraining.pretrain(spec, [pretraining.Learner(seed, data, parent)])]
+    return [one for (one,) in pretraining.pretrain(spec, [pretraining.Learner(seed, data, of_spec(spec, []), parent)])]
 
 
 def annealed(spec: Any, data: TargetData, raw: WEIGHTS) -> pretraining.ReadOut:
-    (end,) = pretraining.anneal(spec, [pretraining.Learner(0, data, raw)])
+    (end,) = pretraining.anneal(spec, [pretraining.Learner(0, data, of_spec(spec, []), raw)])
     return end
 
 
@@ -118,7 +120,7 @@ def test_a_chain_of_one_link_is_plain_transfer(data: TargetData):
     parent = end_of(source_spec(source="parent", checkpoints=[0.0, 1.0]), data)
     child = pretrained(source_spec(source="child", checkpoints=[0.0, 1.0]), data, parent=parent)[0].weights
     assert child is not None
-    assert equal(first_layers(child, None), first_layers(parent, None))
+    assert equal(without_head(described(), child), without_head(described(), parent))
     recipe = {"epochs": 0, "min_steps": 12, "batch_size": 16, "weight_decay": 5e-4, "warmup_share": 0.1}
     recipe |= {"epoch_steps": 4, "schedule": "cosine", "decay_share": 0.0, "regulariser": None}
     plain, through = (
@@ -342,11 +344,13 @@ def test_layers_share_the_epochs_and_checkpoints_are_where_they_are_asked_for(
     assert all(math.isnan(row[name]) for row in kept for name in pretraining.OF_LABELS)
 
 
-def test_layers_above_are_untouched_and_layers_below_stay_fixed(layerwise: tuple[str, list[pretraining.ReadOut]]):
+def test_layers_above_are_untouched_and_layers_below_stay_fixed(
+    layerwise: tuple[str, list[pretraining.ReadOut]], data: TargetData
+):
     _, found = layerwise
     kept = {read_out.row["epoch"]: read_out.weights for read_out in found if read_out.weights is not None}
-    spec = source_spec("reconstruction", layerwise[0])
-    start = first_layers(pretraining.initial_weights(spec, 0, 10, None), None)
+    learner = pretraining.Learner(0, data, described(layerwise[0]))
+    start = without_head(described(layerwise[0]), pretraining.initial_weights(learner, "digits"))
     assert equal(kept[0.0], start), "epoch 0 is the initialisation, without a head"
     done = {0.5: 0, 2.0: 1, 4.0: 2, 6.0: 3}  # layers that have ended
     for epoch, ended in done.items():
@@ -363,11 +367,14 @@ def test_a_layer_takes_what_the_layers_below_give_in_evaluation_mode(data: Targe
     spec = source_spec("reconstruction")
     found = pretrained(spec, data)
     end = next(read_out for read_out in found if read_out.row["epoch"] == 2.0 and read_out.weights is not None)
-    network = Network(described(), 10)
-    own = pretraining.initial_weights(spec, 0, 10, None)
-    load_weights(network, own | end.weights)  # type: ignore[operator]
+    network = build(described(), 10)
+    own = pretraining.initial_weights(pretraining.Learner(0, data, described()), "digits")
+    network.load(own | end.weights)  # type: ignore[operator]
     network.eval()
-    taken = {part: in_batches(lambda batch: network.outputs(batch, last=1), data.images[part]) for part in data.images}
+    taken = {
+        part: in_batches(lambda batch: network.until(Place("pool1", 0), batch), data.images[part])
+        for part in data.images
+    }
     channel = taken["train"].mean((0, 2, 3), keepdim=True)
     variance = float(((taken["train"] - channel) ** 2).mean())
     before = by_layer(found)[2][0]
@@ -417,9 +424,9 @@ def test_each_layer_ends_at_rate_zero(monkeypatch: pytest.MonkeyPatch, data: Tar
 def test_a_layerwise_source_can_start_from_another_and_be_started_from(data: TargetData):
     labelled = end_of(source_spec(checkpoints=[0.0, 1.0]), data)
     layerwise = pretrained(source_spec("reconstruction", source="layers"), data, parent=labelled)
-    assert equal(layerwise[0].weights, first_layers(labelled, None))  # type: ignore[arg-type]
+    assert equal(layerwise[0].weights, without_head(described(), labelled))  # type: ignore[arg-type]
     child = pretrained(source_spec(source="child", checkpoints=[0.0, 1.0]), data, parent=layerwise[-1].weights)
-    assert equal(first_layers(child[0].weights, None), layerwise[-1].weights)  # type: ignore[arg-type]
+    assert equal(without_head(described(), child[0].weights), layerwise[-1].weights)  # type: ignore[arg-type]
     assert "head.weight" in child[0].weights  # type: ignore[operator]
 
 
@@ -580,7 +587,7 @@ def test_a_seed_of_a_block_is_the_same_alone_and_takes_its_own_parent(trained: P
     for name in names:
         assert (tmp_path / name).read_bytes() == (trained / name).read_bytes(), name
     found = read_tensors(trained / "labels/s1/epoch-0.safetensors")
-    assert equal(first_layers(found, None), read_tensors(parent))
+    assert equal(without_head(described(), found), read_tensors(parent))
 
 
 def test_files_of_a_layerwise_source_have_no_head(trained: Path):

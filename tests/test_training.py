@@ -13,12 +13,15 @@ import torch
 from conftest import NOWHERE
 from hypothesis import given
 from hypothesis import strategies as st
+from nets import plain
 
 from whypretrain.command import Job
 from whypretrain.files.storage import canonical, read_columns, read_tensors, write_tensors
-from whypretrain.networks.convnet import Parameters, layers
-from whypretrain.networks.initialisation import initialise_head, initialise_layers
-from whypretrain.networks.models import Network, load_weights, weights_of
+from whypretrain.networks import network as network_module
+from whypretrain.networks.architecture import of_spec
+from whypretrain.networks.building import build
+from whypretrain.networks.initialisation import initialise, initialise_head
+from whypretrain.networks.network import Network
 from whypretrain.randomness import stream
 from whypretrain.stages import train_run
 from whypretrain.training import loop as training
@@ -34,7 +37,7 @@ CLASSES = 3
 
 
 def described(norm: str = "batch") -> Any:
-    return layers(Parameters(widths=(4, 5), kernels=(3, 3), pool_after=(1,), norm=norm))  # type: ignore[arg-type]
+    return plain(widths=(4, 5), kernels=(3, 3), pool_after=(1,), norm=norm)
 
 
 def easy_data(n: int = 30, seed: int = 0) -> TargetData:
@@ -52,7 +55,7 @@ def easy_data(n: int = 30, seed: int = 0) -> TargetData:
 
 
 def request(norm: str = "batch", rate: float = 0.05, seed: int = 0, **recipe: Any) -> Request:
-    start = initialise_layers(described(norm), stream("scratch-init", seed, "tiny"))
+    start = initialise(described(norm), stream("scratch-init", seed, "tiny"))
     values = {
         "epochs": 0,
         "min_steps": 40,
@@ -188,9 +191,9 @@ def train(network: Network, data: TargetData, steps: int, rate: float = 0.1, dec
 
 def fresh(norm: str = "batch", seed: int = 0) -> Network:
     own = described(norm)
-    network = Network(own, CLASSES)
+    network = build(own, CLASSES)
     generator = np.random.default_rng(seed)
-    load_weights(network, initialise_layers(own, generator) | initialise_head(own[-1].outputs, CLASSES, generator))
+    network.load(initialise(own, generator) | initialise_head(own, CLASSES, generator))
     return network
 
 
@@ -198,11 +201,11 @@ def fresh(norm: str = "batch", seed: int = 0) -> Network:
 def test_weight_decay_is_of_weights_and_not_of_biases_and_norms(norm: str):
     # in one step, momentum still empty, decay changes a weight by (1 + momentum) * rate * decay * weight
     rate, decay = 0.1, 0.5
-    start = weights_of(fresh(norm))
+    start = fresh(norm).weights()
     networks = [fresh(norm), fresh(norm)]
     train(networks[0], easy_data(), 1, rate, 0.0)
     train(networks[1], easy_data(), 1, rate, decay)
-    without, decayed = map(weights_of, networks)
+    without, decayed = (each.weights() for each in networks)
     for name, array in start.items():
         if "running" in name:
             continue
@@ -216,9 +219,9 @@ def test_networks_without_norm_have_their_gradients_clipped():
     for norm, clipped in (("batch", False), ("none", True)):
         network, data = fresh(norm), easy_data()
         data.images["train"].mul_(1e4)
-        before = weights_of(network)
+        before = network.weights()
         train(network, data, 1, rate=1.0)
-        after = weights_of(network)
+        after = network.weights()
         moved = math.sqrt(sum(((after[n] - before[n]) ** 2).sum() for n in after if "running" not in n))
         # one Nesterov step of a gradient of norm 1
         assert (abs(moved - (1 + training.MOMENTUM)) < 1e-3) == clipped, (norm, moved)
@@ -228,17 +231,22 @@ def test_training_learns_and_evaluating_changes_nothing():
     network, data = fresh(), easy_data()
     before = training.evaluate(network, data.images["test"], data.labels["test"])
     train(network, data, 60)
-    weights = weights_of(network)
+    weights = network.weights()
     after = training.evaluate(network, data.images["test"], data.labels["test"])
     assert after.top1 > max(0.9, before.top1)
     assert network.training
-    for name, array in weights_of(network).items():
+    for name, array in network.weights().items():
         np.testing.assert_array_equal(array, weights[name])
 
 
-def test_scores_do_not_depend_on_the_batches_they_are_taken_in():
+def _evaluated(monkeypatch: pytest.MonkeyPatch, network: Network, data: TargetData, batch: int) -> training.Score:
+    monkeypatch.setattr(network_module, "BATCH", batch)
+    return training.evaluate(network, data.images["test"], data.labels["test"])
+
+
+def test_scores_do_not_depend_on_the_batches_they_are_taken_in(monkeypatch: pytest.MonkeyPatch):
     network, data = fresh(), easy_data()
-    whole, parts = (training.evaluate(network, data.images["test"], data.labels["test"], n) for n in (256, 7))
+    whole, parts = (_evaluated(monkeypatch, network, data, n) for n in (256, 7))
     assert whole.loss == pytest.approx(parts.loss, rel=1e-5)
     np.testing.assert_array_equal(whole.predictions, parts.predictions)
 
@@ -271,7 +279,9 @@ def test_a_run_begins_with_the_kernels_of_its_start_and_a_head_of_its_own():
     outcome = finetune.run(asked)[0]
     for name in ("layer1.weight", "layer2.weight"):
         np.testing.assert_allclose(outcome.final[name], asked.start[name], atol=1e-7)
-    with_head = Request(**{**vars(asked), "start": {**asked.start, **initialise_head(5, 9, stream("null", 0))}})
+    with_head = Request(
+        **{**vars(asked), "start": {**asked.start, **initialise_head(described(), 9, stream("null", 0))}}
+    )
     assert same(finetune.run(with_head)[0], outcome), "the source's head plays no part"
 
 
@@ -356,7 +366,7 @@ def run_block(
     starts = []
     for seed in seeds:
         start = folder / f"start-{seed}.safetensors"
-        write_tensors(start, initialise_layers(described(), stream("scratch-init", seed, "tiny")), NOWHERE)
+        write_tensors(start, initialise(described(), stream("scratch-init", seed, "tiny")), NOWHERE)
         starts.append(str(start))
     target: dict[str, Any] = {
         "name": "digits.2",
@@ -450,11 +460,11 @@ def source_spec(**changes: Any) -> dict[str, Any]:
 
 
 def pretrained(spec: dict[str, Any]) -> list[pretraining.ReadOut]:
-    return [one for (one,) in pretraining.pretrain(spec, [pretraining.Learner(0, easy_data())])]
+    return [one for (one,) in pretraining.pretrain(spec, [pretraining.Learner(0, easy_data(), of_spec(spec, []))])]
 
 
 def annealed(spec: dict[str, Any], raw: pretraining.ReadOut) -> pretraining.ReadOut:
-    (end,) = pretraining.anneal(spec, [pretraining.Learner(0, easy_data(), raw.weights)])
+    (end,) = pretraining.anneal(spec, [pretraining.Learner(0, easy_data(), of_spec(spec, []), raw.weights)])
     return end
 
 
@@ -465,7 +475,7 @@ def test_a_source_learns_from_its_own_initialisation_and_keeps_its_head():
     assert [read_out.row["step"] for read_out in found if read_out.weights is not None] == [0, 2, 4, 16]
     assert found[-1].row["top1_test"] > found[0].row["top1_test"]
     assert found[-1].weights["head.weight"].shape == (CLASSES, 5)
-    scratch = initialise_layers(described(), stream("scratch-init", 0, "tiny"))
+    scratch = initialise(described(), stream("scratch-init", 0, "tiny"))
     assert (scratch["layer1.weight"] != found[0].weights["layer1.weight"]).all()
 
 
@@ -483,7 +493,7 @@ def test_sources_that_train_at_once_learn_what_each_learns_alone(norm: str):
     spec = source_spec(epoch=4.0)
     spec["architecture"] = spec["architecture"] | {"norm": norm}
     spec["pretraining"] = spec["pretraining"] | {"learning_rate": 0.02}  # larger ones grow what rounding differs by
-    learners = [pretraining.Learner(seed, easy_data(seed=seed)) for seed in (0, 1, 2)]
+    learners = [pretraining.Learner(seed, easy_data(seed=seed), of_spec(spec, [])) for seed in (0, 1, 2)]
     at_once = list(pretraining.pretrain(spec, learners))
     for copy, learner in enumerate(learners):
         alone = [one for (one,) in pretraining.pretrain(spec, [learner])]

@@ -11,6 +11,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from nets import plain, plain_of
 from torch.nn import functional
 
 from whypretrain import registry
@@ -20,6 +21,7 @@ from whypretrain.treatments.treating import SUFFIXES, apply_treatment, parse, re
 KERNELS = (5, 3, 1, 3)
 WIDTHS = (8, 10, 9, 7)
 DEPTH = len(KERNELS)
+CARD = plain(widths=WIDTHS, kernels=KERNELS, channels=3)
 SPANS = {"all": (1, 2, 3, 4), "top-1": (4,), "bottom-1": (1,), "only-2": (2,), "only-3": (3,)}
 NETWORKS = {
     "norm, colour": (3, True),
@@ -63,8 +65,9 @@ def treat(weights: Weights, treatment: str, layers: tuple[int, ...], seed: int =
     norm = "norm1.weight" in weights
     reference = network(weights["layer1.weight"].shape[1], norm, seed=99)
     if reference_of(treatment) == "bank":
-        reference = pool_kernels([reference], 0)
-    return apply_treatment(weights, treatment, layers, seed, reference if reference_of(treatment) else None)
+        reference = pool_kernels([reference], plain_of(reference), 0)
+    taken = reference if reference_of(treatment) else None
+    return apply_treatment(weights, treatment, layers, seed, plain_of(weights), taken)
 
 
 def own_names(weights: Weights, layers: tuple[int, ...]) -> set[str]:
@@ -257,7 +260,9 @@ def test_a_layer_is_treated_alike_in_every_span(weights: Weights, treatment: str
 def test_layers_are_drawn_independently(treatment: str) -> None:
     weights = network(8, True, seed=1, widths=(8, 8), kernels=(3, 3))
     weights |= {name.replace("1.", "2.", 1): weights[name] for name in own_names(weights, (1,))}
-    treated = apply_treatment(weights, treatment, (1, 2), 0, pool_kernels([weights], 0))
+    treated = apply_treatment(
+        weights, treatment, (1, 2), 0, plain_of(weights), pool_kernels([weights], plain_of(weights), 0)
+    )
     if treatment == "permute-channels":
         assert not np.array_equal(treated["norm1.bias"], treated["norm2.bias"])
     assert not np.array_equal(treated["layer1.weight"], treated["layer2.weight"])
@@ -283,7 +288,7 @@ def test_each_shuffle_keeps_its_multiset_whatever_the_shape(
 ) -> None:
     width, channels, kernel = shape
     weights = network(channels, True, seed, widths=(width,), kernels=(kernel,))
-    treated = apply_treatment(weights, treatment, (1,), seed)
+    treated = apply_treatment(weights, treatment, (1,), seed, plain_of(weights))
     before, after = weights["layer1.weight"], treated["layer1.weight"]
     np.testing.assert_array_equal(KEPT[treatment](after), KEPT[treatment](before))
 
@@ -354,7 +359,7 @@ def test_shuffling_the_top_filters_relabels_the_features(weights: Weights) -> No
 
 def test_resampling_draws_existing_slices_with_replacement() -> None:
     weights = network(40, True, seed=1, widths=(50,), kernels=(3,))
-    treated = apply_treatment(weights, "resample-kernels", (1,), seed=0)["layer1.weight"]
+    treated = apply_treatment(weights, "resample-kernels", (1,), 0, plain_of(weights))["layer1.weight"]
     existing = {kernel.tobytes() for kernel in weights["layer1.weight"].reshape(-1, 9)}
     drawn = {kernel.tobytes() for kernel in treated.reshape(-1, 9)}
     assert drawn <= existing
@@ -373,7 +378,7 @@ def test_gaussian_kernels_keep_mean_and_covariance(kernel: int) -> None:
     mixing = generator.standard_normal((taps - 2, taps)) / kernel  # a covariance of rank taps - 2
     rows = generator.uniform(-1, 1, (12000, taps - 2)) @ mixing + np.linspace(-1, 1, taps)
     weights["layer1.weight"] = rows.reshape(120, 100, kernel, kernel).astype(np.float32)
-    treated = apply_treatment(weights, "gaussian-kernels", (1,), seed=0)["layer1.weight"]
+    treated = apply_treatment(weights, "gaussian-kernels", (1,), 0, plain_of(weights))["layer1.weight"]
 
     mean, covariance = moments(rows)
     drawn = treated.reshape(-1, taps).astype(np.float64)
@@ -392,7 +397,7 @@ def test_gaussian_kernels_keep_mean_and_covariance(kernel: int) -> None:
 def test_gaussian_keeps_mean_and_variance_and_nothing_else() -> None:
     weights = network(100, True, seed=1, widths=(120,), kernels=(3,))
     before = weights["layer1.weight"].astype(np.float64)
-    after = apply_treatment(weights, "gaussian", (1,), seed=0)["layer1.weight"].astype(np.float64)
+    after = apply_treatment(weights, "gaussian", (1,), 0, plain_of(weights))["layer1.weight"].astype(np.float64)
     n = before.size
     assert abs(after.mean() - before.mean()) < 5 * before.std() / np.sqrt(n)
     assert abs(after.std() / before.std() - 1) < 5 / np.sqrt(2 * n)
@@ -405,7 +410,7 @@ def test_gaussian_keeps_mean_and_variance_and_nothing_else() -> None:
 def test_glorot_has_the_variance_of_the_paper_and_an_identity_behind_it(kernel: int) -> None:
     for norm in (True, False):
         weights = network(100, norm, seed=1, widths=(140,), kernels=(kernel,))
-        treated = apply_treatment(weights, "glorot", (1,), seed=0)
+        treated = apply_treatment(weights, "glorot", (1,), 0, plain_of(weights))
         drawn = treated["layer1.weight"].astype(np.float64)
         assert abs(drawn.var() * (100 + 140) * kernel**2 / 2 - 1) < 5 * np.sqrt(2 / drawn.size)
         assert abs(drawn.mean()) < 5 * drawn.std() / np.sqrt(drawn.size)
@@ -416,7 +421,7 @@ def test_glorot_has_the_variance_of_the_paper_and_an_identity_behind_it(kernel: 
 
 
 def test_glorot_does_not_depend_on_what_it_treats() -> None:
-    one, other = (apply_treatment(network(3, True, seed), "glorot", (1, 2, 3, 4), 0) for seed in (1, 2))
+    one, other = (apply_treatment(network(3, True, seed), "glorot", (1, 2, 3, 4), 0, CARD) for seed in (1, 2))
     for name in own_names(one, (1, 2, 3, 4)):
         assert one[name].tobytes() == other[name].tobytes()
 
@@ -434,7 +439,7 @@ def test_a_slice_of_1x1_is_a_scalar(weights: Weights) -> None:
 def test_gabor_filters_are_spread_gratings_of_the_layers_standard_deviation(channels: int) -> None:
     weights = network(channels, True, seed=1, widths=(64,), kernels=(11,))
     before = weights["layer1.weight"].astype(np.float64)
-    after = apply_treatment(weights, "gabor", (1,), seed=0)["layer1.weight"].astype(np.float64)
+    after = apply_treatment(weights, "gabor", (1,), 0, plain_of(weights))["layer1.weight"].astype(np.float64)
     assert after.std() == pytest.approx(before.std(), rel=1e-5)
 
     norms = np.linalg.norm(after.reshape(64, -1), axis=1)
@@ -467,7 +472,7 @@ def test_gabor_filters_are_spread_gratings_of_the_layers_standard_deviation(chan
 def test_layers_come_whole_from_the_reference(weights: Weights, treatment: str, layers: tuple[int, ...]) -> None:
     reference = network(weights["layer1.weight"].shape[1], "norm1.weight" in weights, seed=7)
     before = {name: array.tobytes() for name, array in reference.items()}
-    treated = apply_treatment(weights, treatment, layers, 0, reference)
+    treated = apply_treatment(weights, treatment, layers, 0, plain_of(weights), reference)
     for name in own_names(weights, layers):
         assert treated[name].tobytes() == before[name]
         treated[name][...] = 7
@@ -477,11 +482,11 @@ def test_layers_come_whole_from_the_reference(weights: Weights, treatment: str, 
 @pytest.mark.parametrize("treatment", FROM_REFERENCE)
 def test_a_missing_or_foreign_reference_is_refused(weights: Weights, treatment: str) -> None:
     with pytest.raises(ValueError, match="none was given"):
-        apply_treatment(weights, treatment, (1,), 0)
+        apply_treatment(weights, treatment, (1,), 0, plain_of(weights))
     channels, norm = weights["layer1.weight"].shape[1], "norm1.weight" in weights
     for foreign in (network(channels + 1, norm, 7), network(channels, not norm, 7)):
         with pytest.raises(ValueError, match="same architecture"):
-            apply_treatment(weights, treatment, (1,), 0, foreign)
+            apply_treatment(weights, treatment, (1,), 0, plain_of(weights), foreign)
 
 
 def test_references_are_named() -> None:
@@ -519,8 +524,8 @@ def test_an_unknown_treatment_is_refused_with_the_known_ones(wrong: str) -> None
     for use in (
         parse,
         reference_of,
-        lambda t: refuse(t, (1,), KERNELS),
-        lambda t: apply_treatment({}, t, (), 0),
+        lambda t: refuse(t, (1,), CARD),
+        lambda t: apply_treatment({}, t, (), 0, CARD),
     ):
         with pytest.raises(ValueError, match="unknown treatment") as error:
             use(wrong)
@@ -542,37 +547,39 @@ def test_a_repeated_suffix_is_refused() -> None:
 @every_treatment
 @every_span
 def test_what_is_refused_is_not_applied(treatment: str, layers: tuple[int, ...]) -> None:
-    reason = refuse(treatment, layers, KERNELS)
+    reason = refuse(treatment, layers, CARD)
     assert (reason is not None) == (treatment == "gabor" and layers != (1,))
     if reason is not None:
         with pytest.raises(ValueError, match="layer 1 alone"):
-            apply_treatment(network(3, True, 1), treatment, layers, 0)
+            apply_treatment(network(3, True, 1), treatment, layers, 0, CARD)
 
 
 def test_gabor_filters_are_refused_in_small_kernels() -> None:
-    reason = refuse("gabor+affine-reset", (1,), (3, 5))
+    reason = refuse("gabor+affine-reset", (1,), plain(widths=(2, 2), kernels=(3, 5)))
     assert reason is not None
     assert "3x3" in reason
     assert "5x5 or more" in reason
-    assert refuse("gabor", (1,), (7, 3)) is None
+    assert refuse("gabor", (1,), plain(widths=(2, 2), kernels=(7, 3))) is None
 
 
 @every_treatment
 @pytest.mark.parametrize("layer", [0, DEPTH + 1])
 def test_a_layer_that_is_not_there_is_refused(treatment: str, layer: int) -> None:
     with pytest.raises(ValueError, match=f"no layer {layer}; the architecture has layers 1 to {DEPTH}"):
-        apply_treatment(network(3, True, 1), treatment, (1, layer), 0)
+        apply_treatment(network(3, True, 1), treatment, (1, layer), 0, CARD)
 
 
 def test_permutations_are_the_same_wherever_they_are_drawn() -> None:
     """Starts of the same seed must agree between machines, and numpy versions must not slip in new draws."""
     weights: Weights = {
         "layer1.weight": np.arange(6 * 4 * 9, dtype=np.float32).reshape(6, 4, 3, 3),
+        "layer1.bias": np.zeros(6, np.float32),
         "head.weight": np.zeros((2, 6), np.float32),
+        "head.bias": np.zeros(2, np.float32),
     }
     digest = hashlib.sha256()
     for treatment in (*KEPT, "resample-kernels"):
-        digest.update(apply_treatment(weights, treatment, (1,), 3)["layer1.weight"].tobytes())
+        digest.update(apply_treatment(weights, treatment, (1,), 3, plain_of(weights))["layer1.weight"].tobytes())
     assert digest.hexdigest()[:16] == "44d1d35b2ee6c38a"
 
 
@@ -580,7 +587,7 @@ def test_treating_does_not_import_torch() -> None:
     program = (
         "import sys\n"
         "from whypretrain import registry\n"
-        "from whypretrain.weights import treating\n"
+        "from whypretrain.treatments import treating\n"
         "for name in registry.names('treatments'): registry.load('treatments', name)\n"
         "assert 'whypretrain.treatments.ladder.shuffle_kernels' in sys.modules\n"
         "assert not {'torch', 'torchvision'} & set(sys.modules)\n"

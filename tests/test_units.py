@@ -1,5 +1,6 @@
 """What excites units: windows against gradients, patches against all images, images by ascent, and their figure."""
 
+import copy
 import dataclasses
 import io
 import warnings
@@ -14,6 +15,7 @@ import torch
 from conftest import NOWHERE
 from jinja2 import Environment
 from matplotlib.figure import Figure
+from nets import layer_activations, plain
 from test_measures import data_of, trained
 
 from whypretrain import registry
@@ -24,24 +26,25 @@ from whypretrain.figures.plotting.view import View
 from whypretrain.files import schemas
 from whypretrain.files.storage import read_columns
 from whypretrain.measures import excitation
-from whypretrain.measures.excitation import Unit, maximise, responses, strongest, window
+from whypretrain.measures.excitation import Unit, maximise, responses, strongest, windows
 from whypretrain.measures.measuring import Measured
 from whypretrain.measures.readouts import units
-from whypretrain.networks.activations import layer_activations
-from whypretrain.networks.convnet import Layer, Parameters, layers
-from whypretrain.networks.models import Network
+from whypretrain.networks.building import build
+from whypretrain.networks.card import Card
+from whypretrain.networks.network import Network
 from whypretrain.training.data import TargetData
 
+LOW, HIGH = torch.tensor(-0.6), torch.tensor(2.3)
 NORMALISATION = {"mean": 0.2, "standard_deviation": 0.35}
 
 
-def network_of(kernels: Sequence[int], pool_after: Sequence[int]) -> tuple[tuple[Layer, ...], Network]:
+def network_of(kernels: Sequence[int], pool_after: Sequence[int]) -> tuple[Card, Network]:
     """A network with weights above zero, so that no unit is silent and no path dies."""
-    described = layers(Parameters(widths=(2,) * len(kernels), kernels=tuple(kernels), pool_after=tuple(pool_after)))
+    described = plain(widths=(2,) * len(kernels), kernels=tuple(kernels), pool_after=tuple(pool_after))
     torch.manual_seed(0)
-    network = Network(described, 3).eval()
-    for layer in described:
-        weight = network.get_submodule(f"layer{layer.number}").weight
+    network = build(described, 3).eval()
+    for layer in described.layers:
+        weight = network.module.get_submodule(f"layer{layer.number}").weight
         torch.nn.init.uniform_(weight, 0.1, 1.0)
     return described, network
 
@@ -59,32 +62,35 @@ def test_a_window_is_where_the_gradient_of_the_activation_is_not_zero(
     described, network = network_of(kernels, pool_after)
     # a max pooling passes on one of its four: so many images reach each of them
     images = torch.rand(400, 1, size, size)
-    for layer, side in zip(described, excitation.map_sizes(described, size), strict=True):
+    window = windows(copy.deepcopy(network), images)
+    for layer in described.layers:
+        side = size // 2 ** sum(place < layer.number for place in pool_after)
         for row, column in {(0, 0), (side // 2, side // 2), (side - 1, 0), (side - 1, side - 1), (1 % side, side // 3)}:
             inputs = images.clone().requires_grad_(True)
             unit = Unit(layer.number, 0, row, column)
             gradient = torch.autograd.grad(_at(network, inputs, unit).sum(), inputs)[0]
             seen = np.argwhere((gradient != 0).any(0)[0].numpy())
-            bounds = [(int(low), int(high) + 1) for low, high in zip(seen.min(0), seen.max(0), strict=True)]
-            assert bounds == [window(described, layer.number, place, size) for place in (row, column)], unit
+            (top, left), (bottom, right) = seen.min(0), seen.max(0)
+            assert window(unit) == (top, bottom + 1, left, right + 1), unit
 
 
 def _at(network: Network, images: torch.Tensor, unit: Unit) -> torch.Tensor:
     """Return a unit's activation on every image, by a forward pass of its own."""
     x = images
-    for layer in network.layers[: unit.layer]:
-        x = network.get_submodule(f"norm{layer.number}")(network.get_submodule(f"layer{layer.number}")(x)).relu()
-        if layer.number < unit.layer and layer.pool:
-            x = torch.nn.functional.max_pool2d(x, 2)
+    for number in range(1, unit.layer + 1):
+        x = network.module.get_submodule(f"layer{number}")(x)
+        x = network.module.get_submodule(f"norm{number}")(x).relu()
+        if number < unit.layer and (pool := dict(network.module.named_children()).get(f"pool{number}")):
+            x = pool(x)
     return x[:, unit.channel, unit.row, unit.column]
 
 
 def test_windows_of_a_known_network() -> None:
-    described, _ = network_of((5, 3, 3), (1, 2))
-    assert window(described, 1, 8, 16) == (6, 11)
-    assert window(described, 1, 0, 16) == (0, 3)  # cut off at the edge
-    assert window(described, 2, 4, 16) == (4, 14)  # 3 places of 2 pixels, and 2 to either side
-    assert window(described, 3, 0, 16) == (0, 12)
+    _, network = network_of((5, 3, 3), (1, 2))
+    window = windows(network, torch.zeros(1, 1, 16, 16))
+    assert window(Unit(1, 0, 8, 0)) == (6, 11, 0, 3)  # cut off at the edge
+    assert window(Unit(2, 0, 4, 4)) == (4, 14, 4, 14)  # 3 places of 2 pixels, and 2 to either side
+    assert window(Unit(3, 0, 0, 0)) == (0, 12, 0, 12)
 
 
 def test_each_unit_responds_to_its_own_image() -> None:
@@ -206,8 +212,12 @@ def start_image(measured: Measured) -> torch.Tensor:
 
 def test_ascent_raises_the_activation_and_returns_what_it_says() -> None:
     measured = trained()
-    network, middle, first = measured.network("final", "target"), units.middle_units(measured), start_image(measured)
-    made, activations = maximise(network, middle, first, low=-0.6, high=2.3)
+    network, middle, first = (
+        measured.network("final", "target"),
+        units.middle_units(measured, measured.target.images["test"]),
+        start_image(measured),
+    )
+    made, activations = maximise(network, middle, first, low=LOW, high=HIGH)
     with torch.no_grad():
         before = responses(network, first.expand(len(middle), *first.shape), middle).numpy()
         after = responses(network, made, middle).clamp(min=0).numpy()
@@ -234,11 +244,11 @@ def test_a_linear_unit_gets_an_image_that_beats_every_test_image() -> None:
 def test_an_image_on_which_all_below_is_silent_does_not_stop_the_ascent() -> None:
     _, network = network_of((3, 3), ())
     with torch.no_grad():
-        network.get_submodule("norm1").bias.fill_(-1.0)
+        network.module.get_submodule("norm1").bias.fill_(-1.0)
         dark = torch.full((1, 8, 8), -0.5)
         assert not dict(layer_activations(network, dark[None]))[1].any()
         unit = Unit(2, 0, 4, 4)
-    made, activations = maximise(network, [unit], dark, low=-0.6, high=2.3)
+    made, activations = maximise(network, [unit], dark, low=LOW, high=HIGH)
     assert activations[0] > float(_at(network, dark[None], unit))
     assert float(_at(network, made, unit)) == pytest.approx(float(activations[0]))
 
@@ -246,7 +256,7 @@ def test_an_image_on_which_all_below_is_silent_does_not_stop_the_ascent() -> Non
 def test_a_gradient_of_zero_leaves_the_image_to_the_regularisers() -> None:
     measured = silenced(trained())
     network = measured.network("final", "target")
-    made, activations = maximise(network, [Unit(2, 0, 2, 2)], start_image(measured), low=-0.6, high=2.3)
+    made, activations = maximise(network, [Unit(2, 0, 2, 2)], start_image(measured), low=LOW, high=HIGH)
     assert activations.tolist() == [0.0]
     assert torch.isfinite(made).all()
 

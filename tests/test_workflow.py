@@ -37,6 +37,7 @@ TORCH = {
     "pretrain_source",
     "read_weights",
     "anneal_source",
+    "describe_network",
     "measure_start",
     "measure_run",
     "measure_pair",

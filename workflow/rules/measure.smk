@@ -9,6 +9,7 @@ for block in plan.seed_blocks(pilots=False):
         name:
             f"measure_start_{block.name}"
         input:
+            card=plan.card,
             target_dataset=block.dataset_of_target,
             source_dataset=block.dataset_of_source,
             starts=block.files("start"),
@@ -31,7 +32,7 @@ for block in plan.seed_blocks(pilots=False):
             code=plan.stage_code("measure_start"),
         shell:
             "python -m whypretrain.stages.measure_start --spec {params.spec:q} --code {params.code}"
-            " --target_dataset {input.target_dataset:q} --source_dataset {input.source_dataset:q}"
+            " --card {input.card:q} --target_dataset {input.target_dataset:q} --source_dataset {input.source_dataset:q}"
             " --starts {input.starts:q} --untrained {input.untrained:q}"
             " --measured {output.measured:q} > {log:q} 2>&1"
 
@@ -39,6 +40,7 @@ for block in plan.seed_blocks(pilots=False):
         name:
             f"measure_run_{block.name}"
         input:
+            card=plan.card,
             target_dataset=block.dataset_of_target,
             source_dataset=block.dataset_of_source,
             starts=block.files("start"),
@@ -63,7 +65,7 @@ for block in plan.seed_blocks(pilots=False):
             code=plan.measure_code,
         shell:
             "python -m whypretrain.stages.measure_run --spec {params.spec:q} --code {params.code}"
-            " --target_dataset {input.target_dataset:q} --source_dataset {input.source_dataset:q}"
+            " --card {input.card:q} --target_dataset {input.target_dataset:q} --source_dataset {input.source_dataset:q}"
             " --starts {input.starts:q} --initials {input.initials:q}"
             " --finals {input.finals:q} --scores {input.scores:q} --measured {output.measured:q} > {log:q} 2>&1"
 
@@ -75,6 +77,7 @@ for block, pair in plan.pair_blocks():
         name:
             f"measure_pair_{setup.identifier(pair)}_{block.name}"
         input:
+            card=plan.card,
             dataset=block.dataset_of_pair,
             first=block.weights(0),
             first_scores=block.weights(0, "scores"),
@@ -99,7 +102,7 @@ for block, pair in plan.pair_blocks():
             code=plan.stage_code("measure_pair"),
         shell:
             "python -m whypretrain.stages.measure_pair --spec {params.spec:q} --code {params.code}"
-            " --dataset {input.dataset:q} --first {input.first:q} --first_scores {input.first_scores:q}"
+            " --card {input.card:q} --dataset {input.dataset:q} --first {input.first:q} --first_scores {input.first_scores:q}"
             " --second {input.second:q} --second_scores {input.second_scores:q} --layers {output.layers:q}"
             " --barriers {output.barriers:q} > {log:q} 2>&1"
 

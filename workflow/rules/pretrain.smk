@@ -1,4 +1,6 @@
 rule initialise_network:
+    input:
+        card=plan.card,
     output:
         checkpoint=paths["untrained"],
     log:
@@ -13,24 +15,24 @@ rule initialise_network:
         code=plan.stage_code("initialise_network"),
     shell:
         "python -m whypretrain.stages.initialise_network --spec {params.spec:q} --code {params.code}"
-        " --checkpoint {output.checkpoint:q} > {log:q} 2>&1"
+        " --card {input.card:q} --checkpoint {output.checkpoint:q} > {log:q} 2>&1"
 
 
 # Weights that somebody else trained.
 rule read_weights:
     input:
-        file=plan.file_of_pretraining,
+        file=plan.file_of_published,
     output:
-        weights=paths["foreign"],
+        weights=paths["published"],
     log:
-        f"{paths.results}/logs/read_weights/{{pretraining}}.log",
+        f"{paths.results}/logs/read_weights/{{pretraining}}.epoch-{{epoch}}.log",
     benchmark:
-        f"{paths.results}/benchmarks/read_weights/{{pretraining}}.jsonl"
+        f"{paths.results}/benchmarks/read_weights/{{pretraining}}.epoch-{{epoch}}.jsonl"
     localrule: True
     conda:
         "../../envs/whypretrain.yaml"
     params:
-        spec=plan.specs.foreign,
+        spec=plan.published_spec,
         code=plan.stage_code("read_weights"),
     shell:
         "python -m whypretrain.stages.read_weights --spec {params.spec:q} --code {params.code}"
@@ -44,9 +46,11 @@ for block, pretraining in plan.pretraining_blocks():
         name:
             f"pretrain_source_{setup.identifier(pretraining)}_{block.name}"
         input:
+            card=plan.card,
             dataset=block.dataset_of_source,
             # where it starts from another source, that one's end
             parents=block.parents,
+            published=block.published,
         output:
             **block.pretrained(pretraining),
         log:
@@ -66,7 +70,8 @@ for block, pretraining in plan.pretraining_blocks():
             code=plan.source_code("pretrain_source"),
         shell:
             "python -m whypretrain.stages.pretrain_source --spec {params.spec:q} --code {params.code}"
-            " --dataset {input.dataset:q} --parents {input.parents:q} --outputs {output:q} > {log:q} 2>&1"
+            " --card {input.card:q} --dataset {input.dataset:q} --parents {input.parents:q}"
+            " --published {input.published:q} --outputs {output:q} > {log:q} 2>&1"
 
 
 for block in plan.seed_blocks():
@@ -75,6 +80,7 @@ for block in plan.seed_blocks():
         name:
             f"anneal_source_{block.name}"
         input:
+            card=plan.card,
             dataset=block.dataset_of_source,
             checkpoints=block.files("checkpoint"),
         output:
@@ -96,4 +102,4 @@ for block in plan.seed_blocks():
             code=plan.source_code("anneal_source"),
         shell:
             "python -m whypretrain.stages.anneal_source --spec {params.spec:q} --code {params.code}"
-            " --dataset {input.dataset:q} --checkpoints {input.checkpoints:q} --outputs {output:q} > {log:q} 2>&1"
+            " --card {input.card:q} --dataset {input.dataset:q} --checkpoints {input.checkpoints:q} --outputs {output:q} > {log:q} 2>&1"

@@ -8,6 +8,7 @@ for block in plan.training_blocks():
         name:
             f"train_run_{setup.identifier(block.recipe)}_{setup.identifier(block.name)}"
         input:
+            card=plan.card,
             dataset=block.dataset,
             starts=expand(paths["start"], seed=block.seeds, allow_missing=True),
         output:
@@ -28,7 +29,7 @@ for block in plan.training_blocks():
             code=block.code,
         shell:
             "python -m whypretrain.stages.train_run --spec {params.spec:q} --code {params.code}"
-            " --dataset {input.dataset:q} --starts {input.starts:q} --history {output.history:q}"
+            " --card {input.card:q} --dataset {input.dataset:q} --starts {input.starts:q} --history {output.history:q}"
             " --scores {output.scores:q} --kernels {output.kernels:q} --predictions {output.predictions:q}"
             " --final {output.final:q} --provenance {output.provenance:q} > {log:q} 2>&1"
 

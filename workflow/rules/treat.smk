@@ -4,6 +4,7 @@ for block in plan.seed_blocks():
         name:
             f"treat_checkpoint_{block.name}"
         input:
+            card=plan.card,
             checkpoints=block.files("checkpoint"),
             # where a treatment takes layers from, for those that do
             references=block.references,
@@ -23,7 +24,7 @@ for block in plan.seed_blocks():
             code=plan.treat_code,
         shell:
             "python -m whypretrain.stages.treat_checkpoint --spec {params.spec:q} --code {params.code}"
-            " --checkpoints {input.checkpoints:q} --references {input.references:q} --starts {output.starts:q}"
+            " --card {input.card:q} --checkpoints {input.checkpoints:q} --references {input.references:q} --starts {output.starts:q}"
             " > {log:q} 2>&1"
 
 
@@ -34,6 +35,7 @@ for block in plan.bank_blocks():
         name:
             f"pool_kernels_{block.name}"
         input:
+            card=plan.card,
             checkpoints=block.banked,
         output:
             banks=block.files("bank"),
@@ -49,4 +51,4 @@ for block in plan.bank_blocks():
             code=plan.stage_code("pool_kernels"),
         shell:
             "python -m whypretrain.stages.pool_kernels --spec {params.spec:q} --code {params.code}"
-            " --checkpoints {input.checkpoints:q} --banks {output.banks:q} > {log:q} 2>&1"
+            " --card {input.card:q} --checkpoints {input.checkpoints:q} --banks {output.banks:q} > {log:q} 2>&1"

@@ -18,6 +18,8 @@ from whypretrain.running.locking import Held, taken_over
 
 log = logging.getLogger("whypretrain")
 
+SHARED = ("card", "published")  # inputs that all seeds have, however many there are
+
 
 class StageError(Exception):
     """What a stage tells the user instead of a traceback."""
@@ -47,6 +49,15 @@ class Job:
         paths = self.files(name)
         return paths[self.spec["seeds"].index(seed)] if len(paths) > 1 else self.file(name)
 
+    def given(self, seed: int, *names: str) -> list[str]:
+        """Return the inputs of some names that a seed's results are made from: its own, and what all seeds share."""
+        found: list[str] = []
+        for name in names:
+            paths, seeds = self.files(name), self.spec["seeds"]
+            one = name not in SHARED and len(paths) == len(seeds)
+            found += [paths[seeds.index(seed)]] if one else paths
+        return found
+
     def origin(self, *inputs: str | Path, **values: Any) -> Origin:
         """Return the origin of a result made from some of the inputs, with the values that its spec has of its own.
 
@@ -70,17 +81,22 @@ class Job:
         return self._contents[path]
 
 
+def installed(package: str) -> str | None:
+    """Return the version of a package that is installed, without the tag of its build; None of one that isn't."""
+    try:
+        return metadata.version(package).split("+")[0]
+    except metadata.PackageNotFoundError:
+        return None
+
+
 def check_versions(versions: Mapping[str, str]) -> None:
     """Raise StageError where another version of a package is installed than the spec was made for."""
-    for package, pinned in versions.items():
-        try:
-            installed = metadata.version(package).split("+")[0]
-        except metadata.PackageNotFoundError:
-            installed = "none"
-        if installed != pinned:
+    for package, wanted in versions.items():
+        if (found := installed(package)) != wanted:
             raise StageError(
-                f"{package}: {installed} is installed, but envs/requirements.txt pins {pinned}; "
-                "run: pip install -r envs/requirements.txt"
+                f"{package}: {found or 'none'} is installed where this job runs, but the results are to be made with "
+                f"{wanted}, as there is where snakemake runs; give both one environment: "
+                "pip install -r envs/requirements.txt"
             )
 
 

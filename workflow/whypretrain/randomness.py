@@ -28,6 +28,8 @@ PURPOSES = (
     "rotation",  # side of the crops, photograph
     "maximisation",  # seed
     "regulariser",  # seed, target
+    "tints",  # drawing, seed: colours of textures
+    "dropout",  # seed, target or source: what a network draws of itself
 )
 
 

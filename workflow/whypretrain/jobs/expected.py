@@ -97,7 +97,8 @@ def run(plan: Plan, kind: str, arm: Arm, rate: float | None, seed: int) -> Expec
     """Return one file of a run."""
 
     def made() -> Made:
-        inputs = (*plan.dataset_of_target(arm.target, [seed]), plan.paths.file("start", **arm.columns(), seed=seed))
+        start = plan.paths.file("start", **arm.columns(), seed=seed)
+        inputs = (*plan.card(arm), *plan.dataset_of_target(arm.target, [seed]), start)
         return plan.specs.train(arm, (rate,), (seed,)), plan.train_code(arm), inputs
 
     return Expected(plan.run_file(kind, arm, rate, seed), made)
@@ -110,10 +111,12 @@ def source(plan: Plan, path: str, wildcards: Any, annealed: bool) -> Expected:
         seed = int(wildcards.seed)
         dataset = plan.dataset_of_source(wildcards.source, [seed])
         if annealed:
-            inputs = (*dataset, plan.paths.file("checkpoint", **vars(wildcards)))
+            inputs = (*plan.card(wildcards), *dataset, plan.paths.file("checkpoint", **vars(wildcards)))
             return plan.specs.anneal(wildcards, (seed,)), plan.source_code("anneal_source")(wildcards), inputs
         code = plan.source_code("pretrain_source")(wildcards)
-        return plan.specs.pretrain(wildcards, (seed,)), code, (*dataset, *_of_seed(plan, seed).parents(wildcards))
+        block = _of_seed(plan, seed)
+        inputs = (*plan.card(wildcards), *dataset, *block.parents(wildcards), *block.published(wildcards))
+        return plan.specs.pretrain(wildcards, (seed,)), code, inputs
 
     return Expected(path, made)
 
@@ -123,7 +126,8 @@ def measured_start(plan: Plan, path: str, arm: Arm, seed: int) -> Expected:
 
     def made() -> Made:
         block, start = _of_seed(plan, seed), plan.paths.file("start", **arm.columns(), seed=seed)
-        inputs = (*block.dataset_of_target(arm), *block.dataset_of_source(arm), start, *block.untrained(arm))
+        inputs = (*plan.card(arm), *block.dataset_of_target(arm), *block.dataset_of_source(arm))
+        inputs += (start, *block.untrained(arm))
         return plan.specs.measure_start(arm, (seed,)), plan.stage_code("measure_start"), inputs
 
     return Expected(path, made)
@@ -146,7 +150,7 @@ def measured_run(plan: Plan, measure: str, path: str, arm: Arm, rate: float | No
     def made() -> Made:
         block, start = _of_seed(plan, seed), plan.paths.file("start", **arm.columns(), seed=seed)
         run = SimpleNamespace(**arm.columns(), learning_rate=write_rate(rate))
-        inputs = (*block.dataset_of_target(arm), *block.dataset_of_source(arm), start)
+        inputs = (*plan.card(arm), *block.dataset_of_target(arm), *block.dataset_of_source(arm), start)
         inputs += (*block.initials(arm), *block.scores(run))
         code = plan.measure_code(SimpleNamespace(measure=measure))
         return plan.specs.measure(measure, arm, (seed,)), code, inputs
@@ -159,7 +163,7 @@ def measured_pair(plan: Plan, path: str, wildcards: Any) -> Expected:
 
     def made() -> Made:
         block = _of_seed(plan, wildcards.seed)
-        inputs = block.dataset_of_pair(wildcards)
+        inputs = [*plan.card(wildcards), *block.dataset_of_pair(wildcards)]
         for place, side in enumerate(plan.grid.compared[wildcards.pair, wildcards.architecture]):
             inputs += block.weights(place, "scores" if side.trained else "final")(wildcards)
         spec = plan.specs.pair(wildcards.pair, wildcards.architecture, (wildcards.seed,))
@@ -180,19 +184,20 @@ def _untrained(plan: Plan, architecture: str, seed: int) -> Expected:
     key = {"architecture": architecture, "seed": seed}
 
     def made() -> Made:
-        return plan.specs.initialise(SimpleNamespace(**key)), plan.stage_code("initialise_network"), ()
+        wildcards = SimpleNamespace(**key)
+        return plan.specs.initialise(wildcards), plan.stage_code("initialise_network"), tuple(plan.card(wildcards))
 
     return Expected(plan.paths.file("untrained", **key), made)
 
 
-def _foreign(plan: Plan, pretraining: str) -> Expected:
-    wildcards = SimpleNamespace(pretraining=pretraining)
+def _published(plan: Plan, pretraining: str, epoch: str) -> Expected:
+    wildcards = SimpleNamespace(pretraining=pretraining, epoch=epoch)
 
     def made() -> Made:
-        inputs = (plan.file_of_pretraining(wildcards),)
-        return plan.specs.foreign(wildcards), plan.stage_code("read_weights"), inputs
+        spec = plan.published_spec(wildcards)
+        return spec, plan.stage_code("read_weights"), tuple(plan.file_of_published(wildcards))
 
-    return Expected(plan.paths.file("foreign", pretraining=pretraining), made)
+    return Expected(plan.paths.file("published", pretraining=pretraining, epoch=epoch), made)
 
 
 def _start(plan: Plan, wildcards: SimpleNamespace, seed: int) -> Expected:
@@ -200,7 +205,8 @@ def _start(plan: Plan, wildcards: SimpleNamespace, seed: int) -> Expected:
 
     def made() -> Made:
         block = _of_seed(plan, seed)
-        inputs = (plan.paths.file("checkpoint", **key), *block.references(wildcards))
+        checkpoint = plan.paths.file("checkpoint", **key)
+        inputs = (*plan.card(wildcards), checkpoint, *block.references(wildcards))
         return block.treat_spec(wildcards), plan.treat_code(wildcards), inputs
 
     return Expected(plan.paths.file("start", **key), made)
@@ -209,7 +215,8 @@ def _start(plan: Plan, wildcards: SimpleNamespace, seed: int) -> Expected:
 def _bank(plan: Plan, architecture: str, seed: int) -> Expected:
     def made() -> Made:
         block, wildcards = _of_seed(plan, seed), SimpleNamespace(architecture=architecture)
-        return block.bank_spec(wildcards), plan.stage_code("pool_kernels"), tuple(block.banked(wildcards))
+        inputs = (*plan.card(wildcards), *block.banked(wildcards))
+        return block.bank_spec(wildcards), plan.stage_code("pool_kernels"), inputs
 
     return Expected(plan.paths.file("bank", architecture=architecture, seed=seed), made)
 
@@ -293,7 +300,7 @@ def computed(plan: Plan) -> Iterator[Expected]:
                 yield untrained
             if plan.config.bank and (bank := _bank(plan, architecture, seed)).path in asked:
                 yield bank
-    yield from (_foreign(plan, name) for name in plan.pretrainings() if plan.config.pretraining[name].file)
+    yield from (_published(plan, name, epoch) for name in plan.pretrainings() for epoch in plan.published(name))
     for path, wildcards, annealed in plan.histories(pilots=True):
         yield source(plan, path, wildcards, annealed)
         if annealed:

@@ -115,15 +115,17 @@ class SeedBlock:
         return self.plan.specs.pretrain(wildcards, self.seeds)
 
     def parents(self, wildcards: Any) -> list[str]:
-        """Return the checkpoints of another source, or the file, that a source starts from, for each seed; or none."""
-        settings = self.plan.config.sources[wildcards.source]
-        if self.plan.config.pretraining[settings.pretraining].file:
-            return [self.plan.paths.file("foreign", pretraining=settings.pretraining)] * len(self.seeds)
-        start = settings.start
+        """Return the checkpoints of another source that a source starts from, one for each seed; or none."""
+        start = self.plan.config.sources[wildcards.source].start
         if start is None:
             return []
         key = {"architecture": wildcards.architecture, "source": start, "epoch": self.plan.grid.end(start)}
         return [self.plan.paths.file("checkpoint", **key, seed=seed) for seed in self.seeds]
+
+    def published(self, wildcards: Any) -> list[str]:
+        """Return what somebody published, all of it for all seeds; none of most sources."""
+        name = self.plan.config.sources[wildcards.source].pretraining
+        return [self.plan.paths.file("published", pretraining=name, epoch=epoch) for epoch in self.plan.published(name)]
 
     def anneal_spec(self, wildcards: Any) -> str:
         """Spec of the job that anneals the checkpoint of the wildcards."""
@@ -152,8 +154,8 @@ class SeedBlock:
         ]
 
     def bank_spec(self, wildcards: Any) -> str:
-        """Spec of the job that pools the kernels of the sources of the bank, the same for every architecture."""
-        return self.plan.specs.bank(self.seeds)
+        """Spec of the job that pools the kernels of the sources of the bank."""
+        return self.plan.specs.bank(wildcards.architecture, self.seeds)
 
     def _at_zero(self, architecture: str, source: str) -> list[str]:
         key = {"architecture": architecture, "source": source, "epoch": "0"}

@@ -14,14 +14,15 @@ from typing import Any
 from whypretrain import registry
 from whypretrain.config.execution import resources
 from whypretrain.config.models import Config
-from whypretrain.grid.coordinates import ANNEAL, NO_RECIPE, UNTRAINED, Arm, Paths, write_number, write_rate
+from whypretrain.grid.coordinates import ANNEAL, NO_RECIPE, Arm, Paths, write_number, write_rate
 from whypretrain.grid.expansion import expand
 from whypretrain.grid.grid import START, Grid
 from whypretrain.jobs.figure_plan import FigurePlan
 from whypretrain.jobs.fingerprints import stage_fingerprint
 from whypretrain.jobs.jobs import OF_STEPS, SeedBlock, TrainingBlock
 from whypretrain.jobs.selections import Selections
-from whypretrain.jobs.specs import Rates, Specs
+from whypretrain.jobs.specs import WHEEL, Rates, Specs
+from whypretrain.networks.architecture import is_shipped
 from whypretrain.training import moding
 from whypretrain.treatments import treating
 
@@ -49,6 +50,10 @@ NUMERICAL = (
     "matplotlib",
     "pillow",
     "mlxtend",
+    "torchvision",
+    "timm",
+    "torch-pruning",
+    WHEEL,
 )
 
 
@@ -162,7 +167,8 @@ class Plan:
     def datasets(self) -> Iterator[SimpleNamespace]:
         """Yield the wildcards of each dataset file: its name and, where each seed has its own, the seed."""
         pilots = self.grid.pilots
-        tasks = {arm.task for arm in pilots.arms} | {self.config.sources[s].task for _, s in pilots.trained_sources}
+        tasks = {arm.task for arm in pilots.arms}
+        tasks |= {task for _, source in pilots.trained_sources for task in self.grid.tasks_of(source)}
         of_pilots = {self.config.tasks[task].dataset for task in tasks}
         for name in self.specs.datasets():
             if name in self.grid.per_seed:
@@ -362,13 +368,29 @@ class Plan:
             return []
         return [str(file) for file in module.files(self.grid.dataset_parameters(wildcards.dataset))]
 
-    def file_of_pretraining(self, wildcards: Any) -> str:
-        """Return the user's own file that a pretraining takes its weights from."""
-        return str(self.config.pretraining[wildcards.pretraining].file)
+    def published(self, pretraining: str) -> dict[str, str]:
+        """Return what somebody published, by the epoch that it is in a source; nothing of other pretrainings."""
+        settings = self.config.pretraining[pretraining]
+        return dict(zip(map(write_number, settings.checkpoints[1:]), settings.weights, strict=False))
+
+    def published_spec(self, wildcards: Any) -> str:
+        """Spec of reading what somebody published."""
+        return self.specs.published(wildcards, self.published(wildcards.pretraining)[wildcards.epoch])
+
+    def file_of_published(self, wildcards: Any) -> list[str]:
+        """Return the user's own file that published weights are read from; none of others."""
+        name = self.published(wildcards.pretraining)[wildcards.epoch]
+        return [name] if name in self.config.pretraining[wildcards.pretraining].files else []
+
+    def card(self, wildcards: Any) -> list[str]:
+        """Return the file of an architecture's card; none of one that is shipped or follows from config."""
+        if is_shipped(self.config.architectures[wildcards.architecture]):
+            return []
+        return [self.paths.file("network", architecture=wildcards.architecture)]
 
     def dataset_of_source(self, source: str, seeds: Sequence[int]) -> list[str]:
-        """Return the dataset files that a source trains on, as `_dataset_of_task` does; none without a source."""
-        return [] if source == UNTRAINED else self._dataset_of_task(self.config.sources[source].task, seeds)
+        """Return the dataset files that a source trains on, as `_dataset_of_task` does; none where it has no task."""
+        return [file for task in self.grid.tasks_of(source) for file in self._dataset_of_task(task, seeds)]
 
     def dataset_of_target(self, target: str, seeds: Sequence[int]) -> list[str]:
         """Return the dataset files of a target, as `_dataset_of_task` does."""

@@ -6,19 +6,24 @@ import json
 import os
 import re
 import shlex
+import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from whypretrain import registry
-from whypretrain.config.models import ConfigError, load, read_yaml
+from whypretrain.command import installed
+from whypretrain.config.models import Config, ConfigError, load, read_yaml
+from whypretrain.files.origins import Unreadable, canonical, read_origin
 from whypretrain.files.snapshots import MINUTES
+from whypretrain.grid.coordinates import Paths
 from whypretrain.jobs.auditing import half_made_and_stale, recorded, unknown_and_stale
 from whypretrain.jobs.blocks import check_blocks
 from whypretrain.jobs.expected import computed
-from whypretrain.jobs.fingerprints import fingerprint
+from whypretrain.jobs.fingerprints import fingerprint, stage_fingerprint
 from whypretrain.jobs.plan import Plan, pinned_versions
+from whypretrain.networks.architecture import is_shipped
 from whypretrain.running import devices
 
 TOLD = 10  # so many files stand in a message; of more it says how many
@@ -32,20 +37,59 @@ STORE = "SNAKEMAKE_OUTPUT_CACHE"  # the environment's variable that says where w
 REGISTRIES = ("datasets", "objectives", "treatments", "modes", "regularisers", "measures")
 
 
-def make_plan(raw: Mapping[str, Any], files: Iterable[str | Path], base: Path) -> Plan:
-    """Return the plan of a config; a mistake in it ends the program with one message and status 1."""
+def make_plan(raw: Mapping[str, Any], files: Iterable[str | Path], base: Path, *, conda: bool = False) -> Plan:
+    """Return the plan of a config; a mistake in it ends the program with one message and status 1.
+
+    With `conda` jobs run in environments of their own.
+    """
     try:
         for file in files:
             read_yaml(Path(file))  # refuses a key written twice, which Snakemake would let pass
         config = load(dict(raw), base)
         _check_folder(config.results)
         check_blocks(config, Path(config.results) / "blocks.json")
-        plan = Plan(config, pinned_versions(base / "envs" / "requirements.txt"))
+        pins = versions(pinned_versions(base / "envs" / "requirements.txt"), conda=conda)
+        describe_networks(config, pins, base)
+        plan = Plan(config, pins)
         _check_files(plan)
         return plan
     except ConfigError as error:
         print(f"Mistake in config: {error}", file=sys.stderr)
         sys.exit(1)
+
+
+def versions(pins: Mapping[str, str], *, conda: bool = False) -> dict[str, str]:
+    """Return the version of each package that is installed here, without the tag of its build (`+cpu`).
+
+    It is the pinned one where jobs have environments of their own, and of what isn't installed.
+    """
+    return {package: pin if conda else installed(package) or pin for package, pin in pins.items()}
+
+
+def describe_networks(config: Config, pins: Mapping[str, str], base: Path) -> None:
+    """Describe the networks whose cards aren't shipped, each once: the file of its card stays with the results.
+
+    Raises ConfigError where one can't be described.
+    """
+    code = stage_fingerprint("describe_network")
+    for name, architecture in config.architectures.items():
+        if is_shipped(architecture):
+            continue
+        path = Path(Paths(config.results).file("network", architecture=name))
+        told = {package: pins[package] for package in ("torch", "torchvision", "timm")}
+        spec = canonical({"network": architecture.network, "versions": told})
+        with contextlib.suppress(OSError, Unreadable):
+            found = read_origin(path)
+            if (found.spec, found.code) == (spec, code):
+                continue
+        command = [sys.executable, "-m", "whypretrain.stages.describe_network"]
+        command += ["--spec", spec, "--code", code, "--described", str(path)]
+        ended = subprocess.run(
+            command, env={**os.environ, "PYTHONPATH": str(base / "workflow")}, capture_output=True, text=True
+        )
+        if ended.returncode:
+            why = ended.stderr.strip().splitlines()[-1:] or ["it can't be described"]
+            raise ConfigError(f"architectures.{name}.network: {why[0].removeprefix('error: ')}")
 
 
 def _check_folder(results: str) -> None:
@@ -64,13 +108,15 @@ def _check_files(plan: Plan) -> None:
     Images are decoded, and it is said what is to be known of them.
     """
     for name in plan.pretrainings() if not plan.config.partial else ():
-        file = plan.config.pretraining[name].file
-        if not file or Path(plan.paths.file("foreign", pretraining=name)).exists():
-            continue
-        if not (os.access(file, os.R_OK) and Path(file).is_file()):
-            raise ConfigError(
-                f"pretraining.{name}.file: is '{file}', which is no file that can be read in {Path.cwd()}"
-            )
+        for epoch, file in plan.published(name).items():
+            if file not in plan.config.pretraining[name].files:
+                continue
+            if Path(plan.paths.file("published", pretraining=name, epoch=epoch)).exists():
+                continue
+            if not (os.access(file, os.R_OK) and Path(file).is_file()):
+                raise ConfigError(
+                    f"pretraining.{name}.weights: is '{file}', which is no file that can be read in {Path.cwd()}"
+                )
     for name, dataset in plan.config.datasets.items():
         module = plan.grid.dataset_module(name)
         if not hasattr(module, "check"):

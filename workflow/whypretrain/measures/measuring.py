@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from whypretrain.networks.convnet import Layer
-from whypretrain.networks.models import Network, Weights, in_batches, load_weights, reestimate_statistics
+from whypretrain.networks.building import build
+from whypretrain.networks.card import Card
+from whypretrain.networks.initialisation import head_of, without_head
+from whypretrain.networks.network import Network, Weights, in_batches, reestimate_statistics
 from whypretrain.randomness import stream
 from whypretrain.training.data import TargetData
 from whypretrain.training.moding import Mode
@@ -24,14 +26,14 @@ class Measured:
     `source` is None for the untrained network. `normalisation` is what images were standardised by.
     """
 
-    layers: tuple[Layer, ...]
+    card: Card
     start: Weights
     initial: Weights
     final: Weights
     mode: Mode
     target: TargetData
     source: TargetData | None
-    normalisation: Mapping[str, float]
+    normalisation: Mapping[str, Any]
     seed: int
     device: torch.device
 
@@ -43,10 +45,9 @@ class Measured:
         """
         weights = self.final
         if moment == "start":
-            head = {name: array for name, array in self.final.items() if name.startswith("head.")}
-            weights = {name: array for name, array in self.start.items() if not name.startswith("head.")} | head
-        network = Network(self.layers, self.target.classes)
-        load_weights(network, weights)
+            weights = without_head(self.card, self.start, self.mode.layer) | head_of(self.card, self.final)
+        network = build(self.card, self.target.classes, layer=self.mode.layer)
+        network.load(weights)
         network.to(self.device)
         if images == "source":
             assert self.source is not None  # asked for by what has a source

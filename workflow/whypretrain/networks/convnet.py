@@ -1,13 +1,14 @@
 """Plain convolutional networks: convolution, norm, ReLU, here and there a pooling; a pooled linear head.
 
-The description here needs no torch, so that depth and shapes are known at parse time;
-`whypretrain.networks.models` builds the network from it.
+The description here needs no torch, so that a card is known at parse time; `plain` builds the network from it.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from whypretrain.networks.card import Card, Layer, Weight, norm_tensors
 
 
 class Parameters(BaseModel):
@@ -15,10 +16,12 @@ class Parameters(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    network: Literal["convnet"] = "convnet"
     widths: tuple[int, ...] = Field(min_length=1, description="Output channels of each convolution.")
     kernels: tuple[int, ...] = Field(min_length=1, description="Kernel size of each convolution, odd.")
     pool_after: tuple[int, ...] = Field((), description="Layers followed by 2x2 max pooling, stride 2.")
     norm: Literal["batch", "none"] = Field("batch", description="What stands between convolution and ReLU.")
+    channels: int = Field(1, ge=1, description="Of its images: 1 for grey ones, 3 for colour.")
 
     @model_validator(mode="after")
     def _fits_together(self) -> "Parameters":
@@ -32,28 +35,30 @@ class Parameters(BaseModel):
             raise ValueError(f"pool_after names layer {bad[0]}; allowed: 1 to {len(self.widths)}")
         return self
 
+    @property
+    def depth(self) -> int:
+        """The number of convolutions."""
+        return len(self.widths)
 
-@dataclass(frozen=True)
-class Layer:
-    """One convolution with what follows it; its weight has shape (outputs, inputs, kernel, kernel)."""
-
-    number: int
-    inputs: int
-    outputs: int
-    kernel: int
-    norm: bool
-    pool: bool
+    def shapes(self) -> Iterator[tuple[int, int, int, int]]:
+        """Yield the shape (out, in, k, k) of each convolution, from the input on."""
+        inputs = (self.channels, *self.widths[:-1])
+        for out, taken, kernel in zip(self.widths, inputs, self.kernels, strict=True):
+            yield out, taken, kernel, kernel
 
 
-def layers(parameters: Parameters, channels: int = 1) -> tuple[Layer, ...]:
-    """Return the layers from the input on; `channels` is that of the images."""
-    inputs = (channels, *parameters.widths[:-1])
-    return tuple(
-        Layer(n, i, o, k, norm=parameters.norm == "batch", pool=n in parameters.pool_after)
-        for n, (i, o, k) in enumerate(zip(inputs, parameters.widths, parameters.kernels, strict=True), start=1)
+def _weight(number: int, shape: tuple[int, ...], norm: str) -> Weight:
+    if norm == "none":
+        return Weight(f"layer{number}.weight", shape, along=(f"layer{number}.bias",))
+    along = norm_tensors(f"norm{number}", 4)
+    return Weight(f"layer{number}.weight", shape, along=along, norms=(f"norm{number}",))
+
+
+def card(parameters: Parameters) -> Card:
+    """Return the card of a plain convnet; it has no size of its own."""
+    layers = tuple(
+        Layer(number, number, (_weight(number, shape, parameters.norm),))
+        for number, shape in enumerate(parameters.shapes(), 1)
     )
-
-
-def smallest_size(parameters: Parameters) -> int:
-    """Return the least image size that survives all poolings."""
-    return 2 ** len(set(parameters.pool_after))
+    least = 2 ** len(set(parameters.pool_after))
+    return Card(layers, "head", parameters.widths[-1], size=0, least=least, channels=parameters.channels)

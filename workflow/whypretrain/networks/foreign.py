@@ -9,10 +9,10 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from whypretrain.networks.models import Network, Weights, load_weights, weights_of
+from whypretrain.networks.card import Card
+from whypretrain.networks.initialisation import Weights, head_of, without_head
 
 NESTED = ("state_dict", "model_state_dict", "model")  # where programs keep weights beside an optimiser's state
-WRAPPERS = ("module", "_orig_mod")  # parts of names: what DataParallel and torch.compile put around a network
 SAVED = (b"PK\3\4", b"\xfc\x9cF\xf9 j\xa8P\x19")  # one of them begins all that torch.save writes, now and in the past
 # the largest dict of named tensors that is anywhere in a file, or what a network in it has
 TO_CONVERT = (
@@ -28,9 +28,9 @@ SHOWN = 5  # tensors of a kind that don't fit
 def read_weights(path: str | Path) -> Weights:
     """Read named tensors from a safetensors file, or from what torch.save wrote of them, as float32.
 
-    They may stand in `state_dict` or `model`, beside other things, and have the prefixes of DataParallel and
-    torch.compile, which are taken off. Whole numbers are left out: they count something. Raises ValueError, with
-    what to do, where the file is damaged or holds anything else.
+    They may stand in `state_dict` or `model`, beside other things, and have what DataParallel (`module.`) and
+    torch.compile (`_orig_mod.`) put into names, which is taken off. Whole numbers are left out: they count something.
+    Raises ValueError, with what to do, where the file is damaged or holds anything else.
     """
     path = Path(path)
     found = _loaded(path)
@@ -45,7 +45,9 @@ def read_weights(path: str | Path) -> Weights:
         raise ValueError(f"{path} holds {places}; save what the network's state_dict() gives")
     weights: Weights = {}
     for name, tensor in tensors.items():
-        bare = ".".join(part for part in name.split(".") if part not in WRAPPERS)
+        bare = name.replace("_orig_mod.", "")
+        while bare.startswith("module."):
+            bare = bare.removeprefix("module.")
         if bare in weights:
             raise ValueError(f"{path} holds {bare} twice, with the prefix of a wrapper and without; take one out")
         weights[bare] = _numbers(path, name, tensor)
@@ -98,28 +100,34 @@ def _refusal(path: Path, what: str) -> str:
     )
 
 
-def check_fit(network: Network, weights: Weights) -> None:
-    """Raise ValueError, with a table of what doesn't fit, unless weights are a network's, with its head or without.
+def fitting(card: Card, weights: Weights) -> Weights:
+    """Return weights as a network's, with its head or without; heads of other classes than before are kept.
 
-    Loads them: a head that they lack stays as it is.
+    Raises ValueError, with a table of what doesn't fit, where they are those of another architecture. What an
+    architecture has beside the way from its input to its head, as auxiliary classifiers, is left out.
     """
-    own = weights_of(network)
-    with_head = any(name.startswith("head.") for name in weights)
-    wanted = {n: _shape(array) for n, array in own.items() if with_head or not n.startswith("head.")}
-    given = {name: _shape(array) for name, array in weights.items()}
+    shapes = {weight.name: weight.shape for layer in card.layers for weight in layer.weights}
+    head = head_of(card, weights)
+    wanted = {name: "x".join(map(str, shapes[name])) if name in shapes else "" for name in card.tensors()}
+    given = {name: _shape(array) for name, array in weights.items() if name not in head}
     differing = {
         "missing": {name: shape for name, shape in wanted.items() if name not in given},
-        "unexpected": {name: shape for name, shape in given.items() if name not in wanted},
-        "shape": {n: f"{given[n]}, not {shape}" for n, shape in wanted.items() if given.get(n, shape) != shape},
+        "unexpected": {n: shape for n, shape in given.items() if n not in wanted and not n.lower().startswith("aux")},
+        "shape": {
+            n: f"{given[n]}, not {shape}" for n, shape in wanted.items() if shape and given.get(n, shape) != shape
+        },
     }
+    features = [array.shape[1] for name, array in head.items() if array.ndim > 1]
+    if features and features != [card.features]:
+        differing["shape"][f"{card.head}.weight"] = f"{features[0]} inputs, not {card.features}"
     if any(differing.values()):
-        fit = sum(given.get(name) == shape for name, shape in wanted.items())
+        fit = sum(given.get(name) == (shape or given.get(name, "")) for name, shape in wanted.items())
         told = [f"the file doesn't hold the weights of this architecture; of its {len(wanted)} tensors {fit} fit:"]
         for kind, rows in differing.items():
             told += [f"  {kind:10}  {name:24}  {shape}" for name, shape in [*rows.items()][:SHOWN]]
             told += [f"  {kind:10}  and {len(rows) - SHOWN} more"] if len(rows) > SHOWN else []
         raise ValueError("\n".join(told))
-    load_weights(network, own | weights)
+    return without_head(card, weights) | head
 
 
 def _shape(array: np.ndarray) -> str:

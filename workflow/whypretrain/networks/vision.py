@@ -1,4 +1,4 @@
-"""torchvision, as whoever needs it takes it: `from whypretrain.networks.vision import torchvision`.
+"""torchvision and timm, as whoever needs them takes them: `from whypretrain.networks.vision import torchvision`.
 
 The torchvision of PyPI is built for torch with CUDA. Beside the CPU build of torch its operators can't be loaded, and
 its import fails, since it says more of two of them, `nms` and `qnms`, that nobody has declared. Here they are.
@@ -21,4 +21,9 @@ except OSError:
 
 import torchvision  # noqa: E402
 
-__all__ = ["torchvision"]
+try:
+    import timm
+except ImportError:
+    timm = None  # type: ignore[assignment]
+
+__all__ = ["timm", "torchvision"]

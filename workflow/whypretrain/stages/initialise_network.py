@@ -2,18 +2,17 @@
 
 from whypretrain.command import Job, run_stage
 from whypretrain.files.storage import write_tensors
-from whypretrain.networks.convnet import Parameters, layers
-from whypretrain.networks.initialisation import initialise_layers
+from whypretrain.networks.architecture import of_spec
+from whypretrain.networks.initialisation import initialise
 from whypretrain.randomness import stream
 
 
 def main(job: Job) -> None:
     """Draw the weights from the scratch stream, independent of every source."""
-    architecture = dict(job.spec["architecture"])
-    name = architecture.pop("name")
-    weights = initialise_layers(layers(Parameters(**architecture)), stream("scratch-init", job.spec["seed"], name))
-    write_tensors(job.file("checkpoint"), weights, job.origin())
+    name = job.spec["architecture"]["name"]
+    weights = initialise(of_spec(job.spec, job.files("card")), stream("scratch-init", job.spec["seed"], name))
+    write_tensors(job.file("checkpoint"), weights, job.origin(*job.files("card")))
 
 
 if __name__ == "__main__":
-    run_stage(main, [], ["checkpoint"])
+    run_stage(main, ["card"], ["checkpoint"])

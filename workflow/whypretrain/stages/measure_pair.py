@@ -1,6 +1,5 @@
 """Compare two networks of a seed: layer by layer, and, where both have learnt the target, the barrier between them."""
 
-from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -11,10 +10,13 @@ from whypretrain.data.tasks import target_images
 from whypretrain.files.storage import read_tensors, write_columns
 from whypretrain.measures.barriers import barrier
 from whypretrain.measures.comparing import MOST_IMAGES, compare_layers
-from whypretrain.networks.convnet import Layer, Parameters, layers
-from whypretrain.networks.initialisation import initialise_head
+from whypretrain.networks.architecture import of_spec
+from whypretrain.networks.building import build
+from whypretrain.networks.card import Card
+from whypretrain.networks.couplings import Coupling, couplings
+from whypretrain.networks.initialisation import initialise_head, without_head
 from whypretrain.networks.matching import match
-from whypretrain.networks.models import Network, Weights, load_weights, reestimate_statistics
+from whypretrain.networks.network import Network, Weights, reestimate_statistics
 from whypretrain.randomness import stream
 from whypretrain.training.data import Columns, TargetData, append
 from whypretrain.training.torch_setup import set_up_torch
@@ -22,13 +24,13 @@ from whypretrain.training.torch_setup import set_up_torch
 PLACES = ("first", "second")
 
 
-def _network(described: tuple[Layer, ...], weights: Weights, data: TargetData, seed: int, trained: bool) -> Network:
+def _network(card: Card, weights: Weights, data: TargetData, seed: int, trained: bool) -> Network:
     """Return a network in evaluation mode; one that hasn't learnt these images has its statistics re-estimated."""
-    network = Network(described, data.classes)
+    network = build(card, data.classes)
     if not trained:
-        head = initialise_head(described[-1].outputs, data.classes, stream("head", seed, "pair"))
-        weights = {name: array for name, array in weights.items() if not name.startswith("head.")} | head
-    load_weights(network, weights)
+        head = initialise_head(card, data.classes, stream("head", seed, "pair"))
+        weights = without_head(card, weights) | head
+    network.load(weights)
     if not trained:
         reestimate_statistics(network, data.images["train"])
     return network.eval()
@@ -39,32 +41,40 @@ def _some(data: TargetData, part: str, seed: int) -> torch.Tensor:
     return torch.from_numpy(order[:MOST_IMAGES]).to(data.labels[part].device)
 
 
-def _barriers(network: Network, a: Weights, b: Weights, data: TargetData, pair: tuple[int, str]) -> Columns:
-    """Return the barriers on up to 500 training and 500 test images."""
+def _barriers(
+    network: Network, a: Weights, b: Weights, data: TargetData, found: list[Coupling] | None, pair: tuple[int, str]
+) -> Columns:
+    """Return the barriers on up to 500 training and 500 test images; none after matching without couplings."""
     columns: Columns = {}
-    numbers = [layer.number for layer in network.layers]
-    matched = match(a, b, numbers, stream("matching", *pair))
-    has_norm = any(layer.norm for layer in network.layers)
+    matched = match(a, b, found, stream("matching", *pair)) if found is not None else None
+    has_norm = network.card.has_statistics
     for part in ("train", "test"):
         some = _some(data, part, pair[0])
         for is_matched, other in ((False, b), (True, matched)):
+            if other is None:
+                continue
             for reestimated in (False, True) if has_norm else (False,):
                 statistics = data.images["train"] if reestimated else None
-                found = barrier(network, a, other, data.images[part][some], data.labels[part][some], statistics)
+                least = barrier(network, a, other, data.images[part][some], data.labels[part][some], statistics)
                 row: dict[str, Any] = {"images": part, "matched": is_matched, "reestimated": reestimated}
-                append(columns, row | {"barrier": found.height, "position": found.position})
+                append(columns, row | {"barrier": least.height, "position": least.position})
     return columns
 
 
-def _described(architecture: Mapping[str, Any]) -> tuple[Layer, ...]:
-    return layers(Parameters(**{key: value for key, value in architecture.items() if key != "name"}))
+def _couplings(card: Card, data: TargetData) -> list[Coupling] | None:
+    """Return the channels that go together; None, and say so, where they can't be found."""
+    try:
+        return couplings(card, data.images["test"].shape[-1])
+    except ValueError as error:
+        log.warning("no barrier after weight matching: %s", error)
+        return None
 
 
 def main(job: Job) -> None:
     """Compare the pair with every seed of a block; each seed has files of its own."""
     spec = job.spec
     device = set_up_torch(spec)
-    described, target = _described(spec["architecture"]), spec["images"]
+    card, target = of_spec(spec, job.files("card")), spec["images"]
     read = cache(read_tensors)
     trained = spec["trained"]
     weights = zip(job.files("first"), job.files("second"), strict=True)
@@ -73,20 +83,20 @@ def main(job: Job) -> None:
     for number, (seed, paths) in enumerate(zip(spec["seeds"], weights, strict=True)):
         dataset = job.of_seed("dataset", seed)
         images = target_images(read(dataset), target, seed)
-        data = TargetData.on(device, images, target["class_count"], spec["normalisation"])
+        data = TargetData.on(device, images, target["class_count"], spec["normalisation"], card.channels)
         a, b = (read_tensors(path) for path in paths)
         first, second = (
-            _network(described, found, data, seed, ready).to(device)
-            for found, ready in zip((a, b), trained, strict=True)
+            _network(card, found, data, seed, ready).to(device) for found, ready in zip((a, b), trained, strict=True)
         )
-        own = job.origin(dataset, *(files[number] for files in told), seeds=[seed])
+        own = job.origin(*job.files("card"), dataset, *(files[number] for files in told), seeds=[seed])
         columns = compare_layers(first, second, data.images["test"][_some(data, "test", seed)], seed)
         write_columns(job.files("layers")[number], columns, own)
         if all(trained):
-            found = _barriers(first, a, b, data, (seed, spec["pair"]))
-            write_columns(job.files("barriers")[number], found, own)
+            channels = _couplings(card, data)
+            barriers = _barriers(first, a, b, data, channels, (seed, spec["pair"]))
+            write_columns(job.files("barriers")[number], barriers, own)
         log.info("seed %d: compared", seed)
 
 
 if __name__ == "__main__":
-    run_stage(main, ["dataset", "first", "first_scores", "second", "second_scores"], ["layers", "barriers"])
+    run_stage(main, ["card", "dataset", "first", "first_scores", "second", "second_scores"], ["layers", "barriers"])

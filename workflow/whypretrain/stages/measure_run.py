@@ -7,8 +7,8 @@ from whypretrain.command import Job, log, run_stage
 from whypretrain.data.tasks import source_images, target_images
 from whypretrain.files.storage import read_tensors, write_columns
 from whypretrain.measures.measuring import Measured
-from whypretrain.networks.convnet import Parameters, layers
-from whypretrain.networks.models import first_layers
+from whypretrain.networks.architecture import of_spec
+from whypretrain.networks.initialisation import without_head
 from whypretrain.training import moding
 from whypretrain.training.data import TargetData
 from whypretrain.training.torch_setup import set_up_torch
@@ -19,9 +19,7 @@ def main(job: Job) -> None:
     spec = job.spec
     device = set_up_torch(spec)
     module = registry.load("measures", spec["measure"])
-    architecture = {key: value for key, value in spec["architecture"].items() if key != "name"}
-    mode = moding.parse(spec["mode"])
-    described = layers(Parameters(**architecture))[: mode.layer]
+    card, mode = of_spec(spec, job.files("card")), moding.parse(spec["mode"])
     target, source, constants = spec["target"], spec["source_task"], spec["normalisation"]
     read = cache(read_tensors)
     paths = zip(*(job.files(name) for name in ("starts", "initials", "finals", "scores", "measured")), strict=True)
@@ -31,13 +29,13 @@ def main(job: Job) -> None:
         images = target_images(tensors, target, seed)
         of_task = source_images(of_source[0], source, seed) if source else None
         measured = Measured(
-            layers=described,
-            start=first_layers(read_tensors(start), mode.layer),
-            initial=first_layers(read_tensors(initial), mode.layer),
+            card=card,
+            start=without_head(card, read_tensors(start), mode.layer),
+            initial=without_head(card, read_tensors(initial), mode.layer),
             final=read_tensors(final),
             mode=mode,
-            target=TargetData.on(device, images, target["class_count"], constants),
-            source=TargetData.on(device, of_task, source["class_count"], constants) if of_task else None,
+            target=TargetData.on(device, images, target["class_count"], constants, card.channels),
+            source=TargetData.on(device, of_task, source["class_count"], constants, card.channels) if of_task else None,
             normalisation=constants,
             seed=seed,
             device=device,
@@ -45,10 +43,12 @@ def main(job: Job) -> None:
         columns = module.read_out(measured)
         count = len(next(iter(columns.values())))
         # a final is made with its scores, and can be gone by now
-        own = job.origin(*datasets, start, initial, scores, seeds=[seed])
+        own = job.origin(*job.files("card"), *datasets, start, initial, scores, seeds=[seed])
         write_columns(output, columns, own)
         log.info("seed %d: %d rows", seed, count)
 
 
 if __name__ == "__main__":
-    run_stage(main, ["target_dataset", "source_dataset", "starts", "initials", "finals", "scores"], ["measured"])
+    run_stage(
+        main, ["card", "target_dataset", "source_dataset", "starts", "initials", "finals", "scores"], ["measured"]
+    )

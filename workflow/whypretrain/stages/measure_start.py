@@ -19,10 +19,11 @@ from whypretrain.data.partition import PARTS
 from whypretrain.data.tasks import Images, source_images, target_images
 from whypretrain.files.storage import Weights, read_tensors, write_columns
 from whypretrain.measures.transferability import draw_apart, leep, log_me, proxy_a_distance
-from whypretrain.networks.activations import pooled_layers
-from whypretrain.networks.convnet import Layer, Parameters, layers
-from whypretrain.networks.initialisation import initialise_head
-from whypretrain.networks.models import Network, in_batches, load_weights, reestimate_statistics
+from whypretrain.networks.architecture import of_spec
+from whypretrain.networks.building import build
+from whypretrain.networks.card import Card
+from whypretrain.networks.initialisation import head_of, initialise_head, without_head
+from whypretrain.networks.network import Network, in_batches, pooled_layers, reestimate_statistics
 from whypretrain.randomness import stream
 from whypretrain.training import loop as training
 from whypretrain.training.data import TargetData
@@ -30,23 +31,21 @@ from whypretrain.training.probes import fit_probe
 from whypretrain.training.torch_setup import set_up_torch
 
 MOST_IMAGES = 500  # of each task, for the distance of the two
-Described = tuple[Layer, ...]
 
 
-def _with_new_head(described: Described, weights: Weights, classes: int, seed: int, task: str) -> Network:
-    body = {name: array for name, array in weights.items() if not name.startswith("head.")}
-    head = initialise_head(described[-1].outputs, classes, stream("head", seed, task))
-    network = Network(described, classes)
-    load_weights(network, {**body, **head})
+def _with_new_head(card: Card, weights: Weights, classes: int, seed: int, task: str) -> Network:
+    network = build(card, classes)
+    network.load(without_head(card, weights) | initialise_head(card, classes, stream("head", seed, task)))
     return network
 
 
-def _source_scores(described: Described, weights: Weights, data: TargetData) -> dict[str, float]:
+def _source_scores(card: Card, weights: Weights, data: TargetData) -> dict[str, float]:
     """Return the top-1 of the source's own head, NaN where there is none for the classes of the source's task."""
-    if "head.weight" not in weights or len(weights["head.weight"]) != data.classes:
+    head = head_of(card, weights)
+    if not head or len(head[f"{card.head}.weight"]) != data.classes:
         return {"source_top1_stored": math.nan, "source_top1_reestimated": math.nan}
-    network = Network(described, data.classes)
-    load_weights(network, weights)
+    network = build(card, data.classes)
+    network.load(weights)
     network.to(data.images["test"].device)
     stored = training.evaluate(network, data.images["test"], data.labels["test"])
     reestimate_statistics(network, data.images["train"])
@@ -54,14 +53,17 @@ def _source_scores(described: Described, weights: Weights, data: TargetData) -> 
     return {"source_top1_stored": stored.top1, "source_top1_reestimated": reestimated.top1}
 
 
-def _suitability(features: dict[str, np.ndarray], labels: dict[str, np.ndarray], weights: Weights) -> dict[str, Any]:
+def _suitability(
+    features: dict[str, np.ndarray], labels: dict[str, np.ndarray], card: Card, weights: Weights
+) -> dict[str, Any]:
     """Return the probe's read-outs from all parts, and transferability scores from the training images."""
     probe = fit_probe(features, labels)["validation"]
     row: dict[str, Any] = {f"probe_top1_{part}": value for part, value in probe.top1.items()}
     row |= {"probe_strength": probe.strength, "probe_converged": probe.converged}
     row |= {"log_me": log_me(features["train"], labels["train"]), "leep": math.nan}
-    if "head.weight" in weights:
-        logits = features["train"].astype(np.float64) @ weights["head.weight"].T + weights["head.bias"]
+    if head := head_of(card, weights):
+        weight, bias = head[f"{card.head}.weight"], head.get(f"{card.head}.bias", 0)
+        logits = features["train"].astype(np.float64) @ weight.reshape(len(weight), -1).T + bias
         row["leep"] = leep(torch.from_numpy(logits).softmax(1).numpy(), labels["train"])
     return row
 
@@ -76,9 +78,9 @@ def _distance(network: Network, source: Images, target: Images, spec: Mapping[st
     rng = stream("probe-images", seed, *(task["name"] for task in names))
     elsewhere = 0 if names[0]["dataset"] == names[1]["dataset"] else int(source.indices.max()) + 1
     a, b = draw_apart(source.indices, target.indices + elsewhere, MOST_IMAGES, rng)
-    device = next(network.parameters()).device
+    device, channels = network.device, network.card.channels
     drawn = [source.images[a], target.images[b]]
-    images = torch.cat([training.standardise(each, spec["normalisation"], device) for each in drawn])
+    images = torch.cat([training.standardise(each, spec["normalisation"], device, channels) for each in drawn])
     reestimate_statistics(network, images)
     features = in_batches(lambda batch: pooled_layers(network, batch), images).cpu().numpy()
     return proxy_a_distance(features[: len(a)], features[len(a) :], rng)
@@ -88,8 +90,7 @@ def main(job: Job) -> None:
     """Measure the start of every seed of a block; each seed has a file of its own."""
     spec = job.spec
     device = set_up_torch(spec)
-    architecture = {key: value for key, value in spec["architecture"].items() if key != "name"}
-    described = layers(Parameters(**architecture))
+    card = of_spec(spec, job.files("card"))
     target, source = spec["target"], spec["source_task"]
     read = cache(read_tensors)
     untrained = job.files("untrained") if source else [""] * len(spec["seeds"])
@@ -103,16 +104,16 @@ def main(job: Job) -> None:
         row["proxy_a_distance"] = math.nan
         if source:
             images = source_images(of_source[0], source, seed)
-            data = TargetData.on(device, images, source["class_count"], spec["normalisation"])
-            row |= _source_scores(described, weights, data)
-            network = _with_new_head(described, read_tensors(extractor), data.classes, seed, source["name"]).to(device)
+            data = TargetData.on(device, images, source["class_count"], spec["normalisation"], card.channels)
+            row |= _source_scores(card, weights, data)
+            network = _with_new_head(card, read_tensors(extractor), data.classes, seed, source["name"]).to(device)
             row["proxy_a_distance"] = _distance(network, images["test"], parts["test"], spec, seed)
-        data = TargetData.on(device, parts, target["class_count"], spec["normalisation"])
-        network = _with_new_head(described, weights, data.classes, seed, target["name"]).to(device)
+        data = TargetData.on(device, parts, target["class_count"], spec["normalisation"], card.channels)
+        network = _with_new_head(card, weights, data.classes, seed, target["name"]).to(device)
         reestimate_statistics(network, data.images["train"])
         features = {part: in_batches(network.features, data.images[part]).cpu().numpy() for part in PARTS}
-        row |= _suitability(features, {part: parts[part].labels for part in PARTS}, weights)
-        own = job.origin(*datasets, start, *([extractor] if source else []), seeds=[seed])
+        row |= _suitability(features, {part: parts[part].labels for part in PARTS}, card, weights)
+        own = job.origin(*job.files("card"), *datasets, start, *([extractor] if source else []), seeds=[seed])
         write_columns(output, {name: [value] for name, value in row.items()}, own)
         log.info(
             "seed %d: source top-1 %.3f, probe top-1 %.3f, LogME %.3f, LEEP %.3f, proxy A-distance %.2f",
@@ -122,4 +123,4 @@ def main(job: Job) -> None:
 
 
 if __name__ == "__main__":
-    run_stage(main, ["target_dataset", "source_dataset", "starts", "untrained"], ["measured"])
+    run_stage(main, ["card", "target_dataset", "source_dataset", "starts", "untrained"], ["measured"])

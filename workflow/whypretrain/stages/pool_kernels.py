@@ -2,22 +2,23 @@
 
 from whypretrain.command import Job, log, run_stage
 from whypretrain.files.storage import read_tensors, write_tensors
+from whypretrain.networks.architecture import of_spec
 from whypretrain.networks.banks import layer_kernels, pool_kernels
 
 
 def main(job: Job) -> None:
     """Read each seed's checkpoints, those of one seed after those of another; write its bank."""
-    spec = job.spec
+    spec, card = job.spec, of_spec(job.spec, job.files("card"))
     checkpoints, count = job.files("checkpoints"), len(spec["sources"])
     for place, (seed, path) in enumerate(zip(spec["seeds"], job.files("banks"), strict=True)):
         mine = checkpoints[place * count : (place + 1) * count]
         networks = [read_tensors(file) for file in mine]
-        bank = pool_kernels(networks, spec["prune"])
-        for layer, kernels in bank.items():
-            there = sum(len(layer_kernels(weights)[layer]) for weights in networks)
-            log.info("seed %d, %s: %d of %d kernels kept", seed, layer, len(kernels), there)
-        write_tensors(path, bank, job.origin(*mine, seeds=[seed]))
+        bank = pool_kernels(networks, card, spec["prune"])
+        for name, kernels in bank.items():
+            there = sum(len(layer_kernels(weights, card)[name]) for weights in networks)
+            log.info("seed %d, %s: %d of %d kernels kept", seed, name, len(kernels), there)
+        write_tensors(path, bank, job.origin(*job.files("card"), *mine, seeds=[seed]))
 
 
 if __name__ == "__main__":
-    run_stage(main, ["checkpoints"], ["banks"])
+    run_stage(main, ["card", "checkpoints"], ["banks"])

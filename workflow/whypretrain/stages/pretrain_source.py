@@ -20,14 +20,14 @@ def main(job: Job) -> None:
     parents: dict[int, str | None] = dict.fromkeys(seeds) | dict(zip(seeds, job.files("parents"), strict=False))
     each = len(job.files("outputs")) // len(seeds)
     outputs = {seed: job.files("outputs")[place * each :][:each] for place, seed in enumerate(seeds)}
-    snapshot = job.snapshot(hardware(device), "outputs", "dataset", "parents")
+    snapshot = job.snapshot(hardware(device), "outputs", "card", "dataset", "parents", "published")
     for own, start in learners(job, parents, device):
         name, files = "s" + "-".join(map(str, own)), [path for seed in own for path in outputs[seed]]
         if snapshot.restore(name, files):
             continue
         *checkpoints, histories = zip(*(outputs[seed] for seed in own), strict=True)
-        given = [(job.of_seed("dataset", seed), parents[seed]) for seed in own]
-        origins = [job.origin(*filter(None, found), seeds=[seed]) for seed, found in zip(own, given, strict=True)]
+        given = [job.given(seed, "card", "dataset", "parents", "published") for seed in own]
+        origins = [job.origin(*found, seeds=[seed]) for seed, found in zip(own, given, strict=True)]
         columns: list[Columns] = [{} for _ in own]
         written: list[tuple[str, ...]] = []
         progress = snapshot.begin(name, lambda: {"history": columns, "written": len(written)})  # noqa: B023
@@ -58,4 +58,4 @@ def main(job: Job) -> None:
 
 
 if __name__ == "__main__":
-    run_stage(main, ["dataset", "parents"], ["outputs"], keeps=True)
+    run_stage(main, ["card", "dataset", "parents", "published"], ["outputs"], keeps=True)

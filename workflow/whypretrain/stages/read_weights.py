@@ -1,17 +1,18 @@
-"""Read the weights that somebody else trained, from a file of theirs into one of ours."""
+"""Read the weights that somebody else trained, from where they are published into a file of ours."""
 
 from whypretrain.command import Job, StageError, run_stage
 from whypretrain.files.storage import write_tensors
-from whypretrain.networks.foreign import read_weights
+from whypretrain.networks.published import read_published
 
 
 def main(job: Job) -> None:
     """Take the tensors as they are; whether they are those of a network is seen where one takes them."""
+    files = job.files("file")
     try:
-        weights = read_weights(job.file("file"))
+        weights = read_published(files[0] if files else job.spec["weights"])
     except ValueError as error:
-        raise StageError(f"pretraining.{job.spec['pretraining']}.file: {error}") from None
-    write_tensors(job.file("weights"), weights, job.origin(job.file("file")))
+        raise StageError(f"pretraining.{job.spec['pretraining']}.weights: {error}") from None
+    write_tensors(job.file("weights"), weights, job.origin(*files))
 
 
 if __name__ == "__main__":

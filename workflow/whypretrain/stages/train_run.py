@@ -13,7 +13,7 @@ from whypretrain.command import Job, log, run_stage
 from whypretrain.data.tasks import target_images, together
 from whypretrain.files.storage import read_tensors, write_card, write_columns, write_tensors
 from whypretrain.grid.coordinates import write_rate
-from whypretrain.networks.convnet import Parameters, layers
+from whypretrain.networks.architecture import of_spec
 from whypretrain.running.provenance import Watch, hardware
 from whypretrain.training import moding
 from whypretrain.training.data import TargetData
@@ -27,14 +27,13 @@ def main(job: Job) -> None:
     device = set_up_torch(spec)
     mode = moding.parse(spec["mode"])
     module = registry.load("modes", mode.name)
-    architecture = {key: value for key, value in spec["architecture"].items() if key != "name"}
-    described = layers(Parameters(**architecture))
+    card = of_spec(spec, job.files("card"))
     read = cache(read_tensors)
     task, recipe, seeds = spec["target"]["name"], spec["recipe"], spec["seeds"]
     kinds = [kind for kind in FILES if kind not in BY_STEPS or moding.by_steps(spec["mode"])]
     runs = [(rate, seed) for rate in spec["learning_rates"] for seed in seeds]
     outputs = {run: {kind: job.files(kind)[place] for kind in kinds} for place, run in enumerate(runs)}
-    snapshot = job.snapshot(hardware(device), "scores", "dataset", "starts")
+    snapshot = job.snapshot(hardware(device), "scores", "card", "dataset", "starts")
     starts = dict(zip(seeds, job.files("starts"), strict=True))
     datasets = {seed: job.of_seed("dataset", seed) for seed in seeds}
     parts = {seed: target_images(read(datasets[seed]), spec["target"], seed) for seed in seeds}
@@ -42,7 +41,7 @@ def main(job: Job) -> None:
 
     @cache
     def of_seed(seed: int) -> tuple[TargetData, dict[str, Any], dict[str, Any]]:
-        data = TargetData.on(device, parts[seed], spec["target"]["class_count"], spec["normalisation"])
+        data = TargetData.on(device, parts[seed], spec["target"]["class_count"], spec["normalisation"], card.channels)
         return data, read_tensors(starts[seed]), {}
 
     for group in sets_of_runs(spec["learning_rates"], seeds, _replicas(spec), counts):
@@ -57,13 +56,13 @@ def main(job: Job) -> None:
         for rate, seed in group:
             data, start, shared = of_seed(seed)
             options = device, mode, shared, progress, spec["precision"]
-            requests.append(Request(start, described, data, task, recipe, rate, seed, *options))
+            requests.append(Request(start, card, data, task, recipe, rate, seed, *options))
         outcomes = module.run(*requests)
         told = watch.told(len(group))
         for run, outcome in zip(group, outcomes, strict=True):
             rate, seed = run
             path, test = outputs[run], parts[seed]["test"]
-            own = job.origin(datasets[seed], starts[seed], learning_rates=[rate], seeds=[seed])
+            own = job.origin(*job.given(seed, "card", "dataset", "starts"), learning_rates=[rate], seeds=[seed])
             predictions = {
                 "image": test.indices.astype(np.int32),
                 "label": test.labels.astype(np.uint8),
@@ -113,4 +112,4 @@ BY_STEPS = ("history", "kernels")  # read out along the way, where there is one
 
 if __name__ == "__main__":
     logging.captureWarnings(True)
-    run_stage(main, ["dataset", "starts"], [*FILES], keeps=True)
+    run_stage(main, ["card", "dataset", "starts"], [*FILES], keeps=True)

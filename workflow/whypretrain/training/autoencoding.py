@@ -6,6 +6,7 @@ Extraction" (ICANN 2011); here the decoder's weights are its own, and the layers
 """
 
 import logging
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
@@ -17,20 +18,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from whypretrain.files.snapshots import UNKEPT, Progress, State
-from whypretrain.networks.convnet import Layer
-from whypretrain.networks.models import (
-    Network,
-    Weights,
-    first_layers,
-    in_batches,
-    load_weights,
-    reestimate_statistics,
-    weights_of,
-)
+from whypretrain.networks.building import build
+from whypretrain.networks.card import Card, Layer
+from whypretrain.networks.initialisation import without_head
+from whypretrain.networks.network import Weights, in_batches, reestimate
 from whypretrain.randomness import stream
 from whypretrain.training import loop as training
 from whypretrain.training import schedules
-from whypretrain.training.pretraining import Learner, ReadOut, initial_weights, read_out, setting
+from whypretrain.training.pretraining import Learner, ReadOut, initial_weights, read_out
 
 log = logging.getLogger("whypretrain")
 
@@ -38,21 +33,23 @@ Parts = Mapping[str, Tensor]
 
 
 class Autoencoder(nn.Module):
-    """One layer, with what follows its convolution, and a decoder that gives back what the layer takes.
+    """One layer of a plain convnet, with what follows its convolution, and a decoder that gives back what it takes.
 
     The decoder is a transposed convolution of the layer's kernel size, without a nonlinearity; what was pooled is
     first enlarged to the size of the input by repeating the nearest value. Before it learns the decoder says the
     channels' means of the input whatever the layer gives: an error of the input's whole variance, and nothing random.
     """
 
-    def __init__(self, layer: Layer, weights: Weights, means: Tensor) -> None:
+    def __init__(self, card: Card, layer: Layer, weights: Weights, means: Tensor) -> None:
         super().__init__()
         self.layer = layer
-        self.encoder = Network((layer,), classes=1)
-        head = {name: array for name, array in weights_of(self.encoder).items() if name.startswith("head.")}
-        own = {name: array for name, array in weights.items() if name in self.encoder.state_dict()}
-        load_weights(self.encoder, own | head)
-        self.decoder = nn.ConvTranspose2d(layer.outputs, layer.inputs, layer.kernel, padding=layer.kernel // 2)
+        modules = dict(build(card, classes=1).module.named_children())
+        names = [name for part in ("layer", "norm", "relu", "pool") if (name := f"{part}{layer.number}") in modules]
+        self.encoder = nn.Sequential(OrderedDict((name, modules[name]) for name in names))
+        own = {name: torch.from_numpy(np.array(weights[name])) for name in layer.tensors}
+        self.encoder.load_state_dict(own, strict=False)  # it counts batches, and weights don't
+        outputs, inputs, kernel, _ = layer.weight.shape
+        self.decoder = nn.ConvTranspose2d(outputs, inputs, kernel, padding=kernel // 2)
         assert self.decoder.bias is not None  # it has one where it isn't told otherwise
         with torch.no_grad():
             self.decoder.weight.zero_()
@@ -61,18 +58,20 @@ class Autoencoder(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return the reconstruction of what the layer takes, (n, inputs, h, w) as it is."""
-        outputs = self.encoder.outputs(inputs)
-        if self.layer.pool:
+        outputs = self.encoder(inputs)
+        if f"pool{self.layer.number}" in dict(self.encoder.named_children()):
             outputs = functional.interpolate(outputs, size=inputs.shape[-2:], mode="nearest")
         return self.decoder(outputs)
 
     def layer_weights(self) -> Weights:
         """Return the layer's weights and statistics, without the decoder."""
-        return first_layers(weights_of(self.encoder), None)
+        state = self.encoder.state_dict()
+        return {name: state[name].cpu().contiguous().numpy().copy() for name in self.layer.tensors}
 
-    def learning(self) -> dict[str, nn.Parameter]:
-        """Return the parameters of layer, norm and decoder by name."""
-        return {name: parameter for name, parameter in self.named_parameters() if "head." not in name}
+    def reestimate(self, inputs: Tensor) -> None:
+        """Re-estimate the norm's statistics on some inputs."""
+        self.eval()
+        reestimate([each for each in self.encoder if isinstance(each, nn.BatchNorm2d)], self.encoder, inputs)
 
     def state(self) -> Weights:
         """Return all parameters and statistics, the decoder's too."""
@@ -113,7 +112,9 @@ def _learn(
     The loss is in units of the variance, so that one learning rate is of a like strength in all layers. Gradients are
     clipped as they are in networks without norm, since no decoder has one.
     """
-    descent = training.Descent(model.learning(), settings["weight_decay"], clip=True)
+    learning = dict(model.named_parameters())
+    decaying = {name for name, parameter in learning.items() if parameter.ndim > 1}
+    descent = training.Descent(learning, decaying.__contains__, settings["weight_decay"], clip=True)
     descent.restore(momentum)
     batches = islice(training.batches(len(inputs), settings["batch_size"], order), done, None)
     for number, batch in zip(range(done + 1, steps + 1), batches, strict=False):
@@ -128,7 +129,7 @@ def _learn(
 
 def _scores(model: Autoencoder, inputs: Parts, variance: float) -> dict[str, float]:
     """Read the errors out with the norm's statistics re-estimated on the training images; these stay."""
-    reestimate_statistics(model.encoder, inputs["train"])
+    model.reestimate(inputs["train"])
     errors = {f"reconstruction_{part}": reconstruction_error(model, inputs[part], variance) for part in inputs}
     return {"layer": float(model.layer.number), **errors}
 
@@ -154,19 +155,18 @@ def pretrain(
     as `schedules.checkpoint_steps` does.
     """
     (one,) = learners
-    data = one.data
-    device, described, name = setting(spec)
+    described, device = one.card.layers, one.images["train"].device
     settings = spec["pretraining"]
-    images, size = len(data.images["train"]), settings["batch_size"]
+    images, size = len(one.images["train"]), settings["batch_size"]
     a_pass = schedules.steps_per_pass(images, size)
     marks = schedules.checkpoint_steps(settings["checkpoints"], images, size)
-    weights = first_layers(initial_weights(spec, one.seed, data.classes, one.start), None)
+    weights = without_head(one.card, initial_weights(one, spec["source"]))
     stopped = progress.state()
     if stopped:  # the layers that were done are as they ended
         weights |= {key: stopped.arrays[f"source.{key}"] for key in weights}
-    inputs, done = data.images, 0
+    inputs, done = one.images, 0
     for layer, end in zip(described, schedules.layer_ends(max(marks), len(described)), strict=True):
-        model = Autoencoder(layer, weights, inputs["train"].mean((0, 2, 3))).to(device)
+        model = Autoencoder(one.card, layer, weights, inputs["train"].mean((0, 2, 3))).to(device)
         if stopped and stopped.values["layer"] > layer.number:
             inputs, done = _outputs(model.eval(), inputs), end
             continue
@@ -188,7 +188,7 @@ def pretrain(
             rate=_schedule(settings, a_pass, end - done),
             steps=end - done,
             settings=settings,
-            order=stream("source-order", one.seed, name, spec["source"], f"layer-{layer.number}"),
+            order=stream("source-order", one.seed, one.architecture, spec["source"], f"layer-{layer.number}"),
             done=stopped.values["step"] - done if stopped else 0,
             momentum=stopped.arrays if stopped else {},
         ):
@@ -209,7 +209,7 @@ def pretrain(
 
 
 def _outputs(model: Autoencoder, inputs: Parts) -> dict[str, Tensor]:
-    return {part: in_batches(model.encoder.outputs, taken) for part, taken in inputs.items()}
+    return {part: in_batches(model.encoder, taken) for part, taken in inputs.items()}
 
 
 def _state(weights: Weights, model: Autoencoder, descent: training.Descent, layer: int, step: int) -> State:

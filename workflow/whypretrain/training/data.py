@@ -23,10 +23,15 @@ class TargetData:
 
     @classmethod
     def on(
-        cls, device: torch.device, parts: Mapping[str, Images], classes: int, normalisation: dict[str, float]
+        cls,
+        device: torch.device,
+        parts: Mapping[str, Images],
+        classes: int,
+        normalisation: Mapping[str, Any],
+        channels: int | None = None,
     ) -> "TargetData":
-        """Move a target's parts to the device."""
-        images = {part: standardise(data.images, normalisation, device) for part, data in parts.items()}
+        """Move a target's parts to the device; grey images are repeated where a network takes more `channels`."""
+        images = {part: standardise(data.images, normalisation, device, channels) for part, data in parts.items()}
         labels = {part: torch.from_numpy(data.labels).to(device) for part, data in parts.items()}
         return cls(images, labels, classes)
 

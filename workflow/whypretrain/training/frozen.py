@@ -2,11 +2,14 @@
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
 from whypretrain.data.tasks import FEW
-from whypretrain.networks.models import Network, Weights, in_batches, weights_of
+from whypretrain.networks.card import Card
+from whypretrain.networks.initialisation import as_head
+from whypretrain.networks.network import Network, Weights, in_batches
 from whypretrain.training import runs
 from whypretrain.training.probes import Parts, Probe
 from whypretrain.training.runs import Outcome, Request
@@ -23,9 +26,9 @@ def classify(request: Request, network: Network, fit: Fit) -> dict[str, Probe]:
     return fit(features, {part: labels.cpu().numpy() for part, labels in data.labels.items()})
 
 
-def head_of(probe: Probe) -> Weights:
-    """Return a classifier as a network's head."""
-    return {"head.weight": probe.weight.astype(np.float32), "head.bias": probe.bias.astype(np.float32)}
+def head_of(probe: Probe, card: Card, *, layer: int | None = None) -> Weights:
+    """Return a classifier as a network's head: a linear one on the features of a layer, where it is read at one."""
+    return as_head(replace(card, head_convolves=False) if layer else card, probe.weight, probe.bias)
 
 
 def run_on_features(request: Request, fit: Fit) -> Outcome:
@@ -52,8 +55,14 @@ def run_on_features(request: Request, fit: Fit) -> Outcome:
     )
     log.info(
         "%s on layer %d, seed %d: C %g%s, train top-1 %.3f, validation top-1 %.3f",
-        *(request.mode.name, len(network.layers), request.seed),
+        *(request.mode.name, request.mode.layer or request.card.depth, request.seed),
         *(probe.strength, "" if probe.converged else " (not converged)"),
         *(probe.top1["train"], probe.top1["validation"]),
     )
-    return Outcome({}, {}, row, probe.predictions["test"].astype(np.uint8), weights_of(network) | head_of(probe))
+    return Outcome(
+        {},
+        {},
+        row,
+        probe.predictions["test"].astype(np.uint8),
+        network.weights() | head_of(probe, request.card, layer=request.mode.layer),
+    )

@@ -10,16 +10,18 @@ import torch
 from whypretrain.command import Job
 from whypretrain.data.tasks import source_images, together
 from whypretrain.files.storage import read_tensors
+from whypretrain.networks.architecture import of_spec
+from whypretrain.networks.card import Card
 from whypretrain.training.data import TargetData
 from whypretrain.training.pretraining import Learner
 
 
 def source_data(
-    spec: Mapping[str, Any], seed: int, tensors: Mapping[str, np.ndarray], device: torch.device
+    spec: Mapping[str, Any], seed: int, tensors: Mapping[str, np.ndarray], card: Card, device: torch.device
 ) -> TargetData:
     """Put a source task's images onto the device, from the dataset's tensors."""
     parts = source_images(tensors, spec["task"], seed)
-    return TargetData.on(device, parts, spec["task"]["class_count"], spec["normalisation"])
+    return TargetData.on(device, parts, spec["task"]["class_count"], spec["normalisation"], card.channels)
 
 
 def learners(
@@ -29,17 +31,21 @@ def learners(
 
     `starts` are the files of the weights that each seed starts from, where it starts from any.
     """
-    spec, read = job.spec, cache(read_tensors)
-    counts = {}
-    for seed in spec["seeds"]:
+    spec, read, card = job.spec, cache(read_tensors), of_spec(job.spec, job.files("card"))
+    counts: dict[int, tuple[int, ...]] = dict.fromkeys(spec["seeds"], ())
+    for seed in spec["seeds"] if spec["task"] else ():
         tensors = read(job.of_seed("dataset", seed))
         parts = source_images({**tensors, "images": tensors["labels"]}, spec["task"], seed)
         counts[seed] = tuple(len(part.labels) for part in parts.values())
 
     def made(seeds: list[int]) -> list[Learner]:
-        data = [source_data(spec, seed, read(job.of_seed("dataset", seed)), device) for seed in seeds]
+        tasks = [read(job.of_seed("dataset", seed)) if spec["task"] else None for seed in seeds]
+        own = zip(seeds, tasks, strict=True)
+        data = [source_data(spec, seed, task, card, device) if task else None for seed, task in own]
         weights = [read_tensors(start) if (start := starts[seed]) else None for seed in seeds]
-        return list(map(Learner, seeds, data, weights))
+        published = tuple(map(read, job.files("published")))
+        found = zip(seeds, data, weights, strict=True)
+        return [Learner(seed, own, card, start, published) for seed, own, start in found]
 
     for seeds in together(spec["seeds"], counts, spec["replicas"]):
         yield seeds, partial(made, seeds)

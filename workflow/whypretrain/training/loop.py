@@ -7,13 +7,14 @@ rate of its own. Copies are the faster way where a network is so small that a st
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from whypretrain.networks.models import Network, Weights, load_weights, weights_of
+from whypretrain.networks.network import Network, Weights, batch_of
 from whypretrain.training.regularising import NONE, Regulariser
 from whypretrain.training.schedules import steps_per_pass
 
@@ -46,11 +47,23 @@ class Score:
     predictions: np.ndarray
 
 
-def standardise(images: np.ndarray, normalisation: dict[str, float], device: torch.device) -> Tensor:
-    """Scale uint8 images (n, c, h, w) to 0…1 and standardise them by the study's constants."""
+def standardise(
+    images: np.ndarray, normalisation: Mapping[str, Any], device: torch.device, channels: int | None = None
+) -> Tensor:
+    """Scale uint8 images (n, c, h, w) to 0…1 and standardise them, by one constant or one for each channel.
+
+    Grey images are repeated where a network takes more `channels`.
+    """
     scaled = torch.from_numpy(np.ascontiguousarray(images)).to(device, torch.float32) / 255
-    standardised = (scaled - normalisation["mean"]) / normalisation["standard_deviation"]
-    return standardised.contiguous(memory_format=torch.channels_last)
+    if channels is not None and scaled.shape[1] != channels:
+        scaled = scaled.expand(-1, channels, -1, -1)
+    mean, deviation = (_constants(normalisation[name], device) for name in ("mean", "standard_deviation"))
+    return ((scaled - mean) / deviation).contiguous(memory_format=torch.channels_last)
+
+
+def _constants(values: float | Sequence[float], device: torch.device) -> float | Tensor:
+    """Return one constant as it is, and those of channels in the shape (channels, 1, 1)."""
+    return torch.tensor(values, device=device)[:, None, None] if isinstance(values, Sequence) else values
 
 
 def batches(images: int, batch_size: int, order: np.random.Generator) -> Iterator[np.ndarray]:
@@ -63,15 +76,21 @@ def batches(images: int, batch_size: int, order: np.random.Generator) -> Iterato
 
 
 class Descent:
-    """SGD with Nesterov momentum on named parameters of one network or several copies; biases and norms don't decay.
+    """SGD with Nesterov momentum on named parameters of one network or several copies; those of `decaying` decay.
 
     With `clip` the norm of all gradients of a copy is at most `GRADIENT_CLIP`, as in networks without norm layers.
     """
 
     def __init__(
-        self, parameters: Mapping[str, nn.Parameter], weight_decay: float, clip: bool, copies: int = 1
+        self,
+        parameters: Mapping[str, nn.Parameter],
+        decaying: Callable[[str], bool],
+        weight_decay: float,
+        clip: bool,
+        copies: int = 1,
     ) -> None:
         self.parameters = dict(parameters)
+        self.decaying = [place for place, name in enumerate(parameters) if decaying(name)]
         self.momentum = {name: torch.zeros_like(p) for name, p in self.parameters.items()}
         self.weight_decay, self.clip, self.copies = weight_decay, clip, copies
 
@@ -93,9 +112,8 @@ class Descent:
             norm = torch.nn.utils.get_total_norm(own)
             torch._foreach_mul_(own, torch.clamp(GRADIENT_CLIP / (norm + 1e-6), max=1.0))
         # one call for all tensors: of a small network a call costs more than its arithmetic
-        decaying = [place for place, parameter in enumerate(parameters) if parameter.ndim > 1]
         torch._foreach_add_(
-            [gradients[p] for p in decaying], [parameters[p] for p in decaying], alpha=self.weight_decay
+            [gradients[p] for p in self.decaying], [parameters[p] for p in self.decaying], alpha=self.weight_decay
         )
         torch._foreach_mul_(momentum, MOMENTUM)
         torch._foreach_add_(momentum, gradients)
@@ -115,8 +133,12 @@ class Descent:
 
 
 def _restore(network: Network, descent: Descent, regulariser: Regulariser, arrays: Weights) -> None:
-    load_weights(network, {name: arrays[f"network.{name}"] for name in weights_of(network)})
+    network.load({name: arrays[f"network.{name}"] for name in network.weights()})
     descent.restore(arrays)
+    if "random" in arrays:
+        torch.set_rng_state(torch.from_numpy(arrays["random"]))
+    if "random_cuda" in arrays:
+        torch.cuda.set_rng_state(torch.from_numpy(arrays["random_cuda"]), network.device)
     if regulariser.generator:
         regulariser.generator.set_state(torch.from_numpy(arrays["generator"]))
 
@@ -131,9 +153,9 @@ def train(
     batch_size: int,
     weight_decay: float,
     orders: Sequence[np.random.Generator],
-    first: int = 1,
     regulariser: Regulariser = NONE,
     precision: str = "float32",
+    seed: int = 0,
     done: int = 0,
     state: Weights | None = None,
 ) -> Iterator[Step]:
@@ -141,42 +163,48 @@ def train(
 
     Each copy of the network has its own of the `rates`. Images, labels and orders are by set: as many copies after
     one another as there are to a set share its batches.
-    Weight decay leaves out biases and norms; networks without norm have their gradients clipped.
-    Layers before `first` are neither run nor changed: `images` are then what layer `first` takes.
+    Weight decay leaves out biases and norms; networks without norm have their gradients clipped. Frozen layers don't
+    change. What the network itself draws, as for dropout, it draws from torch's own stream, begun with `seed`.
     Without a regulariser a step takes the gradient of the cross-entropy alone.
     After `done` steps it goes on from the `state` of the last of them, in the bits of one that was never stopped.
     """
-    names = {parameter: name for name, parameter in network.named_parameters()}
-    learning = {names[parameter]: parameter for parameter in network.parameters_from(first)}
     copies, device = network.copies, images[0].device
-    descent = Descent(learning, weight_decay, not any(layer.norm for layer in network.layers), copies)
+    descent = Descent(network.learning(), network.is_decaying, weight_decay, not network.card.has_norm, copies)
+    if draws := network.draws:
+        torch.manual_seed(seed)
     if state is not None:
         _restore(network, descent, regulariser, state)
 
     def state_now() -> Weights:
         drawn = {"generator": regulariser.generator.get_state().numpy()} if regulariser.generator else {}
-        own = {f"network.{name}": array for name, array in weights_of(network).items()}
+        drawn |= {"random": torch.get_rng_state().numpy()} if draws else {}
+        drawn |= {"random_cuda": torch.cuda.get_rng_state(device).numpy()} if draws and device.type == "cuda" else {}
+        own = {f"network.{name}": array for name, array in network.weights().items()}
         return {**own, **descent.state(), **drawn}
 
     network.train()
+    hook = regulariser.on_features(network)
     drawn = zip(*(batches(len(own), batch_size, order) for own, order in zip(images, orders, strict=True)), strict=True)
-    for number, batch in zip(range(done + 1, steps + 1), islice(drawn, done, None), strict=False):
-        places = [torch.from_numpy(indices).to(device) for indices in batch]
-        inputs = join([own[at] for own, at in zip(images, places, strict=True)])
-        truth = torch.stack([own[at] for own, at in zip(labels, places, strict=True)])
-        truth = truth.repeat_interleave(copies // len(images), 0)
-        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-            logits = network.head(regulariser.features(network.features(regulariser.images(inputs), first)))
-        logits = logits.float().unflatten(0, truth.shape)
-        loss = _cross_entropy(logits, truth)
-        learnt = _cross_entropy(logits, truth, regulariser.smoothing) if regulariser.smoothing else loss
-        descent.forget_gradients()
-        learnt.sum().backward()
-        regulariser.gradients(network, number)
-        now = [rate(number) for rate in rates]
-        descent.step(*now)
-        correct = (logits.detach().argmax(2) == truth).sum(1)
-        yield Step(number, now, loss.detach(), correct, truth.shape[1], state_now)
+    try:
+        for number, batch in zip(range(done + 1, steps + 1), islice(drawn, done, None), strict=False):
+            places = [torch.from_numpy(indices).to(device) for indices in batch]
+            inputs = join([own[at] for own, at in zip(images, places, strict=True)])
+            truth = torch.stack([own[at] for own, at in zip(labels, places, strict=True)])
+            truth = truth.repeat_interleave(copies // len(images), 0)
+            with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+                logits = network(regulariser.images(inputs))
+            logits = logits.float().unflatten(0, truth.shape)
+            loss = _cross_entropy(logits, truth)
+            learnt = _cross_entropy(logits, truth, regulariser.smoothing) if regulariser.smoothing else loss
+            descent.forget_gradients()
+            learnt.sum().backward()
+            regulariser.gradients(network, number)
+            now = [rate(number) for rate in rates]
+            descent.step(*now)
+            correct = (logits.detach().argmax(2) == truth).sum(1)
+            yield Step(number, now, loss.detach(), correct, truth.shape[1], state_now)
+    finally:
+        hook.remove()
 
 
 def _cross_entropy(logits: Tensor, truth: Tensor, smoothing: float = 0.0) -> Tensor:
@@ -192,21 +220,19 @@ def join(sets: Sequence[Tensor]) -> Tensor:
     return torch.cat(list(sets), 1).contiguous(memory_format=torch.channels_last)
 
 
-def evaluate(network: Network, images: Tensor, labels: Tensor, batch_size: int = 256, first: int = 1) -> Score:
-    """Score the network in evaluation mode, on images or on what layer `first` takes, and leave it in its mode."""
-    (score,) = evaluate_copies(network, [images], [labels], batch_size, first)
+def evaluate(network: Network, images: Tensor, labels: Tensor) -> Score:
+    """Score the network in evaluation mode, and leave it in its mode."""
+    (score,) = evaluate_copies(network, [images], [labels])
     return score
 
 
 @torch.no_grad()
-def evaluate_copies(
-    network: Network, images: Sequence[Tensor], labels: Sequence[Tensor], batch_size: int = 256, first: int = 1
-) -> list[Score]:
+def evaluate_copies(network: Network, images: Sequence[Tensor], labels: Sequence[Tensor]) -> list[Score]:
     """Score each copy as `evaluate` does, on its own of the sets of images."""
     was_training = network.training
     network.eval()
-    size = -(-batch_size // network.copies)  # what a processor's cache holds doesn't grow with the copies
-    parts = [network(batch, first).unflatten(0, (network.copies, -1)) for batch in join(images).split(size)]
+    size = -(-batch_of(images[0]) // network.copies)  # what a processor's cache holds doesn't grow with the copies
+    parts = [network(batch).unflatten(0, (network.copies, -1)) for batch in join(images).split(size)]
     network.train(was_training)
     truth = torch.stack(list(labels)).repeat_interleave(network.copies // len(labels), 0)
     return [

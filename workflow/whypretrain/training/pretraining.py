@@ -11,16 +11,18 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from whypretrain import registry
 from whypretrain.files.snapshots import UNKEPT, Progress, State
-from whypretrain.networks.convnet import Layer, Parameters, layers
-from whypretrain.networks.initialisation import initialise_head, initialise_layers
-from whypretrain.networks.models import Network, Weights, first_layers, load_weights, side_by_side, weights_of
+from whypretrain.networks.building import build, side_by_side
+from whypretrain.networks.card import Card
+from whypretrain.networks.initialisation import initialise, initialise_head, without_head
+from whypretrain.networks.network import Network, Weights
 from whypretrain.randomness import stream
 from whypretrain.training import loop as training
 from whypretrain.training import schedules
-from whypretrain.training.data import TargetData, device_of
+from whypretrain.training.data import TargetData
 
 log = logging.getLogger("whypretrain")
 
@@ -33,11 +35,34 @@ SCORES = dict.fromkeys((*OF_LABELS, *OF_LAYERS), NOTHING)
 
 @dataclass(frozen=True)
 class Learner:
-    """A source with one seed: its images, and the weights that it starts from, of a parent or a raw checkpoint."""
+    """A source with one seed: its images, its network's card, and the weights that it starts from.
+
+    Those are of a parent or of a raw checkpoint. What is `published` needs no images of its own: then there are none.
+    """
 
     seed: int
-    data: TargetData
+    data: TargetData | None
+    card: Card
     start: Weights | None = None
+    published: tuple[Weights, ...] = ()
+
+    @property
+    def images(self) -> dict[str, Tensor]:
+        """Its images by part."""
+        assert self.data is not None  # what learns has some
+        return self.data.images
+
+    @property
+    def labels(self) -> dict[str, Tensor]:
+        """Their labels by part."""
+        assert self.data is not None
+        return self.data.labels
+
+    @property
+    def architecture(self) -> str:
+        """The name of the architecture in config."""
+        name: str = self.card.architecture["name"]
+        return name
 
 
 @dataclass(frozen=True)
@@ -61,23 +86,15 @@ def read_out(epoch: float, step: int, scores: Mapping[str, float], weights: Weig
     return ReadOut({"epoch": epoch, "step": step, **SCORES, **scores}, weights)
 
 
-def setting(spec: Mapping[str, Any]) -> tuple[torch.device, tuple[Layer, ...], str]:
-    """Return the device, the layers and the name of the architecture that a source is told."""
-    architecture = dict(spec["architecture"])
-    name = architecture.pop("name")
-    return device_of(spec["device"]), layers(Parameters(**architecture)), name
-
-
-def initial_weights(spec: Mapping[str, Any], seed: int, classes: int, parent: Weights | None) -> Weights:
+def initial_weights(learner: Learner, source: str) -> Weights:
     """Return a source's epoch 0: its parent's layers, or its own initialisation, under a head of its own.
 
     The head is drawn after the layers, so it is the same with and without a parent.
     """
-    _, described, name = setting(spec)
-    init = stream("source-init", seed, name, spec["source"])
-    own = initialise_layers(described, init)
-    head = initialise_head(described[-1].outputs, classes, init)
-    return {**(own if parent is None else first_layers(parent, None)), **head}
+    card, init = learner.card, stream("source-init", learner.seed, learner.architecture, source)
+    own = initialise(card, init)
+    head = initialise_head(card, learner.data.classes, init) if learner.data else {}
+    return {**(own if learner.start is None else without_head(card, learner.start)), **head}
 
 
 def _read_out(
@@ -93,7 +110,7 @@ def _read_out(
     ]
     # what tests is far more than what validates, and only checkpoints are judged by it
     for part in ("validation", "test") if kept else ("validation",):
-        images, labels = ([getattr(one.data, of)[part] for one in learners] for of in ("images", "labels"))
+        images, labels = ([getattr(one, of)[part] for one in learners] for of in ("images", "labels"))
         for row, score in zip(rows, training.evaluate_copies(network, images, labels), strict=True):
             row |= {f"loss_{part}": score.loss, f"top1_{part}": score.top1}
     for learner, row in zip(learners, rows, strict=True):
@@ -101,7 +118,7 @@ def _read_out(
             "seed %d epoch %g step %d: train loss %.3f top-1 %.3f, validation top-1 %.3f",
             *(learner.seed, epoch, step, row["loss_train"], row["top1_train"], row["top1_validation"]),
         )
-    return [read_out(epoch, step, row, weights_of(network, copy) if kept else None) for copy, row in enumerate(rows)]
+    return [read_out(epoch, step, row, network.weights(copy) if kept else None) for copy, row in enumerate(rows)]
 
 
 def _train(
@@ -128,7 +145,7 @@ def _train(
         sums = {"loss": loss.tolist(), "correct": correct.tolist(), "since": since, "seen": seen}
         return State(step.state(), {**sums, "step": step.number})
 
-    images, labels = ([getattr(one.data, of)["train"] for one in learners] for of in ("images", "labels"))
+    images, labels = ([getattr(one, of)["train"] for one in learners] for of in ("images", "labels"))
     options |= {"done": values["step"], "state": stopped.arrays if stopped else None}
     for step in training.train(network, images, labels, rates=[rate] * len(learners), steps=end, **options):
         loss, correct, since, seen = loss + step.loss, correct + step.correct, since + 1, seen + step.images
@@ -141,22 +158,20 @@ def _train(
             progress.offer(state)
 
 
-def _network(described: tuple[Layer, ...], weights: Sequence[Weights], learners: Sequence[Learner]) -> Network:
+def _network(weights: Sequence[Weights], learners: Sequence[Learner]) -> Network:
     """Return the learners' networks, one for each of the weights, as copies of one, on the device of their images."""
     networks = []
     for own, learner in zip(weights, learners, strict=True):
-        networks.append(Network(described, learner.data.classes))
-        load_weights(networks[-1], own)
-    return side_by_side(networks).to(learners[0].data.images["train"].device)
+        networks.append(build(learner.card, len(own[f"{learner.card.head}.weight"])))
+        networks[-1].load(own)
+    return side_by_side(networks).to(learners[0].images["train"].device)
 
 
 def learn(spec: Mapping[str, Any], learners: Sequence[Learner], progress: Progress = UNKEPT) -> Iterator[list[ReadOut]]:
     """Yield the read-outs of sources that learn the labels of their training images, as `pretrain` does."""
-    _, described, name = setting(spec)
     settings = spec["pretraining"]
-    weights = [initial_weights(spec, one.seed, one.data.classes, one.start) for one in learners]
-    network = _network(described, weights, learners)
-    images, size = len(learners[0].data.images["train"]), settings["batch_size"]
+    network = _network([initial_weights(one, spec["source"]) for one in learners], learners)
+    images, size = len(learners[0].images["train"]), settings["batch_size"]
     a_pass = schedules.steps_per_pass(images, size)
     stopped = progress.state()
     if not stopped:
@@ -172,16 +187,21 @@ def learn(spec: Mapping[str, Any], learners: Sequence[Learner], progress: Progre
         rate=schedules.constant_after_warmup(settings["learning_rate"], round(settings["warmup_epochs"] * a_pass)),
         batch_size=size,
         weight_decay=settings["weight_decay"],
-        orders=[stream("source-order", one.seed, name, spec["source"]) for one in learners],
+        orders=[stream("source-order", one.seed, one.architecture, spec["source"]) for one in learners],
+        seed=_drawn(learners, spec["source"]),
     )
+
+
+def _drawn(learners: Sequence[Learner], source: str) -> int:
+    """Return what torch's own stream begins with, for networks that draw when they learn."""
+    return int(stream("dropout", learners[0].seed, source).integers(2**63))
 
 
 def branch(spec: Mapping[str, Any], learners: Sequence[Learner], progress: Progress = UNKEPT) -> list[ReadOut]:
     """Return the ends of the branches of sources that learn the labels of their training images, as `anneal` does."""
-    _, described, name = setting(spec)
     settings, epoch = spec["pretraining"], spec["epoch"]
-    network = _network(described, [one.start or {} for one in learners], learners)
-    a_pass = schedules.steps_per_pass(len(learners[0].data.images["train"]), settings["batch_size"])
+    network = _network([one.start or {} for one in learners], learners)
+    a_pass = schedules.steps_per_pass(len(learners[0].images["train"]), settings["batch_size"])
     raw = schedules.constant_after_warmup(settings["learning_rate"], round(settings["warmup_epochs"] * a_pass))
     steps = max(1, round(settings["anneal_share"] * epoch * a_pass))
     *_, end = _train(
@@ -194,7 +214,10 @@ def branch(spec: Mapping[str, Any], learners: Sequence[Learner], progress: Progr
         rate=schedules.linear_to_zero(raw(max(1, round(epoch * a_pass))), steps),
         batch_size=settings["batch_size"],
         weight_decay=settings["weight_decay"],
-        orders=[stream("source-order", one.seed, name, spec["source"], f"anneal-{epoch!r}") for one in learners],
+        orders=[
+            stream("source-order", one.seed, one.architecture, spec["source"], f"anneal-{epoch!r}") for one in learners
+        ],
+        seed=_drawn(learners, spec["source"]),
     )
     return end
 

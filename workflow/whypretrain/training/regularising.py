@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from whypretrain import registry
-from whypretrain.networks.models import Network
+from whypretrain.networks.network import Network
 
 
 def _as_they_are(tensor: Tensor) -> Tensor:
@@ -37,20 +38,29 @@ class Regulariser:
     gradients: Callable[[Network, int], None] = _unchanged
     generator: torch.Generator | None = None
 
+    def on_features(self, network: Network) -> RemovableHandle:
+        """Let the head take changed features in training, until the returned hook is removed."""
+
+        def change(head: nn.Module, taken: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+            return (self.features(taken[0]),) if head.training else taken
+
+        assert network.head is not None  # what learns has one
+        return network.head.register_forward_pre_hook(change)
+
 
 NONE = Regulariser()
 
 
 def learning(network: Network) -> Iterator[tuple[str, Tensor, Tensor]]:
     """Yield name, values and gradient of every parameter that this step changes: frozen ones have no gradient."""
-    for name, parameter in network.named_parameters():
+    for name, parameter in network.learning().items():
         if parameter.grad is not None:
             yield name, parameter.detach(), parameter.grad
 
 
 def penalised(network: Network) -> Iterator[tuple[str, Tensor, Tensor]]:
     """Yield of those what penalties are about, as weight decay is: neither biases nor norms."""
-    return (found for found in learning(network) if found[1].ndim > 1)
+    return (found for found in learning(network) if network.is_decaying(found[0]))
 
 
 def build(chosen: Mapping[str, Any] | None, network: Network, stream: np.random.Generator) -> Regulariser:
@@ -62,8 +72,8 @@ def build(chosen: Mapping[str, Any] | None, network: Network, stream: np.random.
     """
     if chosen is None:
         return NONE
-    parameters = network.named_parameters()
-    start = {name: values.detach().clone() for name, values in parameters if not name.startswith("head.")}
+    head, parameters = f"{network.card.head}.", network.module.named_parameters()
+    start = {name: values.detach().clone() for name, values in parameters if not name.startswith(head)}
     generator = torch.Generator().manual_seed(int(stream.integers(2**63)))
     found: Regulariser = registry.load("regularisers", chosen["name"]).regularise(chosen["strength"], start, generator)
     return replace(found, generator=generator)

@@ -9,9 +9,10 @@ import numpy as np
 import torch
 
 from whypretrain.files.snapshots import UNKEPT, Progress
-from whypretrain.networks.convnet import Layer
-from whypretrain.networks.initialisation import initialise_head
-from whypretrain.networks.models import Network, first_layers, load_weights, reestimate_statistics
+from whypretrain.networks.building import build
+from whypretrain.networks.card import Card
+from whypretrain.networks.initialisation import initialise_head, without_head
+from whypretrain.networks.network import Network, reestimate_statistics
 from whypretrain.randomness import stream
 from whypretrain.training.data import Columns, TargetData
 from whypretrain.training.moding import Mode
@@ -25,7 +26,7 @@ COLLAPSE = 0.05  # a run that ends with balanced accuracy on train below chance 
 
 @dataclass(frozen=True)
 class Request:
-    """One run: the start's weights, the network's layers, the data, the recipe, a learning rate, a seed and the mode.
+    """One run: the start's weights, the network's card, the data, the recipe, a learning rate, a seed and the mode.
 
     Modes that don't learn by gradient steps have neither recipe nor learning rate. In `shared` a mode keeps what is the
     same at every learning rate of a seed; `progress` keeps where the training is, of
@@ -33,7 +34,7 @@ class Request:
     """
 
     start: Weights
-    layers: tuple[Layer, ...]
+    card: Card
     data: TargetData
     task: str
     recipe: Mapping[str, Any] | None
@@ -60,13 +61,13 @@ class Outcome:
 def start_network(request: Request) -> Network:
     """Return the network of a run before it learns, on the device and in evaluation mode.
 
-    It has the start's weights under a new head; a mode that reads the features of one layer cuts it after that
-    layer. The norms' statistics are re-estimated on the target's training images, unless the mode keeps the start's.
+    It has the start's weights under a new head; one that is read at a layer has no head yet. The norms' statistics are
+    re-estimated on the target's training images, unless the mode keeps the start's.
     """
-    classes, layers = request.data.classes, request.layers[: request.mode.layer]
-    head = initialise_head(layers[-1].outputs, classes, stream("head", request.seed, request.task))
-    network = Network(layers, classes)
-    load_weights(network, {**first_layers(request.start, request.mode.layer), **head})
+    card, layer = request.card, request.mode.layer
+    network = build(card, request.data.classes, layer=layer)
+    new = {} if layer else initialise_head(card, request.data.classes, stream("head", request.seed, request.task))
+    network.load(without_head(card, request.start, layer) | new)
     network.to(request.device)
     if not request.mode.source_norm:
         reestimate_statistics(network, request.data.images["train"])

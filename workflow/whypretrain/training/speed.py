@@ -1,7 +1,7 @@
 """How fast training is, beside the bare step, the machine's own products, and the loop that a user would write."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -14,9 +14,10 @@ from torch.utils.data import DataLoader
 from torch.utils.flop_counter import FlopCounterMode
 
 from whypretrain.data.tasks import Images
-from whypretrain.networks.convnet import Parameters, layers
-from whypretrain.networks.initialisation import initialise_layers
-from whypretrain.networks.models import Network, side_by_side
+from whypretrain.networks.architecture import of_spec
+from whypretrain.networks.building import side_by_side
+from whypretrain.networks.initialisation import initialise
+from whypretrain.networks.network import Network
 from whypretrain.networks.vision import torchvision
 from whypretrain.randomness import stream
 from whypretrain.training import loop as training
@@ -36,8 +37,8 @@ class Trained:
         self.spec, self.parts, self.device = spec, parts, device
         self.task, self.recipe = spec["target"]["name"], {**spec["recipe"], "min_steps": STEPS, "epochs": 0}
         (self.rate,), (self.seed,) = spec["learning_rates"], spec["seeds"]
-        self.layers = layers(Parameters(**{k: v for k, v in spec["architecture"].items() if k != "name"}))
-        self.start = initialise_layers(self.layers, stream("scratch-init", self.seed, spec["architecture"]["name"]))
+        self.card = of_spec(spec, [])
+        self.start = initialise(self.card, stream("scratch-init", self.seed, spec["architecture"]["name"]))
 
     def _data(self) -> TargetData:
         return TargetData.on(self.device, self.parts, self.spec["target"]["class_count"], self.spec["normalisation"])
@@ -48,7 +49,7 @@ class Trained:
         return self._data()
 
     def _request(self, data: TargetData) -> Request:
-        return Request(self.start, self.layers, data, self.task, self.recipe, self.rate, self.seed, self.device)
+        return Request(self.start, self.card, data, self.task, self.recipe, self.rate, self.seed, self.device)
 
     def network(self, copies: int = 1) -> Network:
         """Return some copies of the network side by side, as training begins with them."""
@@ -93,7 +94,7 @@ class Trained:
     def bare(self, copies: int = 1) -> float:
         """Return the seconds of as many steps on one fixed batch: forward, loss, backward, SGD of torch's own."""
         network, (images, labels) = self.network(copies), self._batch(copies)
-        descent = self._sgd(network, foreach=True)
+        descent = self._sgd(network.learning().values(), foreach=True)
 
         def steps() -> None:
             for _ in range(STEPS):
@@ -104,9 +105,9 @@ class Trained:
 
         return self.seconds(steps)
 
-    def _sgd(self, network: nn.Module, **options: Any) -> torch.optim.SGD:
+    def _sgd(self, parameters: Iterable[nn.Parameter], **options: Any) -> torch.optim.SGD:
         settings = {"momentum": training.MOMENTUM, "nesterov": True, "weight_decay": self.recipe["weight_decay"]}
-        return torch.optim.SGD(network.parameters(), self.rate, **settings, **options)
+        return torch.optim.SGD(parameters, self.rate, **settings, **options)
 
     def _batch(self, copies: int = 1) -> tuple[Tensor, Tensor]:
         size = self.recipe["batch_size"]
@@ -144,7 +145,7 @@ class Trained:
             for part, size in (("train", self.recipe["batch_size"]), ("test", EVALUATED))
         }
         network = self._plain().to(self.device)
-        descent, rate = self._sgd(network), rate_of(self.recipe, self.rate, STEPS)
+        descent, rate = self._sgd(network.parameters()), rate_of(self.recipe, self.rate, STEPS)
         schedule = torch.optim.lr_scheduler.LambdaLR(descent, lambda step: rate(step + 1) / self.rate)
         done = 0
         while done < STEPS:
@@ -163,13 +164,18 @@ class Trained:
     def _plain(self) -> nn.Sequential:
         """Return the network as torch's tutorials write one, with the weights that training begins with."""
         parts: list[nn.Module] = []
-        for layer in self.layers:
-            parts += [nn.Conv2d(layer.inputs, layer.outputs, layer.kernel, padding="same", bias=not layer.norm)]
-            parts += [nn.BatchNorm2d(layer.outputs)] if layer.norm else []
-            parts += [nn.ReLU(), *([nn.MaxPool2d(2)] if layer.pool else [])]
-        head = nn.Linear(self.layers[-1].outputs, self.spec["target"]["class_count"])
+        network = self.network().module
+        for module in network.children():
+            if isinstance(module, nn.Conv2d):
+                inputs, outputs, kernel = module.in_channels, module.out_channels, module.kernel_size[0]
+                parts += [nn.Conv2d(inputs, outputs, kernel, padding="same", bias=module.bias is not None)]
+            elif isinstance(module, nn.BatchNorm2d):
+                parts += [nn.BatchNorm2d(module.num_features)]
+            elif not isinstance(module, nn.Linear):
+                parts += [nn.ReLU() if isinstance(module, nn.ReLU) else nn.MaxPool2d(2)]
+        head = nn.Linear(self.card.features, self.spec["target"]["class_count"])
         plain = nn.Sequential(*parts, nn.AdaptiveAvgPool2d(1), nn.Flatten(), head)
-        plain.load_state_dict(dict(zip(plain.state_dict(), self.network().state_dict().values(), strict=True)))
+        plain.load_state_dict(dict(zip(plain.state_dict(), network.state_dict().values(), strict=True)))
         return plain.train()
 
 

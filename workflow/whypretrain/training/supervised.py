@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from whypretrain.files.snapshots import State
-from whypretrain.networks.models import Network, Weights, in_batches, load_weights, side_by_side, weights_of
+from whypretrain.networks.building import side_by_side
+from whypretrain.networks.network import Entry, Network, Weights, in_batches
 from whypretrain.randomness import stream
 from whypretrain.training import loop as training
 from whypretrain.training import regularising, runs, schedules
@@ -29,44 +30,47 @@ def run_steps(recipe: Mapping[str, Any], images: int) -> tuple[int, int]:
 
 
 def _record_kernels(kernels: Columns, request: Request, current: Weights, epoch: int) -> None:
-    for layer in request.layers:
-        name = f"layer{layer.number}.weight"
+    for layer in request.card.layers:
+        name = layer.weight.name
         pairing = stream("null", request.seed, layer.number).permutation(len(as_kernels(current[name])))
         cosine = kernel_cosine(request.start[name], current[name], pairing)
         append(kernels, {"target_epoch": epoch, "layer": layer.number, **cosine.columns()})
 
 
-def _inputs(network: Network, images: Tensor, frozen: int) -> Tensor:
-    """Return what the layer above the frozen ones takes: their outputs, or with none frozen the images."""
-    return in_batches(lambda batch: network.outputs(batch, last=frozen), images) if frozen else images
+def _inputs(network: Network, images: Tensor, entry: Entry | None) -> Tensor:
+    """Return what the network takes at its entry, or the images where it is run whole."""
+    return in_batches(lambda batch: network.until(entry.place, batch), images) if entry else images
 
 
 def train_above(requests: Sequence[Request], frozen: int, heads: Sequence[Weights] = ()) -> list[Outcome]:
     """Train runs of one arm, but for their first `frozen` layers, as copies of one network; return what each gives.
 
     Runs of a seed come one after another, as many for each seed: they share its batches. Frozen layers are a fixed
-    function, in evaluation mode: their outputs for training and validation images are computed once a seed, and kept
-    in memory. A run whose loss is not finite is `diverged`, with the chance score, and is read out no more; the others
-    go on. One that ends near chance on its own training images is `collapsed`. Both are results. Runs start from a new
-    head, or from those given, and go on where they were stopped.
+    function, in evaluation mode. Where one tensor alone crosses behind them, it is computed once a seed for training
+    and validation images, and kept in memory; elsewhere they are run in each step, without gradients. A run whose loss
+    is not finite is `diverged`, with the chance score, and is read out no more; the others go on. One that ends near
+    chance on its own training images is `collapsed`. Both are results. Runs start from a new head, or from those given,
+    and go on where they were stopped.
     Raises ValueError without a recipe or learning rate.
     """
-    one, recipe, first = requests[0], requests[0].recipe, frozen + 1
+    one, recipe = requests[0], requests[0].recipe
     peaks = [request.learning_rate for request in requests if request.learning_rate is not None]
     if recipe is None or len(peaks) < len(requests):
         raise ValueError(f"mode '{one.mode.name}' learns by gradient steps; give it a recipe and a learning rate")
     seeds = list({request.seed: request for request in requests}.values())
     networks = {request.seed: runs.start_network(request) for request in seeds}
+    some = one.data.images["train"][:2]
+    entry = networks[one.seed].entry(frozen, some) if frozen else None
     images, held_out = (
-        [_inputs(networks[request.seed], request.data.images[part], frozen) for request in seeds]
+        [_inputs(networks[request.seed], request.data.images[part], entry) for request in seeds]
         for part in ("train", "validation")
     )
     labels, truth = ([request.data.labels[part] for request in seeds] for part in ("train", "validation"))
     network = side_by_side([networks[request.seed] for request in requests])
     if heads:
-        load_weights(
-            network, weights_of(network) | {name: np.concatenate([h[name] for h in heads]) for name in heads[0]}
-        )
+        network.load(network.weights() | {name: np.concatenate([h[name] for h in heads]) for name in heads[0]})
+    if frozen:
+        network.freeze(frozen, networks[one.seed].traced(some))
     steps, epoch_steps = run_steps(recipe, len(images[0]))
     stopped = one.progress.state()
     nothing: dict[str, Any] = {name: [{} for _ in requests] for name in ("history", "kernels")}
@@ -78,7 +82,7 @@ def train_above(requests: Sequence[Request], frozen: int, heads: Sequence[Weight
     diverged: list[int] = values["diverged"]  # the step after which each was seen to be, 0 of those that aren't
 
     def record(epoch: int, step: int, scores: Iterable[tuple[float, float]]) -> None:
-        validated = training.evaluate_copies(network, held_out, truth, first=first)
+        validated = training.evaluate_copies(network, held_out, truth)
         for copy, ((loss, top1), validation) in enumerate(zip(scores, validated, strict=True)):
             if diverged[copy]:
                 continue
@@ -91,48 +95,51 @@ def train_above(requests: Sequence[Request], frozen: int, heads: Sequence[Weight
                 "top1_validation": validation.top1,
             }
             append(history[copy], row)
-            _record_kernels(kernels[copy], requests[copy], weights_of(network, copy), epoch)
+            _record_kernels(kernels[copy], requests[copy], network.weights(copy), epoch)
             log.info(
                 "rate %g seed %d epoch %d/%d step %d/%d: train loss %.3f top-1 %.3f, validation loss %.3f top-1 %.3f",
                 *(peaks[copy], requests[copy].seed, epoch, math.ceil(steps / epoch_steps), step, steps),
                 *(loss, top1, validation.loss, validation.top1),
             )
 
-    if not stopped:
-        starts = training.evaluate_copies(network, images, labels, first=first)
-        record(0, 0, [(start.loss, start.top1) for start in starts])
-
     def state() -> State:
         sums = {"loss": losses.tolist(), "correct": correct.tolist(), "seen": seen, "diverged": diverged}
         return State(step.state(), {"history": history, "kernels": kernels, **sums, "step": step.number})
 
-    for step in training.train(
-        network,
-        images,
-        labels,
-        rates=[schedules.rate_of(recipe, peak, steps) for peak in peaks],
-        steps=steps,
-        batch_size=recipe["batch_size"],
-        weight_decay=recipe["weight_decay"],
-        orders=[stream("target-order", request.seed, request.task) for request in seeds],
-        first=first,
-        regulariser=regularising.build(recipe["regulariser"], network, stream("regulariser", one.seed, one.task)),
-        precision=one.precision,
-        done=done,
-        state=stopped.arrays if stopped else None,
-    ):
-        done = step.number
-        losses, correct, seen = losses + step.loss * step.images, correct + step.correct, seen + step.images
-        if step.number % epoch_steps == 0 or step.number == steps:
-            means = [(loss / seen, right / seen) for loss, right in zip(losses.tolist(), correct.tolist(), strict=True)]
-            for copy, (loss, _) in enumerate(means):
-                diverged[copy] = diverged[copy] or (0 if math.isfinite(loss) else done)
-            if all(diverged):
-                break
-            record(math.ceil(done / epoch_steps), done, means)
-            losses, correct, seen = torch.zeros_like(losses), torch.zeros_like(correct), 0
-        if step.number < steps:
-            one.progress.offer(state)
+    with network.entered(entry):
+        if not stopped:
+            starts = training.evaluate_copies(network, images, labels)
+            record(0, 0, [(start.loss, start.top1) for start in starts])
+
+        for step in training.train(
+            network,
+            images,
+            labels,
+            rates=[schedules.rate_of(recipe, peak, steps) for peak in peaks],
+            steps=steps,
+            batch_size=recipe["batch_size"],
+            weight_decay=recipe["weight_decay"],
+            orders=[stream("target-order", request.seed, request.task) for request in seeds],
+            seed=int(stream("dropout", one.seed, one.task).integers(2**63)),
+            regulariser=regularising.build(recipe["regulariser"], network, stream("regulariser", one.seed, one.task)),
+            precision=one.precision,
+            done=done,
+            state=stopped.arrays if stopped else None,
+        ):
+            done = step.number
+            losses, correct, seen = losses + step.loss * step.images, correct + step.correct, seen + step.images
+            if step.number % epoch_steps == 0 or step.number == steps:
+                means = [
+                    (loss / seen, right / seen) for loss, right in zip(losses.tolist(), correct.tolist(), strict=True)
+                ]
+                for copy, (loss, _) in enumerate(means):
+                    diverged[copy] = diverged[copy] or (0 if math.isfinite(loss) else done)
+                if all(diverged):
+                    break
+                record(math.ceil(done / epoch_steps), done, means)
+                losses, correct, seen = torch.zeros_like(losses), torch.zeros_like(correct), 0
+            if step.number < steps:
+                one.progress.offer(state)
     return _outcomes(requests, network, history, kernels, [step or done for step in diverged], diverged)
 
 
@@ -166,5 +173,5 @@ def _outcomes(
             diverged=failed,
         )
         predictions = scored["test"].predictions.astype(np.uint8)
-        outcomes.append(Outcome(history[copy], kernels[copy], row, predictions, weights_of(network, copy)))
+        outcomes.append(Outcome(history[copy], kernels[copy], row, predictions, network.weights(copy)))
     return outcomes

@@ -1,11 +1,15 @@
 """Treat a checkpoint: what config calls `shuffle-kernels+affine-reset`, done to a network's weights."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from whypretrain import randomness, registry
+from whypretrain.networks.card import Card, Layer
 from whypretrain.networks.kernels import Weights
 
 SUFFIXES = ("affine-reset",)
+CARD = "card"  # the reference of a treatment that looks at the whole network
 
 
 def parse(treatment: str) -> tuple[str, tuple[str, ...]]:
@@ -28,26 +32,24 @@ def parse(treatment: str) -> tuple[str, tuple[str, ...]]:
 
 def reference_of(treatment: str) -> str | None:
     """Return what the treatment takes from: `epoch-0` of the source, the source `none`, the `bank`, or None."""
-    return registry.load("treatments", parse(treatment)[0]).REFERENCE
+    found = registry.load("treatments", parse(treatment)[0]).REFERENCE
+    return None if found == CARD else found
 
 
-def refuse(treatment: str, layers: tuple[int, ...], kernels: tuple[int, ...]) -> str | None:
-    """Return why the treatment can't be applied to the layers, or None where it can.
-
-    `kernels` are the kernel sizes of all layers of the architecture, layer 1 first.
-    """
+def refuse(treatment: str, layers: Sequence[int], card: Card) -> str | None:
+    """Return why the treatment can't be applied to the layers of a network, or None where it can."""
     module = registry.load("treatments", parse(treatment)[0])
-    unknown = [layer for layer in layers if not 1 <= layer <= len(kernels)]
-    if unknown:
-        return f"there is no layer {unknown[0]}; the architecture has layers 1 to {len(kernels)}"
-    return module.refuse(layers, kernels) if hasattr(module, "refuse") else None
+    if unknown := [layer for layer in layers if not 1 <= layer <= card.depth]:
+        return f"there is no layer {unknown[0]}; the architecture has layers 1 to {card.depth}"
+    return module.refuse(tuple(map(card.layer, layers)), card) if hasattr(module, "refuse") else None
 
 
 def apply_treatment(
     weights: Weights,
     treatment: str,
-    layers: tuple[int, ...],
+    layers: Sequence[int],
     seed: int,
+    card: Card,
     reference: Weights | None = None,
 ) -> Weights:
     """Return the weights of the start: a checkpoint's weights with some layers treated.
@@ -60,24 +62,23 @@ def apply_treatment(
     Raises ValueError where `refuse` gives a reason, or a reference is missing or doesn't fit.
     """
     name, suffixes = parse(treatment)
-    reason = refuse(treatment, layers, _kernel_sizes(weights))
+    reason = refuse(treatment, layers, card)
     if reason is not None:
         raise ValueError(f"treatment '{treatment}': {reason}")
-    treated = registry.load("treatments", name).treat(
-        weights, layers, lambda layer: randomness.stream("treatment", seed, layer), reference
-    )
-    return _reset_affine(treated, layers) if "affine-reset" in suffixes else treated
+    chosen = tuple(map(card.layer, layers))
+    module = registry.load("treatments", name)
+
+    def stream(*keys: int | str) -> np.random.Generator:
+        return randomness.stream("treatment", seed, *keys)
+
+    treated = module.treat(weights, chosen, stream, card if module.REFERENCE == CARD else reference)
+    return _reset_affine(treated, chosen) if "affine-reset" in suffixes else treated
 
 
-def _kernel_sizes(weights: Weights) -> tuple[int, ...]:
-    depth = sum(name.startswith("layer") and name.endswith(".weight") for name in weights)
-    return tuple(weights[f"layer{layer}.weight"].shape[-1] for layer in range(1, depth + 1))
-
-
-def _reset_affine(weights: Weights, layers: tuple[int, ...]) -> Weights:
+def _reset_affine(weights: Weights, layers: Sequence[Layer]) -> Weights:
     reset = dict(weights)
-    for layer in layers:
-        if f"norm{layer}.weight" in weights:
-            reset[f"norm{layer}.weight"] = np.ones_like(weights[f"norm{layer}.weight"])
-            reset[f"norm{layer}.bias"] = np.zeros_like(weights[f"norm{layer}.bias"])
+    for norm in (norm for layer in layers for weight in layer.weights for norm in weight.norms):
+        for name, fill in (("weight", np.ones_like), ("bias", np.zeros_like)):
+            if f"{norm}.{name}" in weights:
+                reset[f"{norm}.{name}"] = fill(weights[f"{norm}.{name}"])
     return reset

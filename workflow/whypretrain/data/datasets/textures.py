@@ -14,6 +14,8 @@ import math
 import numpy as np
 import pydantic
 
+from whypretrain.randomness import stream
+
 PACKAGES: tuple[str, ...] = ()  # what the bytes depend on beside numpy
 PER_SEED = True  # drawn anew for each replicate seed
 
@@ -55,6 +57,7 @@ class Parameters(pydantic.BaseModel):
     rotation: int = pydantic.Field(18, ge=0, le=90, description="largest rotation of a grating either way, degrees")
     mixed: int = pydantic.Field(40, ge=0, le=90, description="largest share of another texture, percent")
     noise: int = pydantic.Field(25, ge=0, le=100, description="standard deviation of the pixel noise, grey levels")
+    colour: bool = pydantic.Field(False, description="between two random colours for each image, instead of grey")
 
 
 def class_counts(parameters: Parameters) -> dict[str, int]:
@@ -63,13 +66,25 @@ def class_counts(parameters: Parameters) -> dict[str, int]:
 
 
 def prepare(parameters: Parameters, size: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return images (n, 1, size, size) uint8 and labels (n,) int64 of a replicate seed.
+    """Return images (n, channels, size, size) uint8 and labels (n,) int64 of a replicate seed.
 
     Class after class, within a class by number.
     """
     n = parameters.images_per_class
     images = [_draw(parameters, size, seed, label, index) for label in range(len(CLASSES)) for index in range(n)]
-    return np.stack(images)[:, None], np.repeat(np.arange(len(CLASSES), dtype=np.int64), n)
+    grey, labels = np.stack(images)[:, None], np.repeat(np.arange(len(CLASSES), dtype=np.int64), n)
+    return (_tinted(grey, parameters.seed, seed) if parameters.colour else grey), labels
+
+
+def channels(parameters: Parameters) -> int:
+    """Return the number of channels of the images."""
+    return 3 if parameters.colour else 1
+
+
+def _tinted(grey: np.ndarray, *seeds: int) -> np.ndarray:
+    """Return grey images (n, 1, h, w) with black and white replaced by two random colours of each image."""
+    dark, light = stream("tints", *seeds).integers(256, size=(2, len(grey), 3, 1, 1))
+    return ((dark * (255 - grey.astype(np.int64)) + light * grey) // 255).astype(np.uint8)
 
 
 class _Drawing:

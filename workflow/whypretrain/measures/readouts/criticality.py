@@ -12,7 +12,7 @@ from whypretrain.training.data import Columns, append
 def read_out(measured: Measured) -> Columns:
     """Return a row for each layer and what it is put back to, with the loss of top-1 on up to 1,000 test images."""
     columns: Columns = {}
-    data, numbers = measured.target, [layer.number for layer in measured.layers]
+    data, layers = measured.target, measured.card.layers[: measured.mode.layer]
     some = measured.some("target", "test")
     network = measured.network("final", "target")
     for put_back, weights in (("start", measured.start), ("initialisation", measured.initial)):
@@ -20,7 +20,7 @@ def read_out(measured: Measured) -> Columns:
             network,
             measured.final,
             weights,
-            numbers,
+            layers,
             data.images["test"][some],
             data.labels["test"][some],
             statistics_images=data.images["train"],

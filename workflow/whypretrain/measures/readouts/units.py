@@ -7,11 +7,13 @@ sees. The maximised image is that of the unit in the middle of the channel's map
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from whypretrain.measures.excitation import NOISE, Unit, map_sizes, maximise, peaks, strongest, window
+from whypretrain.measures.excitation import NOISE, Unit, Window, maps, maximise, peaks, strongest, windows
 from whypretrain.measures.measuring import Measured
 from whypretrain.randomness import stream
 from whypretrain.training.data import Columns, append
@@ -20,21 +22,21 @@ UNITS = 4
 PATCHES = 6
 BLACK, WHITE = 0, 255
 
-Window = tuple[int, int, int, int]  # first and past-the-last row, first and past-the-last column
+
+def constants(normalisation: Mapping[str, Any], channels: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and standard deviation of each channel, (c, 1, 1)."""
+    found = (
+        np.broadcast_to(np.asarray(normalisation[n], np.float64), channels) for n in ("mean", "standard_deviation")
+    )
+    mean, deviation = (each.reshape(-1, 1, 1).astype(np.float32) for each in found)
+    return mean, deviation
 
 
-def to_pixels(images: np.ndarray, normalisation: Mapping[str, float]) -> np.ndarray:
+def to_pixels(images: np.ndarray, normalisation: Mapping[str, Any]) -> np.ndarray:
     """Return standardised images (…, c, h, w) as grey pixels (…, h, w) uint8, the mean over channels."""
-    scaled = images * normalisation["standard_deviation"] + normalisation["mean"]
+    mean, deviation = constants(normalisation, images.shape[-3])
+    scaled = images * deviation + mean
     return np.clip(np.rint(255 * scaled.mean(-3)), BLACK, WHITE).astype(np.uint8)
-
-
-def seen(measured: Measured, unit: Unit) -> Window:
-    """Return the window of the target's images that a unit sees."""
-    height, width = measured.target.images["test"].shape[2:]
-    top, bottom = window(measured.layers, unit.layer, unit.row, height)
-    left, right = window(measured.layers, unit.layer, unit.column, width)
-    return top, bottom, left, right
 
 
 def _picture(pixels: np.ndarray, at: Window, activation: float) -> dict[str, object]:
@@ -55,15 +57,16 @@ def read_out(measured: Measured) -> Columns:
     columns: Columns = {}
     chosen = measured.some("target", "test")
     images, labels = measured.target.images["test"][chosen], measured.target.labels["test"][chosen].cpu().numpy()
+    seen = windows(measured.network("final", "target"), images)
     pixels, places = to_pixels(images.cpu().numpy(), measured.normalisation), chosen.cpu().numpy()
     for moment in ("start", "final"):
         network = measured.network(moment, "target")
         found = peaks(network, images, UNITS)
-        middle = middle_units(measured)
+        middle = middle_units(measured, images)
         made, activations = _maximised(measured, moment, middle)
         for k, unit in enumerate(middle):
             row = {"moment": moment, "layer": unit.layer, "unit": unit.channel + 1}
-            picture = _picture(made[k], seen(measured, unit), float(activations[k])) if activations[k] > 0 else EMPTY
+            picture = _picture(made[k], seen(unit), float(activations[k])) if activations[k] > 0 else EMPTY
             append(columns, {**row, "rank": 0, "image": None, "label": None, **picture})
             values, at = (each[:, unit.channel] for each in found[unit.layer])
             best = strongest(values, PATCHES)
@@ -71,21 +74,19 @@ def read_out(measured: Measured) -> Columns:
                 shown = {"image": None, "label": None, **EMPTY}
                 if rank <= len(best):
                     image = best[rank - 1]
-                    where = seen(measured, Unit(unit.layer, unit.channel, *map(int, at[image])))
+                    where = seen(Unit(unit.layer, unit.channel, *map(int, at[image])))
                     shown = {"image": int(places[image]), "label": int(labels[image])}
                     shown |= _picture(pixels[image], where, float(values[image]))
                 append(columns, {**row, "rank": rank, **shown})
     return columns
 
 
-def middle_units(measured: Measured) -> list[Unit]:
+def middle_units(measured: Measured, images: Tensor) -> list[Unit]:
     """Return the units whose images are maximised, layer by layer: in the middle of the first channels' maps."""
-    height, width = measured.target.images["test"].shape[2:]
-    rows, across = map_sizes(measured.layers, height), map_sizes(measured.layers, width)
     return [
-        Unit(layer.number, channel, rows[layer.number - 1] // 2, across[layer.number - 1] // 2)
-        for layer in measured.layers
-        for channel in range(min(UNITS, layer.outputs))
+        Unit(layer, channel, height // 2, width // 2)
+        for layer, (channels, height, width) in maps(measured.network("final", "target"), images).items()
+        for channel in range(min(UNITS, channels))
     ]
 
 
@@ -93,9 +94,8 @@ def _maximised(measured: Measured, moment: str, units: list[Unit]) -> tuple[np.n
     """Return maximised images of units as pixels (n, h, w), and their activations (n,); all start from one image."""
     shape = measured.target.images["test"].shape[1:]
     noise = NOISE * stream("maximisation", measured.seed).standard_normal(tuple(shape))
-    mean, deviation = (measured.normalisation[name] for name in ("mean", "standard_deviation"))
+    mean, deviation = constants(measured.normalisation, shape[0])
+    low, high = (torch.from_numpy(each).to(measured.device) for each in (-mean / deviation, (1 - mean) / deviation))
     first = torch.from_numpy(noise.astype(np.float32)).to(measured.device)
-    made, activations = maximise(
-        measured.network(moment, "target"), units, first, low=-mean / deviation, high=(1 - mean) / deviation
-    )
+    made, activations = maximise(measured.network(moment, "target"), units, first, low, high)
     return to_pixels(made.cpu().numpy(), measured.normalisation), activations

@@ -24,7 +24,9 @@ def run(*requests: Request) -> list[Outcome]:
         if "probe" not in request.shared:
             request.shared["probe"] = classify(request, runs.start_network(request), fit_probe)[FEW]
     probes: list[Probe] = [request.shared["probe"] for request in requests]
-    outcomes = train_above(requests, 0, [head_of(probe) for probe in probes])
+    outcomes = train_above(
+        requests, 0, [head_of(probe, request.card) for request, probe in zip(requests, probes, strict=True)]
+    )
     told = [dict.fromkeys(("strength", "strength_few"), probe.strength) for probe in probes]
     return [
         replace(outcome, scores=outcome.scores | strengths | {"converged": probe.converged})

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from whypretrain.networks.models import Network
+from whypretrain.networks.network import Network
 from whypretrain.training.regularising import Regulariser, learning
 
 STRENGTH = "the variance at the first step"

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from whypretrain.networks.models import Network
+from whypretrain.networks.network import Network
 from whypretrain.training.regularising import Regulariser, penalised
 
 STRENGTH = "the factor of half the squared distance to the start's weights"

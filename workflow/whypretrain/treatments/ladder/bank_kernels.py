@@ -11,21 +11,25 @@ one network's convolutions, drawn with replacement, divided by the draw's standa
 and scaled to Xavier's. Here there may be several networks, and the scale is that of the
 checkpoint, for the source `none` the one of He et al. (2015): the same idea, the scale that
 an untrained network has.
+
+In a grouped convolution there are as many slices as its groups have; a depthwise filter is one; in 1x1, linear and
+attention weights a slice is one number; a patch embedding needs a bank with slices of its size.
 """
 
 import numpy as np
 
-from whypretrain.networks.banks import of_all_layers
+from whypretrain.networks.banks import of_all_weights
+from whypretrain.networks.card import Layer
 from whypretrain.networks.kernels import Stream, Weights, replace_weights
 
 REFERENCE: str | None = "bank"
 
 
-def treat(weights: Weights, layers: tuple[int, ...], stream: Stream, reference: Weights | None) -> Weights:
+def treat(weights: Weights, layers: tuple[Layer, ...], stream: Stream, reference: Weights | None) -> Weights:
     """Return the network with slices from all layers of the bank, the `reference`, in each layer."""
 
     def draw(weight: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-        pool = of_all_layers(reference, weight.shape[2:])
+        pool = of_all_weights(reference, weight.shape[2:])
         filters, inputs = weight.shape[:2]
         drawn = pool[generator.integers(len(pool), size=filters * inputs)]
         deviation = drawn.std(dtype=np.float64)

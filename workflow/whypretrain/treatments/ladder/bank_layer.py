@@ -9,22 +9,26 @@ affine parameters and statistics stay in place.
 Atanov et al., "The Deep Weight Prior" (2019), in their code the initialisation `filters`:
 a random permutation of a layer's bank, the first of it put into the layer, not scaled. Their
 network for colour images takes each bank ten times, whether or not it needs to.
+
+Grouped, depthwise, 1x1, linear, attention and patch-embedding weights are filled with slices of the same weight.
 """
 
-from whypretrain.networks.banks import of_layer
-from whypretrain.networks.kernels import Stream, Weights
+from whypretrain.networks.banks import of_weight
+from whypretrain.networks.card import Layer
+from whypretrain.networks.kernels import Stream, Weights, drawn_for
 
 REFERENCE: str | None = "bank"
 
 
-def treat(weights: Weights, layers: tuple[int, ...], stream: Stream, reference: Weights | None) -> Weights:
+def treat(weights: Weights, layers: tuple[Layer, ...], stream: Stream, reference: Weights | None) -> Weights:
     """Return the network with slices of the same layer of the bank, the `reference`, in each layer."""
     treated = dict(weights)
     for layer in layers:
-        weight = weights[f"layer{layer}.weight"]
-        pool = of_layer(reference, layer, weight.shape[2:])
-        needed = weight.shape[0] * weight.shape[1]
-        often = -(-needed // len(pool))
-        chosen = stream(layer).permutation(often * len(pool))[:needed] % len(pool)
-        treated[f"layer{layer}.weight"] = pool[chosen].astype(weight.dtype).reshape(weight.shape)
+        for own in layer.weights:
+            weight = weights[own.name]
+            pool = of_weight(reference, own)
+            needed = weight.shape[0] * weight.shape[1]
+            often = -(-needed // len(pool))
+            chosen = drawn_for(stream, layer, own).permutation(often * len(pool))[:needed] % len(pool)
+            treated[own.name] = pool[chosen].astype(weight.dtype).reshape(weight.shape)
     return treated

@@ -18,10 +18,14 @@ no room for a period. "Synthetic Gabors" in the first layer are an arm of Raghu 
 "Transfusion: Understanding Transfer Learning for Medical Imaging" (2019); the formula is
 Daugman's, "Uncertainty relation for resolution in space, spatial frequency, and
 orientation optimized by two-dimensional visual cortical filters" (1985).
+
+The first layer may be a patch embedding; one that is grouped has the slices of its own group alone; linear, attention
+and 1x1 weights are refused.
 """
 
 import numpy as np
 
+from whypretrain.networks.card import Card, Layer
 from whypretrain.networks.kernels import Stream, Weights, replace_weights
 
 REFERENCE: str | None = None
@@ -31,19 +35,18 @@ HIGHEST_FREQUENCY = 0.4  # cycles per pixel; 0.5 is what a grid can hold
 OCTAVE = 0.56  # σf for a half-response bandwidth of one octave: 3 sqrt(ln 2 / 2) / π
 
 
-def refuse(layers: tuple[int, ...], kernels: tuple[int, ...]) -> str | None:
+def refuse(layers: tuple[Layer, ...], card: Card) -> str | None:
     """Return why the span can't have Gabor filters, or None where it can."""
-    if set(layers) - {1}:
+    if {layer.number for layer in layers} - {1}:
         return "Gabor filters are for layer 1 alone; allowed: only layer 1 in the span"
-    if layers and kernels[0] < SMALLEST_KERNEL:
-        return (
-            f"layer 1 has kernels of {kernels[0]}x{kernels[0]}; Gabor filters need "
-            f"{SMALLEST_KERNEL}x{SMALLEST_KERNEL} or more"
-        )
+    kernel = card.layers[0].weight.kernel
+    if layers and (len(kernel) < 2 or min(kernel) < SMALLEST_KERNEL):
+        has = f"kernels of {'x'.join(map(str, kernel))}" if kernel else "no kernels"
+        return f"layer 1 has {has}; Gabor filters need {SMALLEST_KERNEL}x{SMALLEST_KERNEL} or more"
     return None
 
 
-def treat(weights: Weights, layers: tuple[int, ...], stream: Stream, reference: Weights | None) -> Weights:
+def treat(weights: Weights, layers: tuple[Layer, ...], stream: Stream, reference: Weights | None) -> Weights:
     """Return the network with Gabor filters in each layer of the span, which is layer 1."""
     return replace_weights(weights, layers, stream, _draw)
 

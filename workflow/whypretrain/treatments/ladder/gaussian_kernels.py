@@ -4,16 +4,20 @@ Keeps the first two moments of the 2-D kernels, over the layer's out * in slices
 of kh * kw taps and their (kh * kw, kh * kw) covariance, which may be singular. Bias,
 affine parameters and statistics stay in place. In a 1x1 layer this is `gaussian`, to the
 bit. Cf. Trockman et al., "Understanding the Covariance Structure of Convolutional Filters" (2022).
+
+In a grouped convolution slices of all groups make one Gaussian, in a depthwise one all filters; in 1x1, linear and
+attention weights this is `gaussian`; a patch embedding is a convolution with a large covariance.
 """
 
 import numpy as np
 
+from whypretrain.networks.card import Layer
 from whypretrain.networks.kernels import Stream, Weights, replace_weights, slices
 
 REFERENCE: str | None = None
 
 
-def treat(weights: Weights, layers: tuple[int, ...], stream: Stream, reference: Weights | None) -> Weights:
+def treat(weights: Weights, layers: tuple[Layer, ...], stream: Stream, reference: Weights | None) -> Weights:
     """Return the network with Gaussian slices in each layer."""
     return replace_weights(weights, layers, stream, _draw)
 

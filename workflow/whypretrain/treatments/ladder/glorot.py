@@ -10,25 +10,29 @@ ReLU; `glorot` of that source is the other customary initialisation as a start o
 Where a norm follows, the scale matters for the effective learning rate alone. Glorot and
 Bengio, "Understanding the difficulty of training deep feedforward neural networks" (2010),
 equation 12; theirs is uniform with the variance of equation 16, the same.
+
+In grouped and depthwise convolutions fan_in and fan_out are those of a group; linear and attention weights have kernels
+of one tap; a patch embedding is a convolution.
 """
 
 import numpy as np
 
-from whypretrain.networks.kernels import Stream, Weights, layer_names
+from whypretrain.networks.card import Layer
+from whypretrain.networks.kernels import Stream, Weights, drawn_for
 
 REFERENCE: str | None = None
 
 
-def treat(weights: Weights, layers: tuple[int, ...], stream: Stream, reference: Weights | None) -> Weights:
+def treat(weights: Weights, layers: tuple[Layer, ...], stream: Stream, reference: Weights | None) -> Weights:
     """Return the network with fresh weights in each layer, its bias 0 and its norm the identity."""
     treated = dict(weights)
     for layer in layers:
-        for name in layer_names(weights, layer):
-            ones = name in (f"norm{layer}.weight", f"norm{layer}.running_var")
-            treated[name] = (np.ones_like if ones else np.zeros_like)(weights[name])
-        name = f"layer{layer}.weight"
-        outputs, inputs, height, width = weights[name].shape
-        deviation = np.sqrt(2.0 / ((inputs + outputs) * height * width))
-        drawn = stream(layer).standard_normal(weights[name].shape) * deviation
-        treated[name] = drawn.astype(weights[name].dtype)
+        for weight in layer.weights:
+            ones = {f"{norm}.{name}" for norm in weight.norms for name in ("weight", "running_var")}
+            for name in weight.along:
+                treated[name] = (np.ones_like if name in ones else np.zeros_like)(weights[name])
+            outputs, inputs, *kernel = weight.shape
+            deviation = np.sqrt(2.0 / ((inputs + outputs / weight.groups) * np.prod(kernel, dtype=int)))
+            drawn = drawn_for(stream, layer, weight).standard_normal(weight.shape) * deviation
+            treated[weight.name] = drawn.astype(weights[weight.name].dtype)
     return treated

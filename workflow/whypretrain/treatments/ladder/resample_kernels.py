@@ -4,16 +4,20 @@ Keeps the distribution of 2-D kernels, but not the set: about 1/e of the slices 
 large layer are not drawn. Bias, affine parameters and statistics stay in place. The
 empirical form of the deep weight prior: Atanov et al., "The Deep Weight Prior" (2019),
 who fit a generative model to the slices instead.
+
+In a grouped convolution slices of all groups are one pool; a depthwise filter is one slice; in 1x1, linear and
+attention weights a slice is one number; a patch embedding is a convolution.
 """
 
 import numpy as np
 
+from whypretrain.networks.card import Layer
 from whypretrain.networks.kernels import Stream, Weights, replace_weights, slices
 
 REFERENCE: str | None = None
 
 
-def treat(weights: Weights, layers: tuple[int, ...], stream: Stream, reference: Weights | None) -> Weights:
+def treat(weights: Weights, layers: tuple[Layer, ...], stream: Stream, reference: Weights | None) -> Weights:
     """Return the network with the slices of each layer drawn anew from them."""
     return replace_weights(weights, layers, stream, _draw)
 

@@ -5,16 +5,20 @@ kernel belongs to. Bias, affine parameters and statistics stay in place. In a 1x
 layer a slice is one scalar, and this is `shuffle-weights`, to the bit.
 
 Golikov, "Why Does Pre-training Actually Work with Convolutional Neural Networks?" (2019).
+
+In a grouped convolution slices move across groups; a depthwise filter is one slice; in 1x1, linear and attention
+weights a slice is one number; a patch embedding is a convolution with large slices.
 """
 
 import numpy as np
 
+from whypretrain.networks.card import Layer
 from whypretrain.networks.kernels import Stream, Weights, replace_weights, slices
 
 REFERENCE: str | None = None
 
 
-def treat(weights: Weights, layers: tuple[int, ...], stream: Stream, reference: Weights | None) -> Weights:
+def treat(weights: Weights, layers: tuple[Layer, ...], stream: Stream, reference: Weights | None) -> Weights:
     """Return the network with all slices of each layer in another order."""
     return replace_weights(weights, layers, stream, _draw)
 

@@ -2,16 +2,20 @@
 
 Keeps each slice's set of values, so its mean and norm; breaks its spatial pattern. Bias,
 affine parameters and statistics stay in place. In a 1x1 layer it is the identity.
+
+Grouped, depthwise and patch-embedding weights are convolutions like others; 1x1, linear and attention weights have one
+tap a slice and stay as they are.
 """
 
 import numpy as np
 
+from whypretrain.networks.card import Layer
 from whypretrain.networks.kernels import Stream, Weights, replace_weights, slices
 
 REFERENCE: str | None = None
 
 
-def treat(weights: Weights, layers: tuple[int, ...], stream: Stream, reference: Weights | None) -> Weights:
+def treat(weights: Weights, layers: tuple[Layer, ...], stream: Stream, reference: Weights | None) -> Weights:
     """Return the network with the taps of each slice in another order."""
     return replace_weights(weights, layers, stream, _draw)
 

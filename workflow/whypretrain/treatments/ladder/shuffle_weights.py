@@ -2,16 +2,19 @@
 
 Keeps the layer's set of values; breaks all else. Bias, affine parameters and statistics
 stay in place. In a 1x1 layer this is `shuffle-kernels`, to the bit.
+
+All scalars of a grouped, depthwise, 1x1, linear, attention or patch-embedding weight are one set.
 """
 
 import numpy as np
 
+from whypretrain.networks.card import Layer
 from whypretrain.networks.kernels import Stream, Weights, replace_weights
 
 REFERENCE: str | None = None
 
 
-def treat(weights: Weights, layers: tuple[int, ...], stream: Stream, reference: Weights | None) -> Weights:
+def treat(weights: Weights, layers: tuple[Layer, ...], stream: Stream, reference: Weights | None) -> Weights:
     """Return the network with all weights of each layer in another order."""
     return replace_weights(weights, layers, stream, _draw)
 
