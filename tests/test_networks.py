@@ -124,7 +124,7 @@ def data_of(own: Card, n: int = 6) -> TargetData:
     return TargetData(images, dict.fromkeys(images, torch.arange(n) % CLASSES), CLASSES)
 
 
-RECIPE = {"epochs": 0, "min_steps": 2, "batch_size": 6, "weight_decay": 1e-4, "warmup_share": 0.0, "epoch_steps": 1}
+RECIPE = {"epochs": 0, "min_steps": 2, "batch_size": 6, "weight_decay": 1e-4, "warmup_share": 0.0, "epoch_steps": 2}
 RECIPE |= {"schedule": "cosine", "decay_share": 0.0, "regulariser": None}
 
 
@@ -398,6 +398,7 @@ def colours(folder: Path) -> dict[str, Any]:
         "some": {"dataset": "colours", "classes": ["checks", "rings"]},
         "others": {"dataset": "colours", "classes": ["clouds", "blobs-fine"]},
     }
+    raw["pretraining"]["brief"] = {"checkpoints": [0, 1]}
     raw["pretraining"]["imagenet"] = {"objective": "published", "weights": "efficientnet-lite0"}
     raw["sources"] = {"own": {"task": "some", "pretraining": "brief"}, "imagenet": {"pretraining": "imagenet"}}
     raw["recipes"]["short"] = {"learning_rate_blocks": [[0.01]], "min_steps": 2, "epoch_steps": 1}
@@ -427,6 +428,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     return made
 
 
+@pytest.mark.networks
 def test_a_study_of_real_networks_runs_from_pixels_to_tables(project: Project) -> None:
     rows = read_columns(project.path / "results/tables/runs.parquet")[0].to_pylist()
     assert {row["architecture"] for row in rows} == {"net", "lite"}
@@ -438,6 +440,7 @@ def test_a_study_of_real_networks_runs_from_pixels_to_tables(project: Project) -
     assert project.planned() == {}
 
 
+@pytest.mark.networks
 def test_a_card_that_isnt_shipped_is_made_once_and_says_what_it_was_made_with(project: Project) -> None:
     path = project.path / "results/networks/lite.json"
     found = json.loads(path.read_text())
