@@ -78,7 +78,7 @@ check: $(READY)
 	python -m ruff format --check .
 	python -m snakefmt --check Snakefile workflow/rules
 	python -m mypy
-	PYTHONPATH=workflow lint-imports --no-cache
+	PYTHONPATH=workflow python -c 'from importlinter.cli import lint_imports_command as lint; lint()' --no-cache
 	$(snakemake) --lint
 
 setup: $(READY)

@@ -20,13 +20,14 @@ if not workflow.overwrite_configfiles:
     configfile: BASE / "config" / "config.yaml"
 
 
-plan = setup.make_plan(config, workflow.configfiles, BASE)
+conda = "conda" in map(str, workflow.deployment_settings.deployment_method)
+plan = setup.make_plan(config, workflow.configfiles, BASE, conda=conda)
 paths = plan.paths
 
 shell.prefix(setup.prefix(plan, BASE))
 
 if workflow.is_main_process:
-    setup.refuse_stale(plan, workflow.configfiles, workflow.config_settings.config)
+    setup.refuse_stale(plan, workflow.configfiles, workflow.config_settings.config, conda=conda)
 
 
 # with --cache: whether sources are taken from, and put into, a store that others use too

@@ -8,6 +8,8 @@ import pytest
 import yaml
 
 from whypretrain.command import StageError, check_versions
+from whypretrain.config.models import read_yaml
+from whypretrain.jobs import setup
 from whypretrain.jobs.plan import NUMERICAL, pinned_versions
 
 ROOT = Path(__file__).parents[1]
@@ -47,6 +49,19 @@ def test_a_job_refuses_other_versions_than_its_spec_was_made_for():
         check_versions({"numpy": "1.0"})
     with pytest.raises(StageError, match="no-such-package: none is installed"):
         check_versions({"no-such-package": "1.0"})
+
+
+def test_specs_have_the_installed_versions_and_the_pins_where_jobs_have_environments_of_their_own(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(setup, "installed", {"numpy": "9.9"}.get)
+    file = ROOT / "config" / "config.yaml"
+    raw = read_yaml(file) | {"results": "elsewhere"}
+    pins = pinned_versions(ROOT / "envs" / "requirements.txt")
+    here, apart = (setup.make_plan(raw, [file], ROOT, conda=conda).pins for conda in (False, True))
+    assert here["numpy"] == "9.9"
+    assert here["torch"] == pins["torch"], "what isn't installed has its pin"
+    assert apart["numpy"] == pins["numpy"]
 
 
 HEAVY = (

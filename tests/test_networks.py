@@ -29,7 +29,7 @@ from whypretrain.networks import card as cards
 from whypretrain.networks.architecture import Named, card_of
 from whypretrain.networks.building import build
 from whypretrain.networks.card import Card
-from whypretrain.networks.couplings import couplings
+from whypretrain.networks.couplings import check_kept, couplings
 from whypretrain.networks.describing import describe
 from whypretrain.networks.foreign import fitting
 from whypretrain.networks.initialisation import head_of, initialise, initialise_head
@@ -214,6 +214,14 @@ def test_permuting_channels_keeps_the_logits(network: str) -> None:
     permuted = apply_treatment(weights, "permute-channels", span_layers("all", own), 0, own)  # raises where they move
     changed = {name for name in weights if not np.array_equal(weights[name], permuted[name])}
     assert len(changed) > len(weights) / 2
+
+
+def test_logits_that_move_are_seen() -> None:
+    own = card("torchvision/resnet18")
+    weights = shaken(own)
+    name = "layer1.0.conv1.weight"
+    with pytest.raises(ValueError, match="moves its logits"):
+        check_kept(own, weights, weights | {name: weights[name][::-1].copy()}, 64)
 
 
 def test_what_cant_be_permuted_is_refused_in_one_sentence() -> None:

@@ -30,6 +30,7 @@ def main() -> int:
     files = parser.add_argument("--configfile", type=Path, nargs="+", help="the study, as Snakemake is told it")
     files.default = [ROOT / "config/config.yaml"]
     parser.add_argument("--config", nargs="*", default=[], metavar="KEY=VALUE", help="values to change in it")
+    parser.add_argument("--conda", action="store_true", help="jobs ran in conda environments (--sdm conda)")
     parser.add_argument("--remove", action="store_true", help="remove what is stale, damaged or left over")
     asked = parser.parse_args()
     try:
@@ -40,7 +41,7 @@ def main() -> int:
     except (OSError, ConfigError, yaml.YAMLError) as error:
         print(f"{' '.join(map(str, asked.configfile))}: {error}", file=sys.stderr)
         return 2
-    plan = setup.make_plan(raw, asked.configfile, ROOT)
+    plan = setup.make_plan(raw, asked.configfile, ROOT, conda=asked.conda)
     lock = Lock(Path(plan.config.results) / ".lock")
     try:
         if asked.remove:

@@ -40,7 +40,7 @@ REGISTRIES = ("datasets", "objectives", "treatments", "modes", "regularisers", "
 def make_plan(raw: Mapping[str, Any], files: Iterable[str | Path], base: Path, *, conda: bool = False) -> Plan:
     """Return the plan of a config; a mistake in it ends the program with one message and status 1.
 
-    With `conda` jobs run in environments of their own.
+    With `conda` jobs run in environments of their own, which have the pinned versions.
     """
     try:
         for file in files:
@@ -48,9 +48,9 @@ def make_plan(raw: Mapping[str, Any], files: Iterable[str | Path], base: Path, *
         config = load(dict(raw), base)
         _check_folder(config.results)
         check_blocks(config, Path(config.results) / "blocks.json")
-        pins = versions(pinned_versions(base / "envs" / "requirements.txt"), conda=conda)
-        describe_networks(config, pins, base)
-        plan = Plan(config, pins)
+        pins = pinned_versions(base / "envs" / "requirements.txt")
+        describe_networks(config, installed_versions(pins), base)
+        plan = Plan(config, pins if conda else installed_versions(pins))
         _check_files(plan)
         return plan
     except ConfigError as error:
@@ -58,15 +58,15 @@ def make_plan(raw: Mapping[str, Any], files: Iterable[str | Path], base: Path, *
         sys.exit(1)
 
 
-def versions(pins: Mapping[str, str], *, conda: bool = False) -> dict[str, str]:
+def installed_versions(pins: Mapping[str, str]) -> dict[str, str]:
     """Return the version of each package that is installed here, without the tag of its build (`+cpu`).
 
-    It is the pinned one where jobs have environments of their own, and of what isn't installed.
+    Of what isn't installed it is the pinned one.
     """
-    return {package: pin if conda else installed(package) or pin for package, pin in pins.items()}
+    return {package: installed(package) or pin for package, pin in pins.items()}
 
 
-def describe_networks(config: Config, pins: Mapping[str, str], base: Path) -> None:
+def describe_networks(config: Config, versions: Mapping[str, str], base: Path) -> None:
     """Describe the networks whose cards aren't shipped, each once: the file of its card stays with the results.
 
     Raises ConfigError where one can't be described.
@@ -76,7 +76,7 @@ def describe_networks(config: Config, pins: Mapping[str, str], base: Path) -> No
         if is_shipped(architecture):
             continue
         path = Path(Paths(config.results).file("network", architecture=name))
-        told = {package: pins[package] for package in ("torch", "torchvision", "timm")}
+        told = {package: versions[package] for package in ("torch", "torchvision", "timm")}
         spec = canonical({"network": architecture.network, "versions": told})
         with contextlib.suppress(OSError, Unreadable):
             found = read_origin(path)
@@ -138,7 +138,7 @@ def _check_files(plan: Plan) -> None:
             print(f"datasets.{name}: {note}", file=sys.stderr)
 
 
-def refuse_stale(plan: Plan, files: Sequence[str | Path], changes: Mapping[str, Any]) -> None:
+def refuse_stale(plan: Plan, files: Sequence[str | Path], changes: Mapping[str, Any], *, conda: bool = False) -> None:
     """End the program with one message where Snakemake would take a stale result for fresh: it has no record of it.
 
     `files` are the config files of the call, and `changes` what its `--config` says.
@@ -158,7 +158,7 @@ def refuse_stale(plan: Plan, files: Sequence[str | Path], changes: Mapping[str, 
         print(f"  {finding.path}: {finding.why}", file=sys.stderr)
     if len(findings) > TOLD:
         print(f"  and {len(findings) - TOLD} more", file=sys.stderr)
-    words = ["python", "workflow/audit.py"]
+    words = ["python", "workflow/audit.py", *(["--conda"] if conda else [])]
     words += ["--configfile", *map(str, files)] if files else []
     words += ["--config", *(f"{key}={json.dumps(value)}" for key, value in changes.items())] if changes else []
     print(f"Remove them: {shlex.join([*words, '--remove'])}. Then run again.", file=sys.stderr)

@@ -35,11 +35,6 @@ class Parameters(BaseModel):
             raise ValueError(f"pool_after names layer {bad[0]}; allowed: 1 to {len(self.widths)}")
         return self
 
-    @property
-    def depth(self) -> int:
-        """The number of convolutions."""
-        return len(self.widths)
-
     def shapes(self) -> Iterator[tuple[int, int, int, int]]:
         """Yield the shape (out, in, k, k) of each convolution, from the input on."""
         inputs = (self.channels, *self.widths[:-1])

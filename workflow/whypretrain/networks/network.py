@@ -4,7 +4,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -97,7 +97,7 @@ class Network:
         """Whether weight decay and penalties are about a parameter: weights are, biases, norms, embeddings aren't."""
         return name == f"{self.card.head}.weight" or name in self._weights
 
-    @property
+    @cached_property
     def _weights(self) -> frozenset[str]:
         return frozenset(weight.name for layer in self.card.layers for weight in layer.weights)
 
