@@ -20,14 +20,14 @@ if not workflow.overwrite_configfiles:
     configfile: BASE / "config" / "config.yaml"
 
 
-conda = "conda" in map(str, workflow.deployment_settings.deployment_method)
-plan = setup.make_plan(config, workflow.configfiles, BASE, conda=conda)
+own_environments = "conda" in map(str, workflow.deployment_settings.deployment_method)
+plan = setup.make_plan(config, workflow.configfiles, BASE, conda=own_environments)
 paths = plan.paths
 
 shell.prefix(setup.prefix(plan, BASE))
 
 if workflow.is_main_process:
-    setup.refuse_stale(plan, workflow.configfiles, workflow.config_settings.config, conda=conda)
+    setup.refuse_stale(plan, workflow.configfiles, workflow.config_settings.config, conda=own_environments)
 
 
 # with --cache: whether sources are taken from, and put into, a store that others use too
