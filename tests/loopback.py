@@ -5,6 +5,7 @@ It shows what SLURM and Snakemake do with each other, not how fast. Needs root, 
 """
 
 import contextlib
+import fcntl
 import os
 import re
 import shutil
@@ -23,6 +24,7 @@ INSTALL = "apt-get update && apt-get install -y --no-install-recommends slurm-wl
 DAEMONS = ("munged", "slurmctld", "slurmd")
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sinfo", "squeue", "sbatch", "scontrol", "scancel", "srun")
 ETC = Path("/etc/slurm")
+PREFIX, LOCK = "whypretrain-slurm-", "lock"
 NODES = ("gpu1", "gpu2", "cpu1")
 GPUS = (Path("/dev/fakegpu0"), Path("/dev/fakegpu1"))
 MUNGE_PID = Path("/run/munge/whypretrain.pid")
@@ -86,6 +88,7 @@ def missing() -> str | None:
         return f"SLURM is not installed ({', '.join(absent)}): {INSTALL}"
     if os.geteuid() != 0:
         return "the cluster's daemons need root"
+    clear()
     if answers("sinfo", "-h"):
         return "a SLURM cluster answers here already: the tests start their own"
     return None
@@ -127,7 +130,9 @@ class Loopback:
     """The cluster: started by `start`, ended by `stop`, both by the process ids of what was started."""
 
     def __init__(self) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="whypretrain-slurm-"))
+        self.folder = Path(tempfile.mkdtemp(prefix=PREFIX))
+        self.lock = (self.folder / LOCK).open("w")
+        fcntl.flock(self.lock, fcntl.LOCK_EX)
         self.links: list[Path] = []
 
     def start(self) -> None:
@@ -206,12 +211,32 @@ class Loopback:
         try:
             until("jobs to end", lambda: self.run("squeue", "-h", "-o", "%i") == "", 60)
         finally:
-            # nodes first: their jobs end by telling the controller
-            for file in (*sorted(self.folder.glob("slurmd-*.pid")), self.folder / "slurmctld.pid", MUNGE_PID):
-                end(file)
+            end_daemons(self.folder)
+            end(MUNGE_PID)
             for path in (*self.links, *GPUS):
                 path.unlink(missing_ok=True)
             shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def clear() -> None:
+    """End what is left of a cluster whose tests were killed, and free its place."""
+    folder = (ETC / "slurm.conf").resolve().parent
+    if not folder.name.startswith(PREFIX):
+        return
+    if (folder / LOCK).exists():
+        with (folder / LOCK).open() as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:  # their process lives
+                return
+    end_daemons(folder)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def end_daemons(folder: Path) -> None:
+    """End the nodes, then the controller: nodes end their jobs by telling it."""
+    for file in (*sorted(folder.glob("slurmd-*.pid")), folder / "slurmctld.pid"):
+        end(file)
 
 
 def end(file: Path) -> None:

@@ -353,7 +353,8 @@ def devices_of(project: Project) -> list[str]:
     logs = [path.read_text() for path in (project.path / "results/logs/train_run").rglob("*.log")]
     assert not any("waiting for a GPU" in text for text in logs), "Snakemake starts no job before it can have one"
     found = [re.findall(r" device (GPU-\S+)$", text, re.MULTILINE) for text in logs]
-    assert all(len(each) == 1 for each in found), "each job has one device"
+    wrong = [text for text, each in zip(logs, found, strict=True) if len(each) != 1]
+    assert not wrong, "each job has one device\n" + "\n".join(wrong)
     return [each[0] for each in found]
 
 

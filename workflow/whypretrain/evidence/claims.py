@@ -7,7 +7,7 @@ rate that was selected for one of the arms, cosines layer by layer at every read
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -128,14 +128,13 @@ class Evidence:
 
     def _common_cosines(self, here: Arm, there: Arm) -> dict[tuple[float, str], np.ndarray]:
         """Return the difference of two arms' cosines by seed, by rate selected for either, and layer and read-out."""
-        cosines, rates = self.readings.cosines, {self.readings.rate(here), self.readings.rate(there)}
-        return {
-            (rate, f"layer {layer}, epoch {epoch}"): paired(found, other)
-            for (*arm, rate, layer, epoch), found in cosines.items()
-            if tuple(arm) == key_of(here)
-            and rate in rates
-            and (other := cosines.get((*key_of(there), rate, layer, epoch)))
-        }
+        found = {}
+        for rate in sorted({self.readings.rate(here), self.readings.rate(there)}):
+            others = self.readings.cosines(there, rate)
+            for (layer, epoch), own in self.readings.cosines(here, rate).items():
+                if (layer, epoch) in others:
+                    found[rate, f"layer {layer}, epoch {epoch}"] = paired(own, others[layer, epoch])
+        return found
 
     def _by_rate(self, settings: Settings, part: Difference) -> dict[tuple[float, str], np.ndarray]:
         """Return D by seed, by common rate and, of the cosine, layer and read-out."""
@@ -405,7 +404,11 @@ def judge_again(grid: Grid, tables: Tables) -> pd.DataFrame:
     fixed = {key_of(arm) for arm in grid.measures.get("parts", ())}
     runs = tables.runs[[*ARM_KEYS, "learning_rate"]].drop_duplicates()
     trained = {(*map(str, key), rate) for *key, rate in runs.itertuples(index=False, name=None)}
-    found: list[list[str]] = []
+    court = Court(grid, tables)
+    stability = court.verdicts(tables.selected)
+    if stability.empty:
+        return stability
+    found = []
     for number in range(len(draws)):
         rows = tables.selected.to_dict("records")
         for row in rows:
@@ -415,11 +418,7 @@ def judge_again(grid: Grid, tables: Tables) -> pd.DataFrame:
             rate, edge = again[(row["study"], *key)][number]
             if (*key, rate) in trained:
                 row |= {"learning_rate": rate, "grid_edge": edge}
-        verdicts = judge_claims(grid, replace(tables, selected=pd.DataFrame(rows)))
-        found.append(verdicts["verdict"].tolist() if len(verdicts) else [])
-    stability = judge_claims(grid, tables)
-    if stability.empty:
-        return stability
+        found.append(court.verdicts(pd.DataFrame(rows))["verdict"].tolist())
     each = np.array(found)  # the rows of `verdicts` have one order
     shares = {verdict: (each == verdict).mean(0) for verdict in VERDICTS}
     same = (each == stability["verdict"].to_numpy()).mean(0)
@@ -433,19 +432,36 @@ def judge_claims(grid: Grid, tables: Tables, missing: pd.DataFrame | None = None
     in its family with p = 1. So what is decided now stays decided when the rest comes in, which can
     only bring a claim to a less strict level.
     """
-    readings = Readings(tables)
-    asked = [
-        question
-        for study, settings in grid.config.studies.items()
-        for name in settings.claims
-        for question in Evidence(ClaimArms(grid, study, name), readings.of(study)).questions(missing)
-    ]
-    rows = []
-    for paper in dict.fromkeys(question.row["paper"] for question in asked):
-        family = [question for question in asked if question.row["paper"] == paper]
-        for question, verdict in zip(family, judge([q.evidence for q in family]), strict=True):
-            decided = {name: getattr(verdict, name) for name in DECIDED}
-            if question.gap:
-                decided |= {"margin": np.nan, "reason": question.gap}
-            rows.append(question.row | decided | {"unit": question.units[verdict.component]})
-    return pd.DataFrame(rows).replace([np.inf, -np.inf], np.nan)
+    return Court(grid, tables).verdicts(tables.selected, missing)
+
+
+class Court:
+    """Judges the claims of all studies at selected rates; a claim whose own rates came before isn't asked again."""
+
+    def __init__(self, grid: Grid, tables: Tables) -> None:
+        self.readings = Readings(tables)
+        self.claims = [
+            ClaimArms(grid, study, name) for study, settings in grid.config.studies.items() for name in settings.claims
+        ]
+        self._asked: dict[tuple[object, ...], list[Question]] = {}
+
+    def verdicts(self, selected: pd.DataFrame, missing: pd.DataFrame | None = None) -> pd.DataFrame:
+        """Return the table `verdicts`, each arm at its selected rate."""
+        readings = self.readings.at(selected)
+        asked = [question for arms in self.claims for question in self._questions(arms, readings, missing)]
+        rows = []
+        for paper in dict.fromkeys(question.row["paper"] for question in asked):
+            family = [question for question in asked if question.row["paper"] == paper]
+            for question, verdict in zip(family, judge([q.evidence for q in family]), strict=True):
+                decided = {name: getattr(verdict, name) for name in DECIDED}
+                if question.gap:
+                    decided |= {"margin": np.nan, "reason": question.gap}
+                rows.append(question.row | decided | {"unit": question.units[verdict.component]})
+        return pd.DataFrame(rows).replace([np.inf, -np.inf], np.nan)
+
+    def _questions(self, arms: ClaimArms, readings: Readings, missing: pd.DataFrame | None) -> list[Question]:
+        own = readings.of(arms.study)
+        known = (arms.study, arms.name, *own.selection(arms.all_needed))
+        if known not in self._asked:
+            self._asked[known] = Evidence(arms, own).questions(missing)
+        return self._asked[known]

@@ -1,19 +1,21 @@
 """What the tables say of an arm, a pair or a checkpoint, by seed."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
+from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
 import pandas as pd
 
-from whypretrain.evidence.analysis import seed_values, selected_in
+from whypretrain.evidence.analysis import selected_in
 from whypretrain.evidence.selection import by_few
 from whypretrain.evidence.values import Values, combined, mean_height, mean_of, reached_at, width_near_top
 from whypretrain.files.storage import read_columns
 from whypretrain.grid.coordinates import ARM_KEYS, UNTRAINED, Arm, key_of, split_epoch
 
 NOTHING = pd.DataFrame
+AT_SELECTED = ("_parts", "_edges", "_rates")  # what of the readings goes by the selected rates
 SHARE = 0.95  # of scratch's best validation top-1
 
 
@@ -57,7 +59,6 @@ class Readings:
     def __init__(self, tables: Tables) -> None:
         self.tables = tables
         self._of: dict[str, Readings] = {}
-        self._columns: dict[str, dict[tuple[str, ...], Values]] = {}
 
     def of(self, study: str) -> "Readings":
         """Return the readings at the rates that one study selected."""
@@ -68,11 +69,14 @@ class Readings:
             self._of[study] = Readings(own)
         return self._of[study]
 
-    def _column(self, column: str) -> dict[tuple[str, ...], Values]:
-        """A column of `runs` by seed, of every arm at its selected rate."""
-        if column not in self._columns:
-            self._columns[column] = seed_values(self.tables.runs, self.tables.selected, column)
-        return self._columns[column]
+    def at(self, selected: pd.DataFrame) -> "Readings":
+        """Return the same at other selected rates; what doesn't go by them isn't gathered again."""
+        other = copy(self)
+        other.tables = replace(self.tables, selected=selected)
+        other._of = {study: own.at(selected_in(selected, study)) for study, own in self._of.items()}
+        for name in AT_SELECTED:
+            other.__dict__.pop(name, None)
+        return other
 
     @cached_property
     def _runs(self) -> dict[tuple[str, ...], pd.DataFrame]:
@@ -107,18 +111,18 @@ class Readings:
         return {tuple(str(row[key]) for key in ARM_KEYS): bool(row["grid_edge"]) for row in rows}
 
     @cached_property
-    def cosines(self) -> dict[tuple[object, ...], Values]:
-        """Kernel cosine by seed, for every arm's key, learning rate, layer and read-out epoch after the start.
-
-        NaN for a run that diverged.
-        """
+    def _cosines(self) -> dict[tuple[object, ...], dict[tuple[int, int], Values]]:
+        # by arm and rate
         run = [*ARM_KEYS, "learning_rate", "seed"]
         # a run that diverged ended early: what it had by then is no cosine of a trained network
         kernels = self.tables.kernels.merge(self.tables.runs[[*run, "diverged"]], on=run)
         kernels.loc[kernels["diverged"], "cosine_mean"] = np.nan
         moved = kernels[kernels["target_epoch"] > 0]
+        found: dict[tuple[object, ...], dict[tuple[int, int], Values]] = {}
         groups = moved.groupby([*ARM_KEYS, "learning_rate", "layer", "target_epoch"], observed=True)
-        return {keys: _by_seed(group, "cosine_mean") for keys, group in groups}
+        for (*keys, layer, epoch), group in groups:
+            found.setdefault(tuple(keys), {})[int(str(layer)), int(str(epoch))] = _by_seed(group, "cosine_mean")
+        return found
 
     @cached_property
     def _rates(self) -> dict[tuple[str, ...], float]:
@@ -132,6 +136,18 @@ class Readings:
     def rate(self, arm: Arm) -> float:
         """Return an arm's selected learning rate; NaN where it has none."""
         return self._rates[key_of(arm)]
+
+    def selection(self, arms: Iterable[Arm]) -> tuple[tuple[float | None, bool | None], ...]:
+        """Return the selected rate of each arm, None where it has none, and whether it is at an edge."""
+        found = ((self._rates.get(key), self._edges.get(key)) for key in map(key_of, arms))
+        return tuple((None if rate is None or np.isnan(rate) else rate, edge) for rate, edge in found)
+
+    def cosines(self, arm: Arm, rate: float) -> dict[tuple[int, int], Values]:
+        """Return the kernel cosine by seed, for every layer and read-out epoch after the start.
+
+        NaN for a run that diverged; empty where the arm has no run at the rate.
+        """
+        return self._cosines.get((*key_of(arm), rate), {})
 
     def value(self, measure: str, arm: Arm, rate: float | None = None) -> Values:
         """Return a measure of an arm, at a learning rate or else at the selected one.
@@ -147,15 +163,16 @@ class Readings:
             return self._curve_area(arm, rate)
         if measure == "loss_gap":
             return combined([self.value("loss_test", arm, rate)], [self.value("loss_train", arm, rate)])
-        if rate is None:
-            return self._column(measure)[key_of(arm)]
         runs = self._runs[key_of(arm)]
-        return _by_seed(runs[runs["learning_rate"] == rate], measure)
+        rate = self.rate(arm) if rate is None else rate
+        return _by_seed(
+            runs[runs["learning_rate"].isna() if np.isnan(rate) else runs["learning_rate"] == rate], measure
+        )
 
     def _movement(self, arm: Arm, rate: float) -> Values:
-        found = [(keys[-1], cosine) for keys, cosine in self.cosines.items() if keys[:-2] == (*key_of(arm), rate)]
-        last = max(int(str(epoch)) for epoch, _ in found)
-        layers = [cosine for epoch, cosine in found if epoch == last]
+        found = self.cosines(arm, rate)
+        last = max(epoch for _, epoch in found)
+        layers = [cosine for (_, epoch), cosine in found.items() if epoch == last]
         return {seed: 1 - cosine for seed, cosine in mean_of(layers).items()}
 
     def rate_width(self, arm: Arm, scratch: Arm) -> Values:

@@ -159,9 +159,14 @@ class ClaimArms:
 
     def _settings(self) -> Iterator[Setting]:
         """Yield the pairs of source and target of all settings that the claim is about."""
-        interaction = self.claim.interaction
-        for name in dict.fromkeys((*self.claim.settings, *(interaction.settings if interaction else ()))):
+        for name in self._names:
             yield from self.pairs(name)
+
+    @property
+    def _names(self) -> tuple[str, ...]:
+        """The settings that the claim is about, those of its interaction too."""
+        interaction = self.claim.interaction
+        return tuple(dict.fromkeys((*self.claim.settings, *(interaction.settings if interaction else ()))))
 
     @property
     def _parts(self) -> list[Difference]:
@@ -217,6 +222,11 @@ class ClaimArms:
                 found |= set(self.controls(setting))
         return found
 
+    @cached_property
+    def all_needed(self) -> tuple[Arm, ...]:
+        """All arms that decide the claim in any of its settings, in order."""
+        return tuple(sorted(self.needed(self._names)))
+
     def reads(self, what: str) -> bool:
         """Whether the claim reads a table of measures (`parts`), or `sources`."""
         parts = self._parts
@@ -247,7 +257,7 @@ class ClaimArms:
         grid, claim, key = self.grid, self.claim, f"claims.{self.name}"
         study = grid.config.studies[self.study]
         known(f"{key}.architecture", claim.architecture, grid.config.architectures)
-        for name in sorted({*claim.settings, *(claim.interaction.settings if claim.interaction else ())}):
+        for name in sorted(self._names):
             known(f"{key}.settings", name, study.settings)
             if any(map(self.at_common, claim.components)) and len(study.settings[name]) > 1:
                 raise ConfigError(
