@@ -4,7 +4,8 @@
 # make calibration  how often verdicts err, by simulation: results/benchmarks/calibration.parquet; two minutes
 # make bench  how fast it is beside what it can't be faster than: results/benchmarks/bench.parquet; 15 minutes
 #             SHORT=1: two minutes, and an error where a ratio is a third worse than in tests/data/bench.csv
-# make test   set up if needed, check style and types, run all tests
+# make test   set up if needed, check style and types, run the tests that are quick: eight minutes
+# make test-cluster   the others: on a cluster of SLURM's daemons, with kills, and whole runs; half an hour
 # make test-networks  every network of torchvision, and ten of timm: their cards, treatments and modes
 # make advise DATA=folder    which source, and which way of using it, is best for your own images (or DATA=photos.zip)
 # Other studies: make run CONFIG=config/laptop.yaml; elsewhere than config says: RESULTS=results/other; one of them:
@@ -39,7 +40,7 @@ looked := python workflow/check_config.py $(if $(CONFIG),"$$CONFIG",config/confi
 # where the results are: as given, else as config says
 results := $(if $(RESULTS),$$RESULTS,$$($(looked)))
 
-.PHONY: run partial advise audit calibration bench test test-networks check setup schema clean
+.PHONY: run partial advise audit calibration bench test test-cluster test-networks check setup schema clean
 .DELETE_ON_ERROR:
 
 run: $(READY)
@@ -68,6 +69,9 @@ bench: $(READY)
 # two at a time; a file's tests stay together, and share what they run
 test: check
 	python -m pytest --numprocesses 2 --dist loadfile
+
+test-cluster: $(READY)
+	python -m pytest --numprocesses 2 --dist loadfile -m soak
 
 # every network whose card is shipped, and ten of timm
 test-networks: $(READY)

@@ -66,27 +66,20 @@ rule all:
     input:
         [] if plan.config.partial else plan.source_files(),
         plan.tables(),
-        plan.figures.files(),
+        plan.figure_files(),
         paths["summary"],
-        plan.figures.advice_files(),
+        paths["advice"] if plan.advised() else [],
+
+
+include: "workflow/rules/jobs.smk"
+include: "workflow/rules/figures.smk"
 
 
 # of what is partial only the tables, figures and pages are made
 if not plan.config.partial:
 
-    include: "workflow/rules/data.smk"
-    include: "workflow/rules/pretrain.smk"
-    include: "workflow/rules/treat.smk"
-    include: "workflow/rules/train.smk"
-
-else:
-
-    include: "workflow/rules/partial.smk"
-
-
-include: "workflow/rules/measure.smk"
-include: "workflow/rules/report.smk"
-include: "workflow/rules/calibrate.smk"
+    include: "workflow/rules/sources.smk"
+    include: "workflow/rules/select.smk"
 
 
 hooks.drop_refused_benchmarks(workflow)

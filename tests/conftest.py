@@ -2,6 +2,7 @@
 
 import atexit
 import copy
+import json
 import os
 import re
 import shutil
@@ -14,15 +15,20 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import hypothesis
 import pytest
 import yaml
 
+from whypretrain.command import Job
 from whypretrain.config import models as config
-from whypretrain.files.origins import Origin
+from whypretrain.files.origins import Origin, canonical
+from whypretrain.grid.coordinates import Arm, write_rate
 from whypretrain.jobs.plan import Plan, pinned_versions
+from whypretrain.jobs.runs import TrainRun
+from whypretrain.jobs.selections import Selection
 
 # a loaded machine makes no test fail
 hypothesis.settings.register_profile("loaded", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
@@ -73,6 +79,40 @@ def plan_of(raw: dict[str, Any]) -> Plan:
     return Plan(config.load(raw, ROOT), pinned_versions(ROOT / "envs" / "requirements.txt"))
 
 
+def at_every_rate(plan: Plan) -> Plan:
+    """Let a plan train all arms at all rates of their grids, as if each had been selected for some study."""
+
+    @cache
+    def of(study: str) -> dict[Arm, Selection]:
+        return {arm: Selection(rates[0], rates) for arm in plan.grid.arms_of(study) if (rates := plan.grid.rates(arm))}
+
+    plan.selections.of = of  # type: ignore[method-assign]
+    return plan
+
+
+def told_to(plan: Plan, stage: str, seeds: tuple[int, ...] = (0,), **at: str) -> dict[str, Any]:
+    """Return the spec of a job of the first form of a stage, for some coordinates and seeds."""
+    found: dict[str, Any] = json.loads(canonical(plan.forms_of(stage)[0].spec(SimpleNamespace(**at), seeds)))
+    return found
+
+
+def trains(plan: Plan, arm: Arm) -> TrainRun:
+    """Return the form by which the first block of seeds that decide trains an arm."""
+    found: TrainRun = next(form for form in plan.forms_of("train_run", pilots=False) if form.recipe == arm.recipe)
+    return found
+
+
+def batch(plan: Plan, kind: str, arm: Arm, rate: float | None, block: str = "s0") -> str:
+    """Return a file of the batch of an arm's runs at a rate."""
+    return plan.paths.file(kind, **arm.columns(), batch=f"lr-{write_rate(rate)}.{block}")
+
+
+def job(spec: dict[str, Any], outputs: dict[str, list[Any]], **inputs: list[Any]) -> Job:
+    """Return what a stage is given."""
+    files = ({name: [str(path) for path in paths] for name, paths in each.items()} for each in (inputs, outputs))
+    return Job(canonical(spec), "code", *files)
+
+
 @pytest.fixture(scope="session")
 def default_config() -> dict[str, Any]:
     """The embedded default study."""
@@ -92,7 +132,8 @@ class Project:
     def environment(self) -> dict[str, str]:
         """Return the caller's environment, with this Python's programs first and wide lines."""
         # the tests may have been started by make
-        found = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "MAKELEVEL")}
+        ours = ("PYTHONPATH", "MAKELEVEL", "CUDA_VISIBLE_DEVICES")  # the last from stages that tests have called
+        found = {name: value for name, value in os.environ.items() if name not in ours}
         path = f"{without_cluster()}:{Path(sys.executable).parent}:{os.environ['PATH']}"
         other = self.path / "installed"
         found |= {"PYTHONPATH": str(other)} if other.exists() else {}

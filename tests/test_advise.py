@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from conftest import ROOT, Project, fresh
+from conftest import ROOT, Project, fresh, told_to
 from PIL import Image
 
 sys.path.insert(0, str(ROOT / "workflow"))
@@ -25,6 +25,8 @@ from whypretrain.data.problems import UnusableFiles
 from whypretrain.evidence import advising
 from whypretrain.jobs.plan import Plan, pinned_versions
 from whypretrain.stages import write_advice
+
+pytestmark = pytest.mark.soak  # make test-cluster
 
 TEMPLATE = "tests/config/advise.yaml"
 
@@ -63,7 +65,7 @@ def test_a_divided_folder_is_told_with_what_its_parts_are_for(tmp_path: Path, mo
     assert "divided already, and stay so with every seed: train (32), val (23), test (25)" in told
     dataset = advise.write_config(tmp_path / "pets", "results/pets", TEMPLATE)
     plan = Plan(config.load(yaml.safe_load(dataset.read_text()), ROOT), pinned_versions(ROOT / "envs/requirements.txt"))
-    about = json.loads(plan.figures.advice_spec())["studies"][0]["targets"]["yours"]
+    about = told_to(plan, "write_advice")["studies"][0]["targets"]["yours"]
     assert about["parts"]["train"] == {"cat": 12, "dog": 20}
     assert about["parts"]["test"] == {"cat": 5, "dog": 20}
     said = advising.images_sentence(about["counts"], about["parts"], 5, about["given"])
@@ -117,7 +119,7 @@ def test_the_config_it_writes_has_five_splits_of_30_percent(tmp_path: Path, monk
     assert len(loaded.seeds) == 5
     assert plan.grid.part_sizes("yours")["test"] == {"cat": 6, "dog": 9}
     assert {arm.source for arm in plan.arms} == {"none", "glyphs", "digits", "textures"}
-    assert plan.figures.advice_files() == [f"{advise.results_of(folder)}/advice.rst"]
+    assert [each.path for each in plan.form("write_advice").results()] == [f"{advise.results_of(folder)}/advice.rst"]
 
 
 # --- the text ------------------------------------------------------------------------------

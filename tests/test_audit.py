@@ -11,12 +11,11 @@ from test_workflow import figures, flip, tables
 
 from whypretrain.files.origins import Origin, Unreadable, canonical, check_seal, content_digest, read_origin, sealed
 from whypretrain.files.storage import DamagedFile, read_columns, read_tensors, write_card, write_columns, write_tensors
-from whypretrain.jobs import expected
 from whypretrain.jobs.plan import Plan
 from whypretrain.running.locking import Lock
 
 ORIGIN = Origin('{"a":1.5}', "0123456789abcdef", "fedcba9876543210")
-RUN = "results/runs/tiny/letters/epoch-1+anneal/intact.all/digits.2/finetune/short/lr-0.1/s0"
+RUN = "results/runs/tiny/letters/epoch-1+anneal/intact.all/digits.2/finetune/short/lr-0.1.s0"
 AUDIT = ("python", "workflow/audit.py", "--configfile", "tests/config/tiny.yaml")
 
 
@@ -59,7 +58,7 @@ def plan_in(project: Project, raw: dict[str, Any]) -> Plan:
 
 
 def test_a_finished_study_has_nothing_stale_damaged_or_foreign(finished: Project):
-    count = len(list(expected.every(plan_in(finished, tiny()))))
+    count = len(list(plan_in(finished, tiny()).results()))
     assert finished.run(*AUDIT, status=0) == f"results: {count} fresh; 0 not made yet.\n"
 
 
@@ -72,7 +71,7 @@ def test_what_a_study_should_have_is_just_what_snakemake_would_make(both: Projec
     project.write_config(raw)
     lines = project.snakemake("--summary").splitlines()
     made = {line.split("\t")[0] for line in lines if line.startswith("results/")}
-    assert {result.path for result in expected.every(plan_in(project, raw))} == made
+    assert {result.path for result in plan_in(project, raw).results()} == made
 
 
 def test_results_that_are_cut_emptied_or_have_a_byte_flipped_are_named_and_made_again(

@@ -1,21 +1,19 @@
 """A bank of kernels: what is in it, what starts that draw from it keep, and which jobs it takes."""
 
 import hashlib
-import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
-from conftest import NOWHERE, plan_of, put, tiny
+from conftest import NOWHERE, job, plan_of, put, tiny, told_to
 from hypothesis import given
 from hypothesis import strategies as st
 from nets import plain, plain_of
 
-from whypretrain.command import Job
 from whypretrain.config.models import ConfigError
-from whypretrain.files.storage import canonical, read_tensors, write_tensors
+from whypretrain.files.storage import read_tensors, write_tensors
 from whypretrain.jobs.fingerprints import closure
 from whypretrain.jobs.plan import Plan
 from whypretrain.networks.banks import layer_kernels, pool_kernels, without_dead
@@ -215,10 +213,6 @@ def test_what_is_drawn_is_the_same_wherever_it_is_drawn() -> None:
 # --- the jobs ------------------------------------------------------------------------------
 
 
-def job(spec: dict[str, Any], **files: list[Path]) -> Job:
-    return Job(canonical(spec), "code", {name: [str(path) for path in paths] for name, paths in files.items()})
-
-
 def test_a_bank_is_pooled_for_each_seed_and_says_how_many_are_kept(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -231,7 +225,7 @@ def test_a_bank_is_pooled_for_each_seed_and_says_how_many_are_kept(
     spec["architecture"] = CARD.architecture
     banks = [tmp_path / f"bank.{seed}.safetensors" for seed in (4, 5)]
     with caplog.at_level("INFO"):
-        stage.main(job(spec, checkpoints=files, banks=banks))
+        stage.main(job(spec, {"banks": banks}, checkpoints=files))
     said = [record.getMessage() for record in caplog.records]
     assert "seed 4, layer1.weight: 48 of 48 kernels kept" in said
     assert "seed 5, layer2.weight: 144 of 160 kernels kept" in said
@@ -247,7 +241,7 @@ def test_a_bank_is_pooled_for_each_seed_and_says_how_many_are_kept(
     untrained, starts = tmp_path / "none.safetensors", [tmp_path / f"start.{seed}.safetensors" for seed in (4, 5)]
     write_tensors(untrained, network(9), NOWHERE)
     spec = {"treatment": "bank-layer", "layers": [3], "seeds": [4, 5], "architecture": CARD.architecture}
-    treat_checkpoint.main(job(spec, checkpoints=[untrained] * 2, references=banks, starts=starts))
+    treat_checkpoint.main(job(spec, {"starts": starts}, checkpoints=[untrained] * 2, references=banks))
     for bank, start in zip(banks, starts, strict=True):
         assert as_set(read_tensors(start)["layer3.weight"]) <= as_set(read_tensors(bank)["layer3.weight"])
 
@@ -266,20 +260,23 @@ def wildcards(plan: Plan, treatment: str) -> SimpleNamespace:
 
 
 def test_starts_from_a_bank_read_it_and_it_reads_the_checkpoints_of_its_sources() -> None:
-    plan = plan_of(banked())
-    block, _ = plan.bank_blocks()  # the other one is of pilots
+    plan, seeds = plan_of(banked()), (0, 1)
+    pool, treat = (plan.forms_of(name)[0] for name in ("pool_kernels", "treat_checkpoint"))
     for treatment in FROM_BANK:
         found = wildcards(plan, treatment)
         assert (found.source, found.epoch, found.span) == ("none", "0", "all")
-        assert block.references(found) == ["results/banks/tiny/s0.safetensors", "results/banks/tiny/s1.safetensors"]
-    assert block.references(wildcards(plan, "shuffle-kernels")) == []
-    assert set(block.banked(wildcards(plan, "bank-layer"))) <= {
+        assert treat.references(found, seeds) == [
+            "results/banks/tiny/s0.safetensors",
+            "results/banks/tiny/s1.safetensors",
+        ]
+    assert treat.references(wildcards(plan, "shuffle-kernels"), seeds) == []
+    assert set(pool.read(wildcards(plan, "bank-layer"), seeds)) <= {
         plan.paths.file("checkpoint", architecture=architecture, source=source, epoch=epoch, seed=seed)
         for architecture, source, epoch in plan.annealed(plan.grid)
         for seed in (0, 1)
     }
-    assert block.files("bank") == [f"results/banks/{{architecture}}/s{seed}.safetensors" for seed in (0, 1)]
-    assert block.banked(SimpleNamespace(architecture="tiny")) == [
+    assert pool.outputs(seeds) == {"banks": [f"results/banks/{{architecture}}/s{seed}.safetensors" for seed in seeds]}
+    assert pool.read(SimpleNamespace(architecture="tiny"), seeds) == [
         f"results/sources/tiny/{source}/s{seed}/epoch-1+anneal.safetensors"
         for seed in (0, 1)
         for source in ("two", "one")
@@ -288,14 +285,14 @@ def test_starts_from_a_bank_read_it_and_it_reads_the_checkpoints_of_its_sources(
 
 def test_the_sources_of_a_bank_are_trained_where_something_draws_from_it_and_only_there() -> None:
     plan = plan_of(banked())
-    assert plan.trained_sources == [("tiny", "letters"), ("tiny", "one"), ("tiny", "two")]
+    assert plan.grid.trained_sources == [("tiny", "letters"), ("tiny", "one"), ("tiny", "two")]
     assert ("tiny", "two", "1+anneal") in plan.annealed(plan.grid)
     assert {("tiny", "one", "digits"), ("tiny", "two", "digits")} <= plan.grid.uses()
     raw = plan_of(banked(epoch=0.5))  # a checkpoint that every source keeps, so no branch
     assert [branch for branch in raw.annealed(raw.grid) if branch[1] != "letters"] == []
     unused = plan_of(banked(treatments=()))
-    assert unused.trained_sources == [("tiny", "letters")]
-    assert plan_of(tiny()).bank_blocks() == []
+    assert unused.grid.trained_sources == [("tiny", "letters")]
+    assert plan_of(tiny()).forms_of("pool_kernels") == []
 
 
 def test_a_bank_alone_has_the_images_of_its_sources_prepared() -> None:
@@ -303,29 +300,28 @@ def test_a_bank_alone_has_the_images_of_its_sources_prepared() -> None:
     raw = put(raw, "datasets.others", {"module": "glyphs", "parameters": {"images_per_class": 30}})
     raw = put(raw, "sources.two.task", "glyphs")
     plan = plan_of(raw)
-    assert json.loads(plan.specs.dataset(SimpleNamespace(dataset="others", seed=0)))["size"] == 8
-    spec = plan.specs.pretrain(SimpleNamespace(architecture="tiny", source="two"), (0,))
-    assert json.loads(spec)["normalisation"] == {"mean": 0.2, "standard_deviation": 0.35}
+    assert told_to(plan, "prepare_dataset", dataset="others")["size"] == 8
+    spec = told_to(plan, "pretrain_source", architecture="tiny", source="two")
+    assert spec["normalisation"] == {"mean": 0.2, "standard_deviation": 0.35}
 
 
 def test_the_spec_of_a_bank_is_all_it_uses_and_a_start_from_it_knows_its_own_values_alone() -> None:
     plan = plan_of(banked(prune=0.25))
-    block, _ = plan.bank_blocks()  # the other one is of pilots
-    spec = json.loads(block.bank_spec(SimpleNamespace(architecture="tiny")))
+    spec = told_to(plan, "pool_kernels", (0, 1), architecture="tiny")
     assert spec["versions"].keys() == {"numpy"}
     del spec["versions"], spec["architecture"]
     assert spec == {"sources": [["two", "1+anneal"], ["one", "1+anneal"]], "prune": 0.25, "seeds": [0, 1]}
-    start = wildcards(plan, "bank-layer")
-    assert block.treat_spec(start) == plan_of(banked()).bank_blocks()[0].treat_spec(start)
+    start = vars(wildcards(plan, "bank-layer"))
+    assert told_to(plan, "treat_checkpoint", **start) == told_to(plan_of(banked()), "treat_checkpoint", **start)
 
 
 def test_a_bank_changes_no_job_that_was_there() -> None:
     before, after = plan_of(tiny()), plan_of(banked())
     for arm in before.arms:
-        assert before.specs.treat(arm, (0,)) == after.specs.treat(arm, (0,))
-        assert before.specs.measure_start(arm, (0,)) == after.specs.measure_start(arm, (0,))
-    letters = SimpleNamespace(architecture="tiny", source="letters")
-    assert before.specs.pretrain(letters, (0,)) == after.specs.pretrain(letters, (0,))
+        for stage_name in ("treat_checkpoint", "measure_start"):
+            assert told_to(before, stage_name, **arm.columns()) == told_to(after, stage_name, **arm.columns())
+    letters = {"architecture": "tiny", "source": "letters"}
+    assert told_to(before, "pretrain_source", **letters) == told_to(after, "pretrain_source", **letters)
 
 
 def test_code_of_banks_is_reached_by_what_draws_from_them_alone() -> None:

@@ -19,12 +19,13 @@ from test_workflow import heavy
 from whypretrain.data.datasets import glyphs
 from whypretrain.files.origins import read_origin
 from whypretrain.files.storage import read_tensors, write_tensors
-from whypretrain.jobs import expected
 from whypretrain.jobs.fingerprints import _known, fingerprint
+
+pytestmark = pytest.mark.soak  # make test-cluster
 
 
 def specs(raw: dict[str, Any]) -> list[tuple[str, str, str]]:
-    return [(found.path, found.spec, found.code) for found in expected.every(plan_of(raw))]
+    return [(found.path, found.made.spec, found.made.code) for found in plan_of(raw).results()]
 
 
 def backwards(value: Any) -> Any:

@@ -19,7 +19,7 @@ SCALE = 0.04
 @pytest.fixture(scope="module")
 def table(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
     path: Path = tmp_path_factory.mktemp("calibration") / "calibration.parquet"
-    told = ["--spec", json.dumps({"scale": SCALE}), "--code", "0", "--calibration", str(path)]
+    told = ["--spec", json.dumps({"scale": SCALE}), "--code", "0", "--out", "calibration", str(path)]
     command = [sys.executable, "-m", "whypretrain.stages.calibrate_verdicts", *told]
     subprocess.run(command, cwd=ROOT / "workflow", check=True, capture_output=True)
     return read_columns(path)[0].to_pandas()

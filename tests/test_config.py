@@ -13,6 +13,7 @@ from conftest import ROOT, SHIPPED, curves, fresh, plan_of, put, tiny
 
 from whypretrain.config import models as config
 from whypretrain.config.models import ConfigError
+from whypretrain.config.reading import read_all, with_includes
 from whypretrain.jobs import setup
 
 GRID = "studies.tiny.grid.0"
@@ -513,10 +514,27 @@ def test_two_studies_that_give_one_name_to_two_things_are_refused(changes: dict[
     assert "another name" in message
 
 
-def test_two_files_that_give_one_name_to_two_things_are_refused(tmp_path: Path):
-    (tmp_path / "more.yaml").write_text(yaml.safe_dump({"tasks": {"digits": {"dataset": "glyphs"}}}))
-    with pytest.raises(ConfigError, match=r"tasks.digits: more.yaml gives this name to something else"):
-        config.load({**tiny(), "include": ["more.yaml"]}, tmp_path)
+def test_a_config_stands_over_what_it_includes_key_by_key_and_a_null_takes_out(tmp_path: Path):
+    (tmp_path / "below.yaml").write_text(yaml.safe_dump(two_studies()))
+    (tmp_path / "more.yaml").write_text(yaml.safe_dump({"threads": 3, "recipes": {"short": {"min_steps": 7}}}))
+    above = {"include": ["below.yaml", "more.yaml"], "studies": {"other": None, "tiny": {"title": "Mine"}}}
+    found, below = config.load(above, tmp_path), config.load(two_studies(), tmp_path)
+    assert (found.threads, found.recipes["short"].min_steps, list(found.studies)) == (3, 7, ["tiny"])
+    assert found.studies["tiny"].title == "Mine"
+    assert found.studies["tiny"].grid == below.studies["tiny"].grid
+    assert found.recipes["short"].learning_rates == below.recipes["short"].learning_rates
+
+
+def test_of_several_files_each_stands_over_those_before_and_over_what_any_includes(tmp_path: Path):
+    contents = {
+        "included": {"threads": 2, "results": "results/b"},
+        "a": {"threads": 1, "recipes": {"short": {"min_steps": 1}}},
+    }
+    contents["b"] = {"include": ["included.yaml"], "recipes": {"short": {"epochs": 3}}}
+    for name, content in contents.items():
+        (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(content))
+    found = with_includes(read_all([tmp_path / "a.yaml", tmp_path / "b.yaml"]), tmp_path)
+    assert found == {"threads": 1, "results": "results/b", "recipes": {"short": {"min_steps": 1, "epochs": 3}}}
 
 
 def test_a_key_written_twice_is_refused(tmp_path: Path):
@@ -537,7 +555,7 @@ def test_what_is_no_yaml_of_keys_is_refused_and_never_run(tmp_path: Path, text: 
 def test_numbers_mean_the_same_however_they_are_written():
     # YAML reads 1e-5 as a text, 0.00001 as a number
     raws = [put(tiny(), "recipes.short.weight_decay", value) for value in ("1e-5", 0.00001)]
-    specs = [plan_of(raw).specs.train(plan_of(raw).arms[0], (0.1,), (0,)) for raw in raws]
+    specs = [[result.made.spec for result in plan_of(raw).computed()] for raw in raws]
     assert specs[0] == specs[1]
 
 

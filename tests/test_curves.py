@@ -44,7 +44,7 @@ class Made:
         branches = [(epoch, annealed) for epoch in EPOCHS for annealed in (False, True)[: 1 + (epoch > 0)]]
         self.source = {
             (*network, *branch, seed): generator.uniform(0.2, 0.8)
-            for network in plan.trained_sources
+            for network in plan.grid.trained_sources
             for branch in branches
             for seed in SEEDS
         }

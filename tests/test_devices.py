@@ -24,6 +24,8 @@ from conftest import ROOT, Project, fresh, plan_of, put, tiny
 from whypretrain.jobs import hooks
 from whypretrain.running import devices
 
+pytestmark = pytest.mark.soak  # make test-cluster
+
 A, B = "GPU-aaaaaaaa-0000-0000-0000-000000000001", "GPU-aaaaaaab-0000-0000-0000-000000000002"
 
 
@@ -391,7 +393,7 @@ def test_jobs_that_only_a_selection_brings_divide_the_gpus_as_well(shared: tuple
     project, uuids = shared
     logs = [*(project.path / "results/logs/train_run").rglob("*.s0.log")]
     others = [project.path / "results/selections/tiny.json", project.path / RUNS]
-    for file in [*logs, *others, *(project.path / "results/runs").rglob("s[01]/scores.parquet")]:
+    for file in [*logs, *others, *(project.path / "results/runs").rglob("lr-*/scores.parquet")]:
         file.unlink()
     assert not project.planned(RUNS).keys() & {"train_run_short_r0_p0", "train_run_short_s0"}
     project.snakemake("--cores", "8", RUNS)

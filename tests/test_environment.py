@@ -83,7 +83,7 @@ from whypretrain.jobs import setup
 from whypretrain.config.models import read_yaml
 file = Path("config/config.yaml")
 plan = setup.make_plan(read_yaml(file) | {{"results": "elsewhere"}}, [file], Path())
-assert plan.figures.files() and plan.tables()
+assert plan.figure_files() and plan.tables()
 sys.exit(", ".join(set({HEAVY}) & set(sys.modules)) or 0)
 """
 

@@ -11,11 +11,13 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import Project, plan_of, tiny
+from conftest import Project, batch, plan_of, tiny
 from made_runs import every_run
 
 from whypretrain.grid.coordinates import Paths
 from whypretrain.jobs.failures import Ended, Failure, command, coordinates, ending, in_words, report, without_message
+
+pytestmark = pytest.mark.soak  # make test-cluster
 
 PATHS = Paths("results")
 
@@ -26,7 +28,7 @@ def failure(folder: Path, number: int, text: str | None, rule: str = "train_run_
         log.write_text(text)
     run = {"architecture": "tiny", "source": "letters", "epoch": "1+anneal", "treatment": "intact", "span": "all"}
     run |= {"target": "digits.2", "mode": "finetune", "recipe": "short"}
-    files = [PATHS.file("scores", **run, learning_rate=rate, seed=number) for rate in ("0.01", "0.1")]
+    files = [PATHS.file("scores", **run, batch=f"r{rates}.p{number}") for rates in (0, 1)]
     return Failure(rule, tuple(files), str(log), blocked=number)
 
 
@@ -40,20 +42,18 @@ def test_coordinates_are_read_back_from_every_path(kind: str):
     assert coordinates(PATHS, [PATHS.file(kind, **given)]) == {name: [value] for name, value in given.items()}
 
 
-def test_the_coordinates_of_every_run_of_a_plan_are_its_own():
+def test_the_coordinates_of_every_batch_of_a_plan_are_its_own():
     plan = plan_of(tiny())
-    for arm, rate, seed in every_run(plan):
-        found = coordinates(plan.paths, [plan.run_file("history", arm, rate, seed)])
-        assert found == {
-            name: [value] for name, value in {**arm.columns(), "learning_rate": str(rate), "seed": str(seed)}.items()
-        }
+    for arm, rate, _ in every_run(plan):
+        found = coordinates(plan.paths, [batch(plan, "history", arm, rate)])
+        assert found == {name: [value] for name, value in {**arm.columns(), "batch": f"lr-{rate}.s0"}.items()}
 
 
 def test_several_values_of_a_coordinate_are_told_together(tmp_path: Path):
     words = in_words(coordinates(PATHS, failure(tmp_path, 0, "").outputs))
     assert words == (
         "architecture tiny, source letters, epoch 1+anneal, treatment intact, span all, target digits.2, "
-        "mode finetune, recipe short, learning rates 0.01 and 0.1, seed 0"
+        "mode finetune, recipe short, batches r0.p0 and r1.p0"
     )
 
 
@@ -98,7 +98,7 @@ def test_hundreds_of_failures_stay_a_short_list_and_the_file_has_all(tmp_path: P
     assert "and 296 more alike" in short
     assert "16 more jobs ended in other ways" in short
     assert everything.count("retry: ") == 320
-    assert all(f"seed {n}\n" in everything for n in range(320))
+    assert all(f"batches r0.p{n} and r1.p{n}\n" in everything for n in range(320))
 
 
 def test_what_holds_up_most_stands_first(tmp_path: Path):

@@ -337,7 +337,8 @@ def verdicts_of(claims: dict[str, str], text: str) -> pd.DataFrame:
     rows = [
         {
             **{"claim": claim, "paper": text, "study": "order", "setting": "different", "statement": text},
-            **{"test": "superiority", "component": text, "n": 5, "effect": -0.1216, "low": low, "high": 0.0567},
+            **{"test": "superiority", "one_source": False, "component": text, "n": 5},
+            **{"effect": -0.1216, "low": low, "high": 0.0567},
             **{"coverage": 0.95, "p": 0.5, "margin": 0.05, "unit": unit},
             **{"verdict": "inconclusive", "reason": text},
         }

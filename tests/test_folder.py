@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import ROOT, fresh, plan_of, put, tiny
+from conftest import ROOT, fresh, plan_of, put, tiny, told_to
 from PIL import Image
 
 from whypretrain.config import models as config
@@ -23,6 +23,7 @@ from whypretrain.data import partition
 from whypretrain.data.datasets import digits, folder
 from whypretrain.data.problems import UnusableFiles
 from whypretrain.data.tasks import source_images
+from whypretrain.files.origins import canonical
 from whypretrain.files.storage import read_tensors
 
 RAMP = np.linspace(0, 255, 12 * 12).round().astype(np.uint8).reshape(12, 12)
@@ -442,10 +443,10 @@ def test_a_part_that_is_missing_is_drawn_from_train(tmp_path: Path, there: str, 
 
 def test_the_stage_keeps_the_parts_and_a_task_trains_and_tests_on_them(tmp_path: Path):
     path = divided(tmp_path / "images", count=5)
-    spec = plan_of(study(path)).specs
-    done = prepare_stage(spec.dataset(SimpleNamespace(dataset="digits")), tmp_path)
+    plan = plan_of(study(path))
+    done = prepare_stage(told_to(plan, "prepare_dataset", dataset="digits"), tmp_path)
     assert done.returncode == 0, done.stderr
-    found = source_images(read_tensors(tmp_path / "d"), spec.task("digits"), 3)
+    found = source_images(read_tensors(tmp_path / "d"), plan.values.task("digits"), 3)
     exact, _ = folder.prepare(parameters(path), 8)
     for part, images in found.items():
         order = list(found).index(part)
@@ -695,18 +696,19 @@ def test_snakemake_says_before_any_job_what_is_to_be_known_of_a_folder(many: Pat
 
 def test_the_images_are_inputs_of_their_dataset_and_of_no_other(many: Path):
     plan = plan_of(study(many))
+    own, of_seeds = plan.forms_of("prepare_dataset")
     of_folder, of_glyphs = SimpleNamespace(dataset="digits"), SimpleNamespace(dataset="glyphs", seed=0)
-    assert plan.files_of_dataset(of_folder) == [
+    assert own.read(of_folder, ()) == [
         str(many / label / f"ä {number}.png") for label in ("dog's", "my cat") for number in range(10)
     ]
-    assert plan.files_of_dataset(of_glyphs) == []
-    assert "files" not in json.loads(plan.specs.dataset(of_glyphs))
+    assert of_seeds.read(of_glyphs, ()) == []
+    assert "files" not in of_seeds.spec(of_glyphs, ())
 
 
 def test_a_file_added_renamed_or_of_another_size_is_another_spec_and_names_are_not_in_it(many: Path):
     def spec() -> str:
         folder._listed.cache_clear()
-        return plan_of(study(many)).specs.dataset(SimpleNamespace(dataset="digits"))
+        return canonical(told_to(plan_of(study(many)), "prepare_dataset", dataset="digits"))
 
     seen = [spec()]
     assert spec() == seen[0]
@@ -722,8 +724,9 @@ def test_a_file_added_renamed_or_of_another_size_is_another_spec_and_names_are_n
     assert len(set(seen)) == 5
 
 
-def prepare_stage(spec: str, tmp_path: Path) -> subprocess.CompletedProcess[str]:
-    arguments = ["--spec", spec, "--code", "0", "--dataset", str(tmp_path / "d"), "--card", str(tmp_path / "c")]
+def prepare_stage(spec: dict[str, Any], tmp_path: Path) -> subprocess.CompletedProcess[str]:
+    outputs = [word for name, file in (("dataset", "d"), ("card", "c")) for word in ("--out", name, tmp_path / file)]
+    arguments = ["--spec", canonical(spec), "--code", "0", *map(str, outputs)]
     return subprocess.run(
         [sys.executable, "-m", "whypretrain.stages.prepare_dataset", *arguments],
         cwd=ROOT / "workflow",
@@ -733,8 +736,7 @@ def prepare_stage(spec: str, tmp_path: Path) -> subprocess.CompletedProcess[str]
 
 
 def test_the_stage_makes_the_dataset_or_says_in_one_line_why_not(many: Path, tmp_path: Path):
-    wildcards = SimpleNamespace(dataset="digits")
-    spec = plan_of(study(many)).specs.dataset(wildcards)
+    spec = told_to(plan_of(study(many)), "prepare_dataset", dataset="digits")
     done = prepare_stage(spec, tmp_path)
     assert done.returncode == 0, done.stderr
     assert json.loads((tmp_path / "c").read_text())["class_counts"] == {"dog's": 10, "my cat": 10}
@@ -744,7 +746,7 @@ def test_the_stage_makes_the_dataset_or_says_in_one_line_why_not(many: Path, tmp
     assert done.stderr == "error: datasets.digits: files were added, removed or changed meanwhile; run again\n"
     (many / "my cat" / "late.png").write_text("none")
     folder._listed.cache_clear()
-    done = prepare_stage(plan_of(study(many)).specs.dataset(wildcards), tmp_path)
+    done = prepare_stage(told_to(plan_of(study(many)), "prepare_dataset", dataset="digits"), tmp_path)
     assert done.returncode == 1
     assert done.stderr.startswith("error: datasets.digits.parameters.path: ")
     assert "1 of 21 image files can't be used: my cat/late.png (not an image" in done.stderr

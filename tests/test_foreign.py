@@ -1,6 +1,5 @@
 """A network that somebody else trained: its tensors are taken, and nothing that stands beside them is ever run."""
 
-import json
 import os
 import re
 import subprocess
@@ -16,7 +15,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import torch
-from conftest import ROOT, Project, fresh, plan_of, put, tiny
+from conftest import ROOT, Project, fresh, plan_of, put, tiny, told_to
 from nets import plain
 from safetensors.torch import save_file
 from torch import nn
@@ -270,9 +269,9 @@ def test_a_mistake_in_config_is_told(what: str):
 
 def test_where_the_file_lies_is_no_part_of_what_a_source_is_and_no_other_source_knows_of_it():
     here, there = (plan_of(study(file)) for file in ("a.pth", "b/c.safetensors"))
-    wildcards = next(w for _, w, _ in here.histories())
-    assert here.specs.pretrain(wildcards, (0,)) == there.specs.pretrain(wildcards, (0,))
-    assert "weights" not in json.loads(plan_of(tiny()).specs.pretrain(wildcards, (0,)))["pretraining"]
+    key = {"architecture": "tiny", "source": "letters"}
+    assert told_to(here, "pretrain_source", **key) == told_to(there, "pretrain_source", **key)
+    assert "weights" not in told_to(plan_of(tiny()), "pretrain_source", **key)["pretraining"]
 
 
 def test_a_source_without_a_head_has_no_score_to_tell():
@@ -321,8 +320,7 @@ def test_its_history_is_what_it_scores_on_the_task(project: Project):
     from whypretrain.training.data import TargetData
     from whypretrain.training.loop import evaluate
 
-    wildcards = next(w for _, w, _ in plan_of(study("a.pth")).histories())
-    spec = plan_of(study("a.pth")).specs._source("tiny", wildcards.source)
+    spec = told_to(plan_of(study("a.pth")), "pretrain_source", architecture="tiny", source="letters")
     parts = source_images(read_tensors(project.path / "results/datasets/glyphs/s0.safetensors"), spec["task"], 0)
     data = TargetData.on(torch.device("cpu"), parts, LETTERS, spec["normalisation"])
     own = network()

@@ -1,14 +1,12 @@
 """A job that runs out of memory says so in one message, with what to change."""
 
-import json
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from conftest import fresh, plan_of, put, tiny
+from conftest import fresh, plan_of, put, tiny, told_to
 
 from whypretrain.running import devices
 from whypretrain.running.memory import message_of
@@ -35,15 +33,9 @@ ARM = {
 
 def spec_of(kind: str, raw: dict[str, Any] | None = None) -> dict[str, Any]:
     """Return the spec of a job as the pipeline makes it."""
-    plan, wildcards = plan_of(raw or tiny()), SimpleNamespace(**ARM)
-    texts = {
-        "train": lambda: plan.specs.train(wildcards, (0.01, 0.1), (0, 1)),
-        "pretrain": lambda: plan.specs.pretrain(wildcards, (0, 1)),
-        "measure": lambda: plan.specs.measure_start(wildcards, (0, 1)),
-        "initialise": lambda: plan.specs.initialise(wildcards),
-    }
-    found: dict[str, Any] = json.loads(texts[kind]())
-    return found
+    stages = {"train": "train_run", "pretrain": "pretrain_source", "measure": "measure_start"}
+    found = told_to(plan_of(raw or tiny()), stages.get(kind, "initialise_network"), (0, 1), **ARM)
+    return found | ({"learning_rates": [0.01, 0.1]} if kind == "train" else {})
 
 
 def test_a_full_gpu_is_named_with_what_was_asked_and_what_there_is(monkeypatch: pytest.MonkeyPatch):

@@ -111,11 +111,11 @@ def tables_of(view: View, seeds: int, families: tuple[str, ...] = mode_map.FAMIL
             counts = {"n": seeds, "diverged": 0, "collapsed": 0, "unconverged": 0}
             numbers = {f"{what}_{part}": values.mean for what in ("top1", "loss") for part in schemas.PARTS}
             numbers |= {"top1_test_low": low, "top1_test_high": high, "balanced_test": 0.5, "largest_class": 0.1}
-            arms.append({**arm, **counts, **numbers})
+            arms.append({**arm, **counts, **numbers, "source_networks": seeds})
     told = itertools.cycle(("supported", "contradicted", "inconclusive"))
     for rule, verdict in zip(view.rules, told, strict=False):
         row = {"claim": rule["claim"], "paper": "Course", "study": view.study, "setting": rule["setting"]}
-        row |= {"statement": "It is so.", "test": "non-inferiority", "component": "1", "n": seeds}
+        row |= {"statement": "It is so.", "test": "non-inferiority", "one_source": False, "component": "1", "n": seeds}
         row |= {"effect": 0.0, "low": -0.1, "high": 0.1, "coverage": 0.9, "p": 0.5, "margin": 0.01, "unit": "points"}
         verdicts.append({**row, "verdict": verdict, "reason": ""})
     made = {"modes": modes, "starts": starts, "arms": arms, "verdicts": verdicts}

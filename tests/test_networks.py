@@ -24,7 +24,7 @@ from whypretrain import registry
 from whypretrain.config.models import ConfigError
 from whypretrain.data.tasks import FEW
 from whypretrain.files.storage import read_columns, read_tensors, write_tensors
-from whypretrain.grid.spans import span_layers
+from whypretrain.grid.spans import in_layers, span_layers
 from whypretrain.networks import card as cards
 from whypretrain.networks.architecture import Named, card_of
 from whypretrain.networks.building import build
@@ -44,19 +44,25 @@ from whypretrain.treatments.treating import apply_treatment
 
 CLASSES = 2
 FEW_OF_TORCHVISION = (
-    "alexnet",
     "densenet121",
     "efficientnet_b0",
+    "efficientnet_b1",
     "googlenet",
     "mnasnet0_5",
+    "mnasnet1_0",
     "mobilenet_v2",
+    "mobilenet_v3_large",
     "mobilenet_v3_small",
+    "regnet_x_400mf",
     "regnet_y_400mf",
     "resnet18",
+    "resnet34",
     "shufflenet_v2_x0_5",
+    "shufflenet_v2_x1_0",
     "squeezenet1_1",
     "swin_t",
 )
+SLOW = ("swin_t",)  # a minute; with those of the cluster
 FEW_OF_TIMM = ("tf_efficientnet_lite0", "resnetv2_50", "convnextv2_atto")
 OF_TIMM = (
     *FEW_OF_TIMM,
@@ -94,7 +100,13 @@ PERMUTED = (
 
 def named(names: tuple[str, ...], few: tuple[str, ...]) -> list[Any]:
     """All names as parameters; those that aren't among the few are run by `make test-networks` alone."""
-    return [pytest.param(name, marks=() if name.partition("/")[2] in few else pytest.mark.networks) for name in names]
+
+    def marks(name: str) -> tuple[pytest.MarkDecorator, ...]:
+        if name not in few:
+            return (pytest.mark.networks,)
+        return (pytest.mark.soak,) if name in SLOW else ()
+
+    return [pytest.param(name, marks=marks(name.partition("/")[2])) for name in names]
 
 
 ALL = named(cards.shipped(), FEW_OF_TORCHVISION)
@@ -260,6 +272,22 @@ def test_spans_count_convolutions_and_above_counts_layers() -> None:
     assert span_layers("above-4", alexnet) == (5, 6, 7)
     vit = card("torchvision/vit_b_16")  # one convolution, the patches'
     assert span_layers("top-1", vit) == (vit.depth,)
+
+
+def test_numbers_may_count_the_blocks_of_a_residual_network() -> None:
+    own = card("torchvision/resnet18")
+    assert own.ends == (1, 3, 5, 7, 9, 11, 13, 15, 17)
+    told = {
+        "freeze-2": "freeze-3",
+        "svm-9+source-norm": "svm-17+source-norm",
+        "above-1": "above-1",
+        "above-3": "above-5",
+    }
+    told |= {"top-1": "top-2", "bottom-2": "bottom-3", "only-1": "bottom-1", "freeze-0": "freeze-0", "all": "all"}
+    assert {text: in_layers(text, own) for text in told} == told
+    for text, message in {"freeze-10": "blocks 1 to 9", "only-2": "no span names these alone"}.items():
+        with pytest.raises(ValueError, match=message):
+            in_layers(text, own)
 
 
 def test_a_small_stem_keeps_the_size_of_small_images() -> None:

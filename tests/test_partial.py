@@ -12,14 +12,14 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from conftest import NOWHERE, Project, curves, fresh, plan_of, put, tiny
+from conftest import NOWHERE, Project, at_every_rate, batch, curves, fresh, job, plan_of, put, tiny, told_to
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_runs import every_run
 from PIL import Image
 from test_mode_map import Made, arm
 
-from whypretrain.command import Job, StageError
+from whypretrain.command import StageError
 from whypretrain.evidence.analysis import make_contrasts
 from whypretrain.evidence.claims import gap_of
 from whypretrain.evidence.missing import sentence
@@ -32,14 +32,15 @@ from whypretrain.files.schemas import write_table
 from whypretrain.files.storage import write_json
 from whypretrain.grid.claim_arms import ClaimArms
 from whypretrain.grid.coordinates import ARM_KEYS, key_columns, key_of
-from whypretrain.jobs import expected
-from whypretrain.jobs.from_spec import shown
-from whypretrain.jobs.plan import Plan, collected_tables
-from whypretrain.jobs.stock import Stock, completeness_table
+from whypretrain.jobs.completeness import SET_ASIDE, Checked, completeness_table, shown
+from whypretrain.jobs.plan import Plan
+from whypretrain.jobs.tables import collected_tables
 from whypretrain.stages import collect_table, write_advice
 
+pytestmark = pytest.mark.soak  # make test-cluster
+
 PARTIAL = ("--config", "partial=true")
-MAKING = ("take_stock", "collect_table", "summarise_", "contrast_arms", "judge_claims", "plot_", "write_", "all")
+MAKING = ("find_missing", "collect_table", "summarise_", "contrast_arms", "judge_claims", "plot_", "write_", "all")
 
 
 # --- what the switch changes ---------------------------------------------------------------
@@ -49,11 +50,12 @@ def test_the_switch_changes_no_result_and_makes_none_stale():
     complete, partial = plan_of(curves()), plan_of(put(curves(), "partial", True))
 
     def said(plan: Plan) -> list[tuple[str, str, str, tuple[str, ...]]]:
-        return [(result.path, result.spec, result.code, result.inputs) for result in expected.computed(plan)]
+        made = ((result.path, result.made) for result in plan.computed())
+        return [(path, made.spec, made.code, made.inputs) for path, made in made]
 
     assert said(complete) == said(partial)
-    assert not [result for result in expected.every(complete) if "partial" in result.path + result.spec]
-    made = {result.path for result in expected.every(partial)} - {each.path for each in expected.computed(partial)}
+    assert not [result for result in complete.results() if "partial" in result.path + result.made.spec]
+    made = {result.path for result in partial.results()} - {each.path for each in partial.computed()}
     assert made
     assert all(path.startswith("results/partial/") for path in made)
 
@@ -230,21 +232,20 @@ def test_partial_results_are_the_complete_ones_but_for_the_mark_and_say_what_is_
     assert shared.planned(*PARTIAL) == {}
     assert shared.planned() == {}
 
-    # a learning rate of one seed, all of an arm, a damaged file, a source and what was made of it, a read-out
+    # the batches of two arms, a damaged file, a read-out
     plan = plan_of(curves())
     arms = {(each.source, each.treatment, each.mode, each.epoch): each for each in plan.arms}
     shuffled, probe = (
         arms["letters", "shuffle-kernels", "finetune", "1+anneal"],
         arms["letters", "intact", "probe", "0"],
     )
-    damaged = shared.path / plan.run_file("scores", arms["letters", "intact", "probe", "1+anneal"], None, 1)
-    shutil.rmtree((shared.path / plan.run_file("scores", shuffled, 0.1, 1)).parent)
-    for seed in (0, 1):
-        shutil.rmtree((shared.path / plan.run_file("scores", probe, None, seed)).parent)
+    damaged = shared.path / batch(plan, "scores", arms["letters", "intact", "probe", "1+anneal"], None)
+    for each, rate in ((shuffled, 0.1), (probe, None)):
+        shutil.rmtree((shared.path / batch(plan, "scores", each, rate)).parent)
     content = bytearray(damaged.read_bytes())
     content[len(content) // 2] ^= 0xFF
     damaged.write_bytes(content)
-    (shared.path / "results/measures/pairs/sources/tiny/lr-none-none/s0.parquet").unlink()
+    (shared.path / "results/measures/pairs/sources/tiny/lr-none-none/layers.s0.parquet").unlink()
     assert all(rule.startswith(MAKING) for rule in shared.planned(*PARTIAL))
     shared.snakemake("--cores", "2", *PARTIAL)
 
@@ -253,30 +254,35 @@ def test_partial_results_are_the_complete_ones_but_for_the_mark_and_say_what_is_
     told = {
         (row["treatment"], row["mode"], row["learning_rate"], row["seed"]): row["reason"] for _, row in runs.iterrows()
     }
-    assert len(told) == len(runs) == 4
+    assert len(told) == len(runs) == 6
     assert told["shuffle-kernels", "finetune", 0.1, 1] == "not there"
     assert sorted(reason.split(":")[0] for key, reason in told.items() if key[1] == "probe") == [
+        "damaged",
         "damaged",
         "not there",
         "not there",
     ]
     assert set(missing.loc[missing["what"] == "pairs", "pair"]) == {"sources"}
-    # one seed counts
     found = table(shared, "runs")
-    mine = found[(found["treatment"] == "shuffle-kernels") & (found["mode"] == "finetune")]
-    assert sorted(zip(mine["learning_rate"], mine["seed"], strict=True)) == [(0.1, 0)]
-    arms_there = table(shared, "arms").set_index(["treatment", "mode", "epoch"])
-    assert arms_there.loc[("shuffle-kernels", "finetune", "1+anneal"), "n"] == 1
-    assert ("intact", "probe", "0") not in arms_there.index
+    arms_there = table(shared, "arms").set_index(["treatment", "mode", "epoch"]).index
+    assert not {("shuffle-kernels", "finetune", "1+anneal"), ("intact", "probe", "0")} & {*arms_there}
     verdicts = table(shared, "verdicts").set_index("claim").astype({"reason": str, "verdict": str})
-    assert verdicts.loc["kept", "reason"] == "missing: 1 of the runs that it rests on"
-    assert verdicts.loc["peak", "reason"] == "missing: 3 of the runs that it rests on"
+    assert verdicts.loc["kept", "reason"] == "missing: 2 of the runs that it rests on"
+    assert verdicts.loc["peak", "reason"] == "missing: 4 of the runs that it rests on"
     assert verdicts.loc["apart", "reason"] == "missing: 1 of the read-outs that it rests on"
     complete = table(shared, "verdicts", "results/tables").set_index("claim")
     assert verdicts.loc["specific", "effect"] == complete.loc["specific", "effect"]
-    assert any("PARTIAL: 5 of 6 runs count (arms with fewer seeds: 1)." in text for text in marks(shared))
+    assert any("PARTIAL: 4 of 6 runs count (arms left out: 1 of 3)." in text for text in marks(shared))
     # the complete tables are as they were
-    assert len(table(shared, "runs", "results/tables")) == len(found) + 4
+    assert len(table(shared, "runs", "results/tables")) == len(found) + 6
+
+
+def test_a_seed_counts_where_all_its_runs_do(monkeypatch: pytest.MonkeyPatch):
+    plan = at_every_rate(plan_of(put(put(tiny(), "seed_blocks", [[0, 1], [2]]), "partial", True)))
+    checked, gone = Checked(plan, lambda path: ""), batch(plan, "kernels", plan.arms[0], 0.1)
+    monkeypatch.setattr(checked, "fault", lambda path: "not there" if path == gone else "")
+    found = [(rate, seed, reason) for _, rate, seed, _, reason in checked.missing_runs()]
+    assert sorted(found) == [(0.01, 0, SET_ASIDE), (0.01, 1, SET_ASIDE), (0.1, 0, "not there"), (0.1, 1, "not there")]
 
 
 def test_after_a_failed_source_what_rests_on_it_is_stale_and_the_rest_is_shown(again: Project):
@@ -303,17 +309,17 @@ def test_what_a_job_is_making_again_meanwhile_is_not_there_and_not_damaged(tmp_p
     plan = plan_of(put(tiny(), "partial", True))
     chosen = [{**each.columns(), "learning_rate": 0.1, "learning_rates": [0.1]} for each in plan.arms]
     write_json(plan.paths.file("selection", study="tiny"), {"arms": chosen})
-    stock = Stock(plan, lambda path: "")
-    suffixes = {Path(path).suffix for path in stock.expected}
+    checked = Checked(plan, lambda path: "")
+    suffixes = {Path(path).suffix for path in checked.results}
     assert suffixes == {".safetensors", ".json", ".parquet"}
     selection = plan.paths.file("selection", study="tiny")
-    assert {stock.fault(path) for path in stock.expected if path != selection} == {"not there"}
+    assert {checked.fault(path) for path in checked.results if path != selection} == {"not there"}
 
-    gone = plan.run_file("scores", plan.arms[0], 0.1, 0)
+    gone = batch(plan, "scores", plan.arms[0], 0.1)
     monkeypatch.setattr(collect_table, "left_out", lambda paths: lambda path: path != gone)
-    job = Job(plan.specs.collect(), "0", {"table": ["results/tables/runs.parquet"]})
+    collect = job(told_to(plan, "collect_table", table="runs"), {"table": ["results/tables/runs.parquet"]})
     with pytest.raises(StageError, match=f"^{re.escape(gone)} was there a moment ago: .* Call once more$"):
-        collect_table.main(job)
+        collect_table.main(collect)
 
 
 def test_where_nothing_is_trained_there_is_one_message(tmp_path: Path):
@@ -325,15 +331,16 @@ def test_where_nothing_is_trained_there_is_one_message(tmp_path: Path):
 
 def test_the_files_that_are_looked_at_are_all_that_tables_rest_on():
     plan = plan_of(put(curves(), "partial", True))
-    parts = {part.path for table in collected_tables() for part, _ in collect_table.parts(plan, table)}
-    every = {result.path: result for result in expected.every(plan)}
+    collector = plan.form("collect_table")
+    parts = {part.path for table in collected_tables() for part, _ in collector.parts_of(table)}
+    every = {result.path: result.made for result in plan.results()}
     read, waiting = set[str](), [*parts]
     while waiting:
         if (path := waiting.pop()) in every and path not in read:
             read.add(path)
             waiting += every[path].inputs
     assert read >= parts
-    assert read <= {result.path for result in expected.computed(plan)}
+    assert read <= {result.path for result in plan.computed()}
 
 
 def test_the_advice_says_on_top_that_it_is_partial(tmp_path: Path):
@@ -341,10 +348,10 @@ def test_the_advice_says_on_top_that_it_is_partial(tmp_path: Path):
     frames["completeness"] = completeness_table(plan_of(tiny()), pd.DataFrame())
     for name, frame in frames.items():
         write_table(tmp_path / f"{name}.parquet", name, frame, NOWHERE)
-    paths = {name: [str(tmp_path / f"{name}.parquet")] for name in frames}
-    stock = paths.pop("missing") + paths.pop("completeness")
-    text = tmp_path / "advice.rst"
-    write_advice.main(Job('{"studies":[],"seeds":[0]}', "0", {**paths, "stock": stock, "text": [str(text)]}))
+    paths: dict[str, list[Any]] = {name: [tmp_path / f"{name}.parquet"] for name in frames}
+    partial = paths.pop("missing") + paths.pop("completeness")
+    text, spec = tmp_path / "advice.rst", {"studies": [], "seeds": [0]}
+    write_advice.main(job(spec, {"page": [text]}, **paths, partial=partial))
     assert "\nPARTIAL: 6 of 6 runs count. Ways whose runs are missing are not compared here" in text.read_text()
-    write_advice.main(Job('{"studies":[],"seeds":[0]}', "0", {**paths, "text": [str(text)]}))
+    write_advice.main(job(spec, {"page": [text]}, **paths))
     assert "PARTIAL" not in text.read_text()

@@ -13,7 +13,8 @@ import pytest
 from conftest import Project, fresh, plan_of, put, tiny
 
 from whypretrain.config.models import ConfigError
-from whypretrain.jobs import expected
+
+pytestmark = pytest.mark.soak  # make test-cluster
 
 TABLES = ("selected", "pilots", "runs", "design", "arms")
 TARGETS = [f"results/tables/{name}.parquet" for name in TABLES]
@@ -21,7 +22,7 @@ MADE_ANEW = ("tables", "logs", "benchmarks")
 GRID = "recipes.short.learning_rate_blocks"
 FEW, MORE = "digits.2", "digits.10"  # 0.2 is selected for both; 1 is better with few images alone
 AUDIT = ("python", "workflow/audit.py", "--configfile", "tests/config/tiny.yaml")
-SEEDS, PILOTS = ("s0", "s1"), ("s100",)
+PILOTS = "r0.p0"  # the batch of all rates and pilots of the first blocks
 
 
 def study(blocks: list[list[float]], targets: tuple[str, ...] = (FEW, MORE)) -> dict[str, Any]:
@@ -43,14 +44,14 @@ def made(project: Project) -> dict[str, int]:
     }
 
 
-def grown(project: Project, raw: dict[str, Any]) -> tuple[set[tuple[str, str, str]], set[str]]:
-    """Run a changed study; return the runs that were trained, by target, rate and seed, and all else that was made."""
+def grown(project: Project, raw: dict[str, Any]) -> tuple[set[tuple[str, str]], set[str]]:
+    """Run a changed study; return the batches that were trained, by target, and all else that was made."""
     before = made(project)
     project.write_config(raw)
     project.snakemake("--cores", "2", *TARGETS)
     new = {name for name, moment in made(project).items() if before.get(name) != moment}
     runs = {name for name in new if name.startswith("runs/")}
-    trained = {(parts[5], parts[8], parts[9]) for parts in (Path(name).parts for name in runs)}
+    trained = {(parts[5], parts[8]) for parts in (Path(name).parts for name in runs)}
     return trained, new - runs
 
 
@@ -64,8 +65,8 @@ def rows(project: Project, table: str) -> list[dict[str, Any]]:
     return found
 
 
-def all_of(rate: str, seeds: tuple[str, ...], targets: tuple[str, ...] = (FEW, MORE)) -> set[tuple[str, str, str]]:
-    return {(target, rate, seed) for target in targets for seed in seeds}
+def all_of(*batches: str, targets: tuple[str, ...] = (FEW, MORE)) -> set[tuple[str, str]]:
+    return {(target, batch) for target in targets for batch in batches}
 
 
 def audited(project: Project, raw: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,7 +74,7 @@ def audited(project: Project, raw: dict[str, Any], monkeypatch: pytest.MonkeyPat
     with monkeypatch.context() as patch:
         patch.chdir(project.path)
         plan = plan_of(raw)
-        fresh_ones, every = len(list(expected.computed(plan))) + len(TABLES), len(list(expected.every(plan)))
+        fresh_ones, every = len(list(plan.computed())) + len(TABLES), len(list(plan.results()))
     assert project.run(*AUDIT, status=0) == f"results: {fresh_ones} fresh; {every - fresh_ones} not made yet.\n"
 
 
@@ -83,7 +84,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Project:
     project = fresh(tmp_path_factory.mktemp("base") / "project")
     trained, _ = grown(project, study([[0.01, 0.2]]))
     assert selected(project) == {FEW: 0.2, MORE: 0.2}
-    assert trained == all_of("lr-0.01", PILOTS) | all_of("lr-0.2", (*PILOTS, *SEEDS))
+    assert trained == all_of(PILOTS, "lr-0.2.s0")
     return project
 
 
@@ -99,7 +100,7 @@ def test_a_rate_more_that_loses_trains_pilots_alone_and_going_back_nothing(
     before, raw = rows(project, "runs"), study([[0.01, 0.2], [1e-6]])
     audited(project, study([[0.01, 0.2]]), monkeypatch)
     trained, others = grown(project, raw)
-    assert trained == all_of("lr-1e-06", PILOTS)
+    assert trained == all_of("r1.p0")
     assert others == {"selections/tiny.json"}
     assert str(rows(project, "runs")) == str(before)
     assert len(rows(project, "pilots")) == 6
@@ -117,7 +118,7 @@ def test_a_rate_more_that_wins_for_one_arm_trains_its_seeds_alone_and_going_back
     before, raw = rows(project, "runs"), study([[0.01, 0.2], [1.0]])
     trained, others = grown(project, raw)
     assert selected(project) == {FEW: 1.0, MORE: 0.2}
-    assert trained == all_of("lr-1.0", PILOTS) | all_of("lr-1.0", SEEDS, (FEW,))
+    assert trained == all_of("r1.p0") | {(FEW, "lr-1.0.s0")}
     assert others == {"selections/tiny.json"}
     rates = {(row["shots"], row["learning_rate"]) for row in rows(project, "runs")}
     assert rates == {("2", 1.0), ("10", 0.2)}
@@ -125,23 +126,23 @@ def test_a_rate_more_that_wins_for_one_arm_trains_its_seeds_alone_and_going_back
     *told, last = project.run(*AUDIT, status=1).splitlines()
     with monkeypatch.context() as patch:
         patch.chdir(project.path)
-        count = len(list(expected.computed(plan_of(raw)))) + len(TABLES)
+        count = len(list(plan_of(raw).computed())) + len(TABLES)
     assert last.startswith(f"results: {count} fresh, {len(told)} unused; ")
-    left = {tuple(Path(line.split()[1]).parts[i] for i in (6, 9, 10)) for line in told if line.startswith("unused")}
-    assert left == all_of("lr-0.2", SEEDS, (FEW,))
+    left = {tuple(Path(line.split()[1]).parts[i] for i in (6, 9)) for line in told if line.startswith("unused")}
+    assert left == {(FEW, "lr-0.2.s0")}
     trained, _ = grown(project, study([[0.01, 0.2]]))
     assert trained == set()
     assert str(rows(project, "runs")) == str(before)
     told = project.run(*AUDIT).splitlines()
     assert {line.split()[0] for line in told if line.split()[0] in ("stale", "damaged", "foreign")} == set()
-    assert {line.split()[0] for line in told if "lr-1.0/" in line} == {"unused"}
+    assert {line.split()[0] for line in told if "lr-1.0.s0/" in line} == {"unused"}
 
 
 def test_a_pilot_more_whose_selection_stays_trains_its_pilots_alone(project: Project, monkeypatch: pytest.MonkeyPatch):
     before, raw = rows(project, "runs"), put(study([[0.01, 0.2]]), "pilot_blocks", [[100], [101]])
     trained, others = grown(project, raw)
     assert selected(project) == {FEW: 0.2, MORE: 0.2}
-    assert trained == all_of("lr-0.01", ("s101",)) | all_of("lr-0.2", ("s101",))
+    assert trained == all_of("r0.p1")
     assert "selections/tiny.json" in others
     assert all("s101" in Path(name).stem or "s101" in Path(name).parts for name in others - {"selections/tiny.json"})
     assert str(rows(project, "runs")) == str(before)
@@ -160,9 +161,9 @@ def test_studies_that_select_otherwise_each_read_their_own_rate_of_one_arm(
     assert {name: selected(project, name)[FEW] for name in chosen} == chosen
     assert {row["study"]: row["learning_rate"] for row in rows(project, "arms")} == chosen
     design = [(row["study"], row["learning_rate"]) for row in rows(project, "design") if row["selected"]]
-    assert sorted(design) == sorted([*chosen.items()] * len(SEEDS))
+    assert sorted(design) == sorted([*chosen.items()] * 2)
     # all pilots are shared
-    assert trained == {(FEW, f"lr-{rate}", seed) for rate in ("1.0", "1.5", "2.0") for seed in (*SEEDS, *PILOTS)}
+    assert trained == {(FEW, PILOTS), *((FEW, f"lr-{rate}.s0") for rate in ("1.0", "1.5", "2.0"))}
     assert len(rows(project, "pilots")) == 3
     audited(project, raw, monkeypatch)
 
@@ -179,7 +180,7 @@ def test_where_all_pilots_diverge_the_lowest_rate_is_selected_and_told_to_be_at_
 def test_an_arm_with_one_rate_needs_no_pilot(tmp_path: Path):
     project = fresh(tmp_path / "project")
     trained, others = grown(project, put(study([[0.2]], (FEW,)), "pilot_blocks", []))
-    assert trained == all_of("lr-0.2", SEEDS, (FEW,))
+    assert trained == {(FEW, "lr-0.2.s0")}
     assert not any("s100" in name for name in others)
     assert rows(project, "pilots") == []
     (arm,) = rows(project, "arms")

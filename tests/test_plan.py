@@ -3,49 +3,25 @@
 import copy
 import json
 import random
+import re
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from conftest import ROOT, SHIPPED, plan_of, put, tiny
-from made_runs import every_run
+from conftest import ROOT, SHIPPED, at_every_rate, plan_of, put, tiny, told_to
 
 from whypretrain.config import models as config
-from whypretrain.jobs.from_spec import plan_of as plan_of_spec
-from whypretrain.jobs.plan import Plan, collected_tables, pinned_versions
-
-
-def dataset_file(plan: Plan, wildcards: SimpleNamespace) -> str:
-    """Return the file of a dataset, or of one seed of it."""
-    return plan.paths.file("dataset_of_seed" if hasattr(wildcards, "seed") else "dataset", **vars(wildcards))
+from whypretrain.jobs.plan import Plan, pinned_versions
+from whypretrain.jobs.tables import collected_tables
 
 
 def specs(plan: Plan) -> dict[str, str]:
-    """Return the spec of every job of a plan, by the file that it makes."""
-    found = {}
-    for dataset in plan.datasets():
-        found[dataset_file(plan, dataset)] = plan.specs.dataset(dataset)
-    for path, wildcards, annealed in plan.histories():
-        found[path] = (plan.specs.anneal if annealed else plan.specs.pretrain)(wildcards, (int(wildcards.seed),))
-    for arm in plan.arms:
-        for seed in plan.config.seeds:
-            wildcards = SimpleNamespace(**arm.columns(), seed=str(seed))
-            found[plan.paths.file("start", **arm.columns(), seed=seed)] = plan.specs.treat(wildcards, (seed,))
-            if arm.source == "none":
-                untrained = plan.paths.file("untrained", architecture=arm.architecture, seed=seed)
-                found[untrained] = plan.specs.initialise(wildcards)
-    for path, arm, seed in plan.measured_starts():
-        found[path] = plan.specs.measure_start(arm, (seed,))
-    for arm, rate, seed in every_run(plan):
-        found[plan.run_file("scores", arm, rate, seed)] = plan.specs.train(arm, (rate,), (seed,))
-    # what a whole block is told
-    for block in plan.training_blocks():
-        for arm in plan.arms:
-            if arm.recipe == block.recipe:
-                found[f"block {block.recipe} {block.name} {arm}"] = block.spec(
-                    SimpleNamespace(**arm.columns(), learning_rate="0.1")
-                )
-    return found
+    """Return the spec of every job that computes something, by the files that it makes, all arms at all rates.
+
+    What is selected depends on all that there is.
+    """
+    results = at_every_rate(plan).computed()
+    return {result.path: result.made.spec for result in results if result.made.form.stage != "select_rates"}
 
 
 def second_study(raw: dict[str, Any]) -> dict[str, Any]:
@@ -89,10 +65,10 @@ def test_another_study_changes_no_job_that_was_there():
 CHANGED: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "rate of pretraining": ({"pretraining.brief.learning_rate": 0.2}, ("sources/tiny/letters",)),
     "length of annealing": ({"pretraining.brief.anneal_share": 0.5}, ("sources/tiny/letters",)),
-    "steps of targets": ({"recipes.short.min_steps": 20}, ("runs/", "block")),
-    "decay of targets": ({"recipes.short.weight_decay": 0.0}, ("runs/", "block")),
-    "runs and sources at once": ({"replicas": 4}, ("/finetune/", "sources/", "block")),
-    "precision": ({"precision": "bf16"}, ("/finetune/", "block")),
+    "steps of targets": ({"recipes.short.min_steps": 20}, ("runs/",)),
+    "decay of targets": ({"recipes.short.weight_decay": 0.0}, ("runs/",)),
+    "runs and sources at once": ({"replicas": 4}, ("/finetune/", "sources/")),
+    "precision": ({"precision": "bf16"}, ("/finetune/",)),
     "difficulty of letters": (
         {"datasets.glyphs.parameters": {"images_per_class": 25}},
         ("datasets/glyphs",),
@@ -100,13 +76,13 @@ CHANGED: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "size of images": ({"studies.tiny.size": 10}, ("datasets/",)),
     "classes of the target": (
         {"tasks.digits.classes": ["1", "7"]},
-        ("runs/", "block", "measures/"),
+        ("runs/", "measures/"),
     ),
     "half of the source": ({"tasks.letters.images": "a"}, ("sources/tiny/letters", "measures/")),
-    "threads": ({"threads": 2}, ("runs/", "block", "measures/", "sources/tiny/letters")),
+    "threads": ({"threads": 2}, ("runs/", "measures/", "sources/tiny/letters")),
     "constants of images": (
         {"studies.tiny.normalisation": {"mean": 0.3}},
-        ("runs/", "block", "measures/", "sources/tiny/letters"),
+        ("runs/", "measures/", "sources/tiny/letters"),
     ),
 }
 
@@ -156,21 +132,21 @@ def test_the_order_of_keys_changes_nothing(seed: int):
 
 def test_a_block_is_the_same_jobs_whatever_other_blocks_there_are():
     plan = plan_of(put(tiny(), "seed_blocks", [[0, 1], [2]]))
-    names = [(block.name, block.seeds) for block in plan.training_blocks()]
-    assert names == [("s0", (0, 1)), ("s1", (2,)), ("r0.p0", (100,))]
+    names = [(form.name, form.block.seeds) for form in plan.forms_of("train_run")]
+    assert names == [("train_run_short_s0", (0, 1)), ("train_run_short_s1", (2,)), ("train_run_short_r0_p0", (100,))]
 
 
 @pytest.mark.parametrize("source", ["tests/config/tiny.yaml", *SHIPPED])
 def test_a_collector_makes_the_same_plan_from_its_spec(source: str):
     # otherwise it would call every fresh result stale
     plan = plan_of(config.read_yaml(ROOT / source))
-    again = plan_of_spec(json.loads(plan.specs.collect()))
+    again = Plan.of_spec(told_to(plan, "collect_table", table="runs"))
     assert again.arms == plan.arms
     assert specs(again) == specs(plan)
     # and name what a table is made from in another order
     for table in collected_tables():
-        wildcards = SimpleNamespace(table=table)
-        assert again.files_of_table(wildcards) == plan.files_of_table(wildcards), table
+        here, there = ([part.path for part, _ in each.form("collect_table").parts_of(table)] for each in (again, plan))
+        assert here == there, table
 
 
 def test_specs_are_plain_canonical_json():
@@ -181,32 +157,36 @@ def test_specs_are_plain_canonical_json():
 
 def test_the_spec_of_the_largest_study_fits_into_one_argument():
     plan = plan_of(config.read_yaml(ROOT / "config" / "laptop.yaml"))
-    assert len(plan.specs.claims()) < 128_000
+    assert len(plan.form("judge_claims").told(SimpleNamespace())) < 128_000
 
 
 def test_what_uses_torch_says_which():
     pinned = pinned_versions(ROOT / "envs" / "requirements.txt")["torch"]
     for path, spec in specs(plan_of(tiny())).items():
         uses_torch = "/runs/" in path or "measures/" in path or "sources/tiny/letters" in path
-        assert (json.loads(spec).get("versions", {}).get("torch") == pinned) == (uses_torch or path.startswith("block"))
+        assert (json.loads(spec).get("versions", {}).get("torch") == pinned) == uses_torch
 
 
 def test_every_input_of_a_job_is_the_output_of_another(default_config: dict[str, Any]):
-    plan = plan_of(default_config)
-    made = {dataset_file(plan, wildcards) for wildcards in plan.datasets()} | set(plan.source_files())
-    for architecture, source, epoch in plan.annealed(plan.grid):
-        made |= {
-            plan.paths.file("checkpoint", architecture=architecture, source=source, epoch=epoch, seed=seed)
-            for seed in plan.config.seeds
-        }
-    for arm in plan.arms:
-        for seed in plan.config.seeds:
-            wildcards = SimpleNamespace(**arm.columns(), seed=seed)
-            assert set(plan.dataset_of_target(arm.target, plan.grid.all_seeds)) <= made
-            assert set(plan.dataset_of_source(arm.source, plan.grid.all_seeds)) <= made
-            for block in plan.seed_blocks(pilots=False):
-                for path in block.references(wildcards):
-                    if "/banks/" in path:
-                        assert set(block.banked(wildcards)) <= made
-                    else:
-                        assert path in made or "/none/" in path
+    plan = at_every_rate(plan_of(default_config))
+    made = {result.path for result in plan.results()}
+    for result in plan.computed():
+        assert {path for path in result.made.inputs if path.startswith("results/")} <= made, result.path
+    for form in plan.ruled():
+        for at in form.every():
+            read = {path for reads in form.inputs().values() for path in reads(at, form.block.seeds)}
+            assert {path for path in read if path.startswith("results/")} <= made, form.name
+
+
+def test_a_form_names_no_input_as_an_output_and_every_wildcard_of_its_files(default_config: dict[str, Any]):
+    plan = at_every_rate(plan_of(default_config))
+    for form in plan.forms:
+        assert not form.inputs().keys() & form.outputs(form.block.seeds).keys(), form.name
+        wildcards = [
+            set(re.findall(r"\{(\w+)\}", file)) for files in form.outputs(form.block.seeds).values() for file in files
+        ]
+        assert all(each == wildcards[0] for each in [*wildcards, *(set(re.findall(r"\{(\w+)\}", form.log)),)]), (
+            form.name
+        )
+    names = [form.name for form in plan.ruled()]
+    assert len(set(names)) == len(names)

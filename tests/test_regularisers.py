@@ -1,19 +1,19 @@
 """Regularisers: each gradient is that of its penalty, at strength 0 there is none, and what is drawn is drawn once."""
 
 import copy
-import json
 import math
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, plan_of, put, tiny
+from conftest import ROOT, plan_of, put, tiny, trains
 from nets import plain
 from torch import Tensor
 from torch.nn import functional
@@ -512,7 +512,11 @@ def test_images_that_change_are_refused_where_frozen_layers_are_run_once(name: s
 
 
 def regularised_specs(plan: Plan) -> dict[str, Any]:
-    return {arm.recipe: json.loads(plan.specs.train(arm, (0.1,), (0,)))["recipe"]["regulariser"] for arm in plan.arms}
+    found = {}
+    for arm in plan.arms:
+        spec = trains(plan, arm).spec(SimpleNamespace(**arm.columns(), learning_rate="0.1"), (0,))
+        found[arm.recipe] = spec["recipe"]["regulariser"]
+    return found
 
 
 def test_the_spec_of_a_run_says_its_regulariser():
@@ -529,7 +533,7 @@ TRAINING = ("whypretrain.stages.train_run", "whypretrain.training.modes.finetune
 def test_the_code_of_a_run_holds_the_regulariser_of_its_recipe_alone(name: str):
     plan = plan_of(with_recipe({"name": name, "strength": 0.1}))
     module = registry.module_name("regularisers", name)
-    codes = {arm.recipe: plan.train_code(arm) for arm in plan.arms}
+    codes = {arm.recipe: trains(plan, arm).code(arm) for arm in plan.arms}
     assert codes["held"] == stage_fingerprint("train_run", [TRAINING[1], module])
     assert codes["short"] == stage_fingerprint("train_run", [TRAINING[1]])
     assert not [each for each in closure(TRAINING) if each.startswith("whypretrain.training.regularisers.")]
@@ -559,7 +563,7 @@ from whypretrain.config import models as config
 from whypretrain.jobs.plan import Plan, pinned_versions
 plan = Plan(config.load({with_recipe({"name": "augmentation", "strength": 0.1})!r}, Path({str(ROOT)!r})),
             pinned_versions(Path({str(ROOT / "envs" / "requirements.txt")!r})))
-assert [plan.train_code(arm) for arm in plan.arms]
+assert [form.code(arm) for arm in plan.arms for form in plan.forms_of("train_run") if form.recipe == arm.recipe]
 assert "torch" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", program], check=True)

@@ -4,6 +4,7 @@ import json
 import math
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 import test_snapshots
 import test_training
 import torch
-from conftest import plan_of, put, tiny
+from conftest import plan_of, put, tiny, trains
 from test_training import easy_data, request, run_block, same
 
 from whypretrain.config.models import ConfigError, load
@@ -160,13 +161,12 @@ def test_the_stage_writes_what_a_job_of_single_runs_writes(tmp_path: Path, digit
     assert [path.relative_to(tmp_path / "1") for path in single] == [
         path.relative_to(tmp_path / "4") for path in together
     ]
-    for run in ("0.01-0", "0.1-2"):
-        (a, of_a), (b, of_b) = (read_columns(tmp_path / name / run / "history.parquet") for name in ("1", "4"))
-        assert a.schema == b.schema
-        assert a["loss_validation"].to_pylist() == pytest.approx(b["loss_validation"].to_pylist(), rel=0.05)
-        assert json.loads(of_b.spec) == json.loads(of_a.spec) | {"replicas": 4}
-    told = [json.loads((tmp_path / f"4/{run}/provenance.json").read_text()) for run in ("0.01-0", "0.1-1")]
-    assert told[0]["seconds"] == told[1]["seconds"], "runs that train together share what they took"
+    (a, of_a), (b, of_b) = (read_columns(tmp_path / name / "history.parquet") for name in ("1", "4"))
+    assert a.schema == b.schema
+    assert a["loss_validation"].to_pylist() == pytest.approx(b["loss_validation"].to_pylist(), rel=0.05)
+    assert json.loads(of_b.spec) == json.loads(of_a.spec) | {"replicas": 4}
+    told = json.loads((tmp_path / "4/provenance.json").read_text())["runs"]
+    assert told[0]["seconds"] == told[3]["seconds"], "runs that train together share what they took"
 
 
 @pytest.mark.parametrize("name", ["dropout", "gradient-noise", "augmentation", "input-noise"])
@@ -177,7 +177,7 @@ def test_with_a_regulariser_that_draws_runs_train_one_by_one(
     monkeypatch.setattr(test_training, "request", lambda **options: request(**options, regulariser=regularised))
     for replicas in (1, 4):
         run_block(tmp_path / str(replicas), digits, (0.01, 0.1), (0,), replicas=replicas)
-    finals = [read_tensors(tmp_path / folder / "0.1-0/final.safetensors") for folder in ("1", "4")]
+    finals = [read_tensors(tmp_path / folder / "final.safetensors") for folder in ("1", "4")]
     assert all((finals[0][key] == finals[1][key]).all() for key in finals[0])
 
 
@@ -202,7 +202,7 @@ def test_a_copy_that_diverged_before_the_stop_is_still_so_after_it(
     run_block(tmp_path / "whole", digits, rates, (0,), replicas=2)
     test_snapshots.stopped_at_every_step(monkeypatch, again, lambda: run_block(again, digits, rates, (0,), replicas=2))
     assert test_snapshots.files(again) == test_snapshots.files(tmp_path / "whole")
-    assert read_columns(again / "1e+30-0/scores.parquet")[0].to_pylist()[0]["diverged"]
+    assert read_columns(again / "scores.parquet")[0].to_pylist()[1]["diverged"]
 
 
 # --- config --------------------------------------------------------------------------------
@@ -211,7 +211,7 @@ def test_a_copy_that_diverged_before_the_stop_is_still_so_after_it(
 def test_specs_of_runs_say_replicas_and_precision():
     plan = plan_of(put(put(tiny(), "replicas", 4), "precision", "bf16"))
     arm = next(arm for arm in plan.arms if arm.mode == "finetune")
-    spec = json.loads(plan.specs.train(arm, (0.1,), (0,)))
+    spec = trains(plan, arm).spec(SimpleNamespace(**arm.columns(), learning_rate="0.1"), (0,))
     assert (spec["replicas"], spec["precision"]) == (4, "bf16")
 
 

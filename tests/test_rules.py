@@ -4,7 +4,7 @@ import json
 import re
 
 import pytest
-from conftest import ROOT, Project
+from conftest import ROOT, Project, curves, plan_of
 
 STAGES = ROOT / "workflow/whypretrain/stages"
 FORM = {"output", "log", "benchmark", "conda", "params", "shell"}
@@ -16,30 +16,19 @@ RULES = [
 ]
 
 
-def stage_of(rule: str) -> str:
-    (stage,) = re.findall(r"python -m whypretrain\.stages\.(\w+)", rule)
-    return str(stage)
+@pytest.mark.parametrize("rule", [text for _, text in RULES], ids=[name for name, _ in RULES])
+def test_every_rule_has_a_log_a_benchmark_and_an_environment(rule: str):
+    assert set(re.findall(r"^ +(\w+):", rule, re.MULTILINE)) >= FORM
 
 
-def test_each_rule_has_a_stage_of_its_own():
-    stages = [stage_of(text) for _, text in RULES]
-    assert len(RULES) > 15
-    assert len(set(stages)) == len(stages)
-    assert set(stages) <= {path.stem for path in STAGES.glob("*.py")}
-
-
-@pytest.mark.parametrize("rule", [text for _, text in RULES], ids=[stage_of(text) for _, text in RULES])
-def test_every_rule_has_a_log_a_benchmark_and_an_environment_and_those_with_torch_say_what_they_need(rule: str):
-    directives = set(re.findall(r"^ +(\w+):", rule, re.MULTILINE))
-    assert directives >= FORM
-    with_torch = "set_up_torch(" in (STAGES / f"{stage_of(rule)}.py").read_text()
-    # what trains goes to the cluster and says what it needs; what is light stays
-    assert ({"threads", "resources"} <= directives, "localrule" in directives) == (with_torch, not with_torch)
-    log, benchmark = (
-        "".join(re.findall(r'f"(.*?)"', re.split(rf"^ +{name}:", rule, flags=re.MULTILINE)[1].split(":\n")[0]))
-        for name in ("log", "benchmark")
-    )
-    assert benchmark == log.replace("/logs/", "/benchmarks/").removesuffix(".log") + ".jsonl"
+def test_each_form_has_a_stage_and_those_with_torch_say_what_they_need():
+    plan = plan_of(curves())
+    assert {form.stage for form in plan.forms} <= {path.stem for path in STAGES.glob("*.py")}
+    for form in plan.forms:
+        with_torch = "set_up_torch(" in (STAGES / f"{form.stage}.py").read_text()
+        # what trains goes to the cluster and says what it needs; what is light stays
+        assert (bool(form.needs), bool(form.resources)) == (with_torch, with_torch), form.name
+        assert form.benchmark == form.log.replace("/logs/", "/benchmarks/").removesuffix(".log") + ".jsonl"
 
 
 def test_every_job_has_left_a_log_and_a_benchmark(finished: Project):

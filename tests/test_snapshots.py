@@ -159,8 +159,8 @@ def test_a_damaged_snapshot_is_told_and_what_it_held_made_again(
     snapshot = stopped(tmp_path / "again", digits, monkeypatch, after=13)
     path = {
         "state": snapshot / snapshots.STATE,
-        "what is done": snapshot / "lr-0.01-s0/2",
-        "its digests": snapshot / "lr-0.01-s0" / snapshots.ITEM,
+        "what is done": snapshot / "lr-0.01.s0/scores.parquet",
+        "its digests": snapshot / "lr-0.01.s0" / snapshots.ITEM,
         "origin": snapshot / "origin.json",
     }[place]
     damage(path, how)

@@ -10,22 +10,23 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import NOWHERE, fresh, plan_of, put, tiny
+from conftest import NOWHERE, fresh, job, plan_of, put, tiny, told_to
 from hypothesis import given
 from hypothesis import strategies as st
 from nets import plain
 
 from whypretrain import registry
-from whypretrain.command import Job, StageError
+from whypretrain.command import StageError
 from whypretrain.config import models as config
 from whypretrain.data.datasets import digits
 from whypretrain.evidence.readings import Readings, Tables
 from whypretrain.figures import source_history
 from whypretrain.figures.plotting.view import View
 from whypretrain.files.schemas import check_table
-from whypretrain.files.storage import canonical, read_columns, read_tensors, write_tensors
+from whypretrain.files.storage import read_columns, read_tensors, write_tensors
 from whypretrain.grid.coordinates import Arm
 from whypretrain.jobs.fingerprints import closure
+from whypretrain.jobs.plan import Plan
 from whypretrain.networks.architecture import of_spec
 from whypretrain.networks.building import build
 from whypretrain.networks.initialisation import without_head
@@ -145,38 +146,41 @@ def test_a_parent_of_another_architecture_is_refused(data: TargetData):
         pretrained(source_spec(), data, parent=pretrained(source_spec(norm="none"), data)[0].weights)
 
 
+def parents(plan: Plan, source: str) -> list[str]:
+    """Return the checkpoints that a source starts from."""
+    form = next(f for f in plan.forms_of("pretrain_source") if f.parts[0] == plan.config.sources[source].pretraining)
+    found: list[str] = form.inputs()["parents"](SimpleNamespace(architecture="tiny", source=source), form.block.seeds)
+    return found
+
+
 def test_a_link_is_told_where_the_one_before_it_ends():
     plan = plan_of(chain(child="letters"))
-    (block,) = plan.seed_blocks(pilots=False)
-    wildcards = SimpleNamespace(architecture="tiny", source="child")
+    child, letters = ({"architecture": "tiny", "source": source} for source in ("child", "letters"))
     folder = "results/sources/tiny/letters"
-    assert block.parents(wildcards) == [f"{folder}/s{seed}/epoch-1+anneal.safetensors" for seed in (0, 1)]
-    assert '"parent":{"epoch":"1+anneal","source":"letters"}' in block.pretrain_spec(wildcards)
-    alone = SimpleNamespace(architecture="tiny", source="letters")
-    assert block.parents(alone) == []
-    assert '"parent":null' in block.pretrain_spec(alone)
-    assert "parent" not in block.anneal_spec(SimpleNamespace(**vars(wildcards), epoch="1")), "its input says it"
+    assert parents(plan, "child") == [f"{folder}/s{seed}/epoch-1+anneal.safetensors" for seed in (0, 1)]
+    assert told_to(plan, "pretrain_source", **child)["parent"] == {"epoch": "1+anneal", "source": "letters"}
+    assert parents(plan, "letters") == []
+    assert told_to(plan, "pretrain_source", **letters)["parent"] is None
+    assert "parent" not in told_to(plan, "anneal_source", **child, epoch="1"), "its input says it"
 
 
 def test_all_ancestors_are_made_to_any_depth_though_no_study_names_them():
     plan = plan_of(chain(d="c", c="b", b="a"))
     assert plan.grid.ancestors("d") == ("c", "b", "a")
-    assert plan.trained_sources == [("tiny", name) for name in "abcd"]
+    assert plan.grid.trained_sources == [("tiny", name) for name in "abcd"]
     assert plan.annealed(plan.grid) == [("tiny", name, "1+anneal") for name in "abcd"]
-    histories = {path for path, _, _ in plan.histories()}
-    made = {*plan.source_files(), *(path.replace("history-", "epoch-") for path in histories)}
+    made = {result.path for result in plan.computed()}
     for name in "dcb":
-        for path in plan.seed_blocks()[0].parents(SimpleNamespace(architecture="tiny", source=name)):
-            assert path.replace(".safetensors", ".parquet") in made
+        assert set(parents(plan, name)) <= made
     for name in "abcd":  # size and constants of images are those of the study that the chain ends in
-        plan.specs.pretrain(SimpleNamespace(architecture="tiny", source=name), (0,))
+        told_to(plan, "pretrain_source", architecture="tiny", source=name)
 
 
 def test_datasets_of_ancestors_have_the_size_of_the_study():
     raw = put(chain(child="parent"), "datasets.more", {"module": "digits"})
     raw["tasks"]["parent"] = {"dataset": "more"}
     raw["sources"]["parent"]["task"] = "parent"
-    assert '"size":8' in plan_of(raw).specs.dataset(SimpleNamespace(dataset="more"))
+    assert told_to(plan_of(raw), "prepare_dataset", dataset="more")["size"] == 8
 
 
 @pytest.mark.parametrize(
@@ -236,7 +240,7 @@ def test_every_objective_of_config_has_its_module_that_says_if_it_has_branches()
 def test_an_objective_stales_the_sources_that_learn_it_and_no_other():
     raw = put(tiny(), "pretraining.layers", {"checkpoints": [0, 1], "objective": "reconstruction"})
     raw["sources"]["layers"] = {"task": "letters", "pretraining": "layers"}
-    code = plan_of(raw).source_code("pretrain_source")
+    code = plan_of(raw).forms_of("pretrain_source")[0].code
     assert code(SimpleNamespace(source="layers")) != code(SimpleNamespace(source="letters"))
     assert "whypretrain.training.autoencoding" not in closure(
         ("whypretrain.stages.pretrain_source", "whypretrain.training.objectives.labels")
@@ -490,9 +494,7 @@ def test_the_end_of_a_layerwise_source_is_annealed_in_itself():
 
 def test_what_starts_from_a_layerwise_source_starts_from_its_raw_end():
     plan = plan_of(with_layers())
-    (block,) = plan.seed_blocks(pilots=False)
-    found = block.parents(SimpleNamespace(architecture="tiny", source="after"))
-    assert found == [f"results/sources/tiny/layers/s{seed}/epoch-1.safetensors" for seed in (0, 1)]
+    assert parents(plan, "after") == [f"results/sources/tiny/layers/s{seed}/epoch-1.safetensors" for seed in (0, 1)]
     assert plan.annealed(plan.grid) == [("tiny", "after", "1+anneal"), ("tiny", "letters", "1+anneal")]
 
 
@@ -530,19 +532,13 @@ def run_stages(
     """Run the real stages of a source on a block of seeds; its files lie in `s{seed}`."""
     epochs = spec["pretraining"]["checkpoints"]
     checkpoints = [f"epoch-{epoch:g}.safetensors" for epoch in epochs]
-    files = {
-        "dataset": [str(dataset)],
-        "parents": list(parents),
-        "outputs": [str(folder / f"s{seed}" / name) for seed in seeds for name in (*checkpoints, "history.parquet")],
-    }
-    pretrain_source.main(Job(canonical({**spec, "seeds": seeds}), "code", files))
+    outputs: list[Any] = [folder / f"s{seed}" / name for seed in seeds for name in (*checkpoints, "history.parquet")]
+    pretrain_source.main(job({**spec, "seeds": seeds}, {"outputs": outputs}, dataset=[dataset], parents=[*parents]))
     if spec["pretraining"]["objective"] != "reconstruction":
-        ends = {
-            "checkpoints": [str(folder / f"s{seed}" / checkpoints[-1]) for seed in seeds],
-            "outputs": [str(folder / f"s{s}/annealed.{kind}") for s in seeds for kind in ("safetensors", "parquet")],
-        }
-        told = canonical({**spec, "epoch": epochs[-1], "seeds": seeds})
-        anneal_source.main(Job(told, "code", {"dataset": [str(dataset)], **ends}))
+        ends: list[Any] = [folder / f"s{seed}" / checkpoints[-1] for seed in seeds]
+        outputs = [folder / f"s{seed}/annealed.{kind}" for seed in seeds for kind in ("safetensors", "parquet")]
+        told = {**spec, "epoch": epochs[-1], "seeds": seeds}
+        anneal_source.main(job(told, {"outputs": outputs}, dataset=[dataset], checkpoints=ends))
 
 
 @pytest.fixture(scope="module")

@@ -155,10 +155,10 @@ def test_a_full_disk_ends_in_one_message_and_no_file(tmp_path: Path):
         "from whypretrain.command import run_stage; from whypretrain.files.storage import write_whole\n"
         "def main(job):\n"
         "    write_whole(job.file('out'), lambda part: part.write_bytes(bytes(10**6)))\n"
-        "run_stage(main, [], ['out'])\n"
+        "run_stage(main)\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", program, "--spec", "{}", "--code", "0", "--out", str(tmp_path / "final")],
+        [sys.executable, "-c", program, "--spec", "{}", "--code", "0", "--out", "out", str(tmp_path / "final")],
         env=os.environ | {"PYTHONPATH": str(ROOT / "workflow")},
         capture_output=True,
         text=True,

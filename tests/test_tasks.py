@@ -43,11 +43,11 @@ def test_no_image_that_validates_or_tests_a_task_ever_trains_a_source_or_a_targe
         held_out: dict[str, set[int]] = {}
         for task in tasks:
             dataset = plan_.config.tasks[task].dataset
-            parts = source_images(labels_alone(plan_, task), plan_.specs.task(task), seed)
+            parts = source_images(labels_alone(plan_, task), plan_.values.task(task), seed)
             trained.setdefault(dataset, set()).update(numbers(parts["train"]))
             held_out.setdefault(dataset, set()).update(numbers(parts["validation"]), numbers(parts["test"]))
         for target in sorted({arm.target for arm in plan_.arms}):
-            described = plan_.specs.target(target)
+            described = plan_.values.target(target)
             parts = target_images(labels_alone(plan_, described["name"]), described, seed)
             dataset = described["dataset"]
             assert not numbers(parts["train"]) & held_out[dataset]
@@ -70,10 +70,10 @@ def test_source_and_target_of_the_same_distribution_share_classes_and_no_trainin
     assert pairs
     for source, target in pairs:
         task = plan_.config.sources[source].task
-        described = plan_.specs.target(target)
+        described = plan_.values.target(target)
         for seed in plan_.config.seeds:
             data = labels_alone(plan_, task)
-            of_source = source_images(data, plan_.specs.task(task), seed)
+            of_source = source_images(data, plan_.values.task(task), seed)
             of_target = target_images(data, described | {"shots": None}, seed)
             assert not numbers(of_source["train"]) & numbers(of_target["train"])
             assert set(of_source["train"].labels) == set(of_target["train"].labels)
@@ -86,12 +86,12 @@ def test_two_halves_of_the_classes_share_none_and_are_all_of_them(seed: int):
         raw["tasks"][f"half-{half}"] = {"dataset": "digits", "classes": list("0123478"), "class_half": half}
     plan_ = plan_of(raw)
     data = labels_alone(plan_, "digits")
-    found = {half: source_images(data, plan_.specs.task(f"half-{half}"), seed) for half in ("a", "b")}
+    found = {half: source_images(data, plan_.values.task(f"half-{half}"), seed) for half in ("a", "b")}
     classes = {half: set(data["labels"][parts["train"].indices].tolist()) for half, parts in found.items()}
     assert classes["a"] | classes["b"] == {0, 1, 2, 3, 4, 7, 8}
     assert not classes["a"] & classes["b"]
     for half, size in (("a", 4), ("b", 3)):
-        assert len(classes[half]) == size == plan_.specs.task(f"half-{half}")["class_count"]
+        assert len(classes[half]) == size == plan_.values.task(f"half-{half}")["class_count"]
         for part in found[half].values():
             assert set(part.labels.tolist()) == set(range(size))
     assert plan_.grid.class_count("half-b") == 3
@@ -109,7 +109,7 @@ def test_shots_are_nested_and_exact(seed: int):
     data = labels_alone(plan_, "digits")
     drawn = []
     for shots in (1, 2, 5, 20, None):
-        described = plan_.specs.target("digits.2") | {"shots": shots}
+        described = plan_.values.target("digits.2") | {"shots": shots}
         train = target_images(data, described, seed)["train"]
         assert shots is None or (np.bincount(train.labels) == shots).all()
         drawn.append(numbers(train))
@@ -119,9 +119,9 @@ def test_shots_are_nested_and_exact(seed: int):
 def test_shots_restrict_what_trains_and_nothing_else():
     plan_ = plan_of(tiny())
     data = labels_alone(plan_, "digits")
-    whole = source_images(data, plan_.specs.task("digits"), 0)
+    whole = source_images(data, plan_.values.task("digits"), 0)
     for shots in (1, 20):
-        found = target_images(data, plan_.specs.target(f"digits.{shots}"), 0)
+        found = target_images(data, plan_.values.target(f"digits.{shots}"), 0)
         for part in ("validation", "test"):
             assert numbers(found[part]) == numbers(whole[part])
         few = found["validation_few"]
@@ -133,7 +133,8 @@ def test_few_validation_images_are_among_those_of_more():
     plan_ = plan_of(tiny())
     data = labels_alone(plan_, "digits")
     drawn = [
-        numbers(target_images(data, plan_.specs.target(f"digits.{shots}"), 0)["validation_few"]) for shots in (2, 5, 20)
+        numbers(target_images(data, plan_.values.target(f"digits.{shots}"), 0)["validation_few"])
+        for shots in (2, 5, 20)
     ]
     assert all(few < more for few, more in itertools.pairwise(drawn))
 
@@ -151,7 +152,7 @@ def test_of_a_dataset_that_no_source_learns_nearly_all_images_test():
 
 def test_seeds_draw_different_images_and_one_seed_always_the_same():
     plan_ = plan_of(tiny())
-    data, described = labels_alone(plan_, "digits"), plan_.specs.target("digits.2")
+    data, described = labels_alone(plan_, "digits"), plan_.values.target("digits.2")
     drawn = [numbers(target_images(data, described, seed)["train"]) for seed in (0, 1, 0)]
     assert drawn[0] == drawn[2] != drawn[1]
 
@@ -160,7 +161,7 @@ def test_a_class_subset_is_the_rest_of_the_same_partition():
     raw = put(tiny(), "tasks.some", {"dataset": "digits", "classes": ["7", "2"]})
     plan_ = plan_of(raw)
     data = labels_alone(plan_, "digits")
-    whole, some = (source_images(data, plan_.specs.task(task), 0) for task in ("digits", "some"))
+    whole, some = (source_images(data, plan_.values.task(task), 0) for task in ("digits", "some"))
     for part in ("train", "validation", "test"):
         truth = data["labels"][sorted(numbers(whole[part]))]
         expected = np.array(sorted(numbers(whole[part])))[np.isin(truth, [7, 2])]
@@ -173,7 +174,7 @@ def test_images_and_labels_belong_together():
     module = registry.load("datasets", "digits")
     images, labels = module.prepare(module.Parameters(), 8)
     plan_ = plan_of(tiny())
-    parts = target_images({"images": images, "labels": labels}, plan_.specs.target("digits.5"), 1)
+    parts = target_images({"images": images, "labels": labels}, plan_.values.target("digits.5"), 1)
     for part in parts.values():
         np.testing.assert_array_equal(part.images, images[part.indices])
         np.testing.assert_array_equal(part.labels, labels[part.indices])

@@ -10,13 +10,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import NOWHERE
+from conftest import NOWHERE, job
 from hypothesis import given
 from hypothesis import strategies as st
 from nets import plain
 
-from whypretrain.command import Job
-from whypretrain.files.storage import canonical, read_columns, read_tensors, write_tensors
+from whypretrain.files.batches import names_in, read_run
+from whypretrain.files.origins import read_origin
+from whypretrain.files.storage import read_columns, write_tensors
+from whypretrain.grid.coordinates import write_run
+from whypretrain.jobs.runs import KINDS, OF_STEPS
 from whypretrain.networks import network as network_module
 from whypretrain.networks.architecture import of_spec
 from whypretrain.networks.building import build
@@ -362,7 +365,7 @@ def run_block(
     replicas: int = 1,
     precision: str = "float32",
 ) -> None:
-    """Run the real stage on a block; every file lies in `{rate}-{seed}`."""
+    """Run the real stage on a block."""
     starts = []
     for seed in seeds:
         start = folder / f"start-{seed}.safetensors"
@@ -394,12 +397,20 @@ def run_block(
         "replicas": replicas,
         "precision": precision,
     }
-    outputs = {}
-    for kind in train_run.FILES:
-        if moding.by_steps(mode) or kind not in train_run.BY_STEPS:
-            ending = {"final": "safetensors", "provenance": "json"}.get(kind, "parquet")
-            outputs[kind] = [str(folder / f"{rate}-{seed}/{kind}.{ending}") for rate in rates for seed in seeds]
-    train_run.main(Job(canonical(spec), "code", {"dataset": [str(dataset)], "starts": starts, **outputs}))
+    kinds = [kind for kind in KINDS if moding.by_steps(mode) or kind not in OF_STEPS]
+    outputs = {kind: [path] for kind, path in names_in(folder, kinds).items()}
+    train_run.main(job(spec, outputs, dataset=[dataset], starts=starts))
+
+
+def of_run(folder: Path, kind: str, rate: float | None, seed: int) -> Any:
+    """Return what a batch holds of one run: the rows of a table, or the final weights as lists."""
+    if kind == "final":
+        return {
+            name: array.tolist()
+            for name, array in read_run(folder / "final.safetensors", write_run(rate, seed)).items()
+        }
+    rows = read_columns(folder / f"{kind}.parquet")[0].to_pylist()
+    return [repr(row) for row in rows if (row["learning_rate"], row["seed"]) == (rate, seed)]
 
 
 def test_a_run_does_not_depend_on_what_else_its_job_trains(tmp_path: Path, dataset: Path):
@@ -407,12 +418,8 @@ def test_a_run_does_not_depend_on_what_else_its_job_trains(tmp_path: Path, datas
     run_block(tmp_path / "other", dataset, (0.1, 0.5), (1, 2))
     run_block(tmp_path / "alone", dataset, (0.1,), (1,))
     for folder in ("block", "other"):
-        for kind in ("history", "scores", "kernels", "predictions"):
-            file = f"0.1-1/{kind}.parquet"
-            assert (tmp_path / folder / file).read_bytes() == (tmp_path / "alone" / file).read_bytes(), kind
-        final = (read_tensors(tmp_path / each / "0.1-1/final.safetensors") for each in (folder, "alone"))
-        a, b = final
-        assert all((a[name] == b[name]).all() for name in a)
+        for kind in ("history", "scores", "kernels", "predictions", "final"):
+            assert of_run(tmp_path / folder, kind, 0.1, 1) == of_run(tmp_path / "alone", kind, 0.1, 1), kind
 
 
 @pytest.mark.parametrize(("mode", "rate"), [("freeze-1", 0.1), ("probe", None), ("probe+source-norm", None)])
@@ -422,23 +429,26 @@ def test_the_stage_trains_every_mode_and_writes_the_files_it_has(
     run_block(tmp_path / "block", dataset, (rate,), (0, 1), mode)
     run_block(tmp_path / "alone", dataset, (rate,), (1,), mode)
     kinds = {"scores", "predictions", "final", "provenance"} | ({"history", "kernels"} if rate else set())
-    files = list((tmp_path / "block" / f"{rate}-1").iterdir())
-    assert {file.stem for file in files} == kinds
-    for file in files:
-        if file.stem != "provenance":
-            assert file.read_bytes() == (tmp_path / "alone" / f"{rate}-1" / file.name).read_bytes(), file.name
-    table, origin = read_columns(tmp_path / "alone" / f"{rate}-1" / "scores.parquet")
+    files = (file.stem for file in (tmp_path / "block").iterdir())
+    assert {name for name in files if not name.startswith("start-")} == kinds
+    for kind in kinds - {"provenance"}:
+        assert of_run(tmp_path / "block", kind, rate, 1) == of_run(tmp_path / "alone", kind, rate, 1), kind
+    table, origin = read_columns(tmp_path / "alone/scores.parquet")
     (row,) = table.to_pylist()
     assert json.loads(origin.spec)["learning_rates"] == [rate]
     assert math.isnan(row["strength"]) == (rate is not None)
     assert row["steps"] == (10 if rate else 0)
 
 
-def test_a_run_says_what_made_it_as_if_it_were_alone(tmp_path: Path, dataset: Path):
+def test_a_batch_says_what_made_it_and_how_each_run_ran(tmp_path: Path, dataset: Path):
     run_block(tmp_path, dataset, (0.01, 0.1), (0, 1))
-    _, origin = read_columns(tmp_path / "0.1-1/scores.parquet")
-    told = json.loads(origin.spec)
-    assert (told["learning_rates"], told["seeds"], origin.code) == ([0.1], [1], "code")
+    for kind in KINDS:
+        origin = read_origin(next(tmp_path.glob(f"{kind}.*")))
+        told = json.loads(origin.spec)
+        assert (told["learning_rates"], told["seeds"], origin.code) == ([0.01, 0.1], [0, 1], "code")
+    runs = json.loads((tmp_path / "provenance.json").read_text())["runs"]
+    assert [(run["learning_rate"], run["seed"]) for run in runs] == [(0.01, 0), (0.1, 0), (0.01, 1), (0.1, 1)]
+    assert all(run["seconds"] > 0 for run in runs)
 
 
 # --- sources -------------------------------------------------------------------------------

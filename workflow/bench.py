@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,6 @@ from whypretrain.config import models as config  # noqa: E402
 from whypretrain.files.origins import Origin, canonical, content_digest, digest_of  # noqa: E402
 from whypretrain.files.schemas import RUN_COLUMNS, TABLES, write_table  # noqa: E402
 from whypretrain.files.storage import read_columns, write_columns, write_tensors  # noqa: E402
-from whypretrain.jobs import expected  # noqa: E402
 from whypretrain.jobs.fingerprints import fingerprint  # noqa: E402
 from whypretrain.jobs.plan import Plan, pinned_versions  # noqa: E402
 
@@ -114,7 +114,9 @@ def training_rows(device: str, times: int, *, replicas: bool) -> Iterator[Row]:
     from whypretrain.training.torch_setup import set_up_torch
 
     plan = plan_of(study(1, 1, 1))
-    spec = json.loads(plan.specs.train(scratch(plan), (0.12,), (0,)))
+    arm = scratch(plan)
+    form = next(form for form in plan.forms_of("train_run") if form.recipe == arm.recipe)
+    spec = json.loads(canonical(form.spec(SimpleNamespace(**arm.columns(), learning_rate="0.12"), (0,))))
     module = registry.load("datasets", spec["target"]["dataset"])
     tensors = dict(zip(("images", "labels"), module.prepare(module.Parameters(), 16), strict=True))
     parts = target_images(tensors, spec["target"], 0)
@@ -214,7 +216,7 @@ def planned(*shape: int) -> Iterator[tuple[Plan, Path]]:
         for path in (Path(pattern) for pattern in plan.paths.patterns.values() if pattern.count("/") > 1):
             (folder / Path(*path.parts[:2])).mkdir(parents=True, exist_ok=True)  # what these held first is noted
         with contextlib.chdir(folder):
-            snakemake(folder, *plan.selection_files())
+            snakemake(folder, *(result.path for result in plan.form("select_rates").results()))
             yield plan, folder
 
 
@@ -243,7 +245,7 @@ def nothing_rows(shots: int, times: int) -> Iterator[Row]:
     """Yield what a call costs that has nothing to do, beside bare Snakefiles."""
     with planned(20, shots) as (plan, folder), contextlib.ExitStack() as stack:
         jobs = int(re.findall(r"^ *total +(\d+)", snakemake(folder, "-n", "--quiet", "rules")[1], re.MULTILINE)[0])
-        paths = [Path(result.path) for result in expected.every(plan)]
+        paths = [Path(result.path) for result in plan.results()]
         folders = [_touched(folder, paths)]
         for files in (1, round(len(paths) / jobs)):
             bare = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="whypretrain-")))
@@ -275,16 +277,20 @@ def table_row(shots: int, times: int) -> Row:
     """Return how long it takes to collect the scores of many runs, beside reading their files."""
     from whypretrain.stages import collect_table
 
-    ones = {name: np.ones(1, str(kind.dtype)) for name, kind in TABLES["runs"].items() if name not in RUN_COLUMNS}
+    kinds = {name: str(kind.dtype) for name, kind in TABLES["runs"].items() if name not in RUN_COLUMNS}
     with planned(20, shots) as (plan, _):
         digest, files = cache(content_digest), []
-        for run in plan.runs():
-            result = expected.run(plan, "scores", *run)
-            for path in (path for path in result.inputs if not Path(path).exists()):
+        for form, at, _ in plan.batches():
+            result, seeds = form.one("scores", at), form.block.seeds
+            for path in (path for path in result.made.inputs if not Path(path).exists()):
                 write_tensors(path, {"made": np.zeros(1)}, Origin("{}", "", ""))
-            write_columns(result.path, ones, Origin(result.spec, result.code, digest_of(map(digest, result.inputs))))
+            columns = {name: np.ones(len(seeds), kind) for name, kind in kinds.items()}
+            columns |= {"learning_rate": np.full(len(seeds), float(at.learning_rate)), "seed": np.array(seeds)}
+            made = result.made
+            write_columns(result.path, columns, Origin(made.spec, made.code, digest_of(map(digest, made.inputs))))
             files.append(Path(result.path))
-        job = Job(plan.specs.collect(), "", {"table": [plan.paths.file("table", table="runs")]})
+        told = plan.form("collect_table").told(SimpleNamespace(table="runs"))
+        job = Job(told, "", {}, {"table": [plan.paths.file("table", table="runs")]})
 
         def seconds(call: Callable[[], object]) -> float:
             started = time.perf_counter()
@@ -304,22 +310,22 @@ def table_row(shots: int, times: int) -> Row:
 def cost_rows() -> Iterator[Row]:
     """Yield what a job of training needs and leaves, from a real one."""
     with planned(1, 1, 1) as (plan, folder):
-        run = next(run for run in plan.runs() if run[0] == scratch(plan))
-        card = Path(plan.run_file("provenance", *run))
+        form, at = next((form, at) for form, at, arm in plan.batches() if arm == scratch(plan))
+        card = Path(form.one("provenance", at).path)
         snakemake(folder, str(card))
-        peak = json.loads(card.read_text())["peak_memory_mb"]
+        peak = json.loads(card.read_text())["runs"][0]["peak_memory_mb"]
         files = [path.stat().st_size for path in card.parent.iterdir() if path.is_file()]
-        asked = plan.config.execution.train.mem_mb
+        runs, asked = len(form.block.seeds), plan.config.execution.train.mem_mb
     yield Row("peak memory of a training job", peak, "MB", "goal: what is asked of a cluster", asked)
-    yield Row("files of a run", len(files), "files")
-    yield Row("bytes of a run", sum(files), "bytes")
+    yield Row("files of a run", len(files) / runs, "files", f"of a batch of {runs}: {len(files)}")
+    yield Row("bytes of a run", sum(files) / runs, "bytes")
 
 
 def default_row(results: str) -> Row:
     """Return how long the default study took that is there, from first to last job, over its training on all cores."""
     row = Row("default study over its training", math.nan, "ratio of s", f"no finished one in {results}", 1.3)
     plan = plan_of(config.read_yaml(ROOT / "config/config.yaml") | {"results": results})
-    runs = (plan.run_file("provenance", *run) for run in plan.runs_of("provenance"))
+    runs = (part.path for part, _ in plan.form("collect_table").parts_of("provenance"))
     if not all(Path(path).exists() for path in (*plan.tables(), *runs)):
         return row
     paths = (path for path in Path(results, "benchmarks").rglob("*.jsonl") if path.stem != "calibrate_verdicts")

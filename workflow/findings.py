@@ -8,7 +8,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import pandas as pd
 
 from whypretrain.files.storage import read_columns
-from whypretrain.stages.write_summary import quantity
+from whypretrain.stages.write_summary import quantity, told_why
 
 HEAD = """# What came out
 
@@ -50,7 +50,7 @@ def page(results: Path) -> str:
         interval = f"{low} to {high}, {100 * row['coverage']:.0f} %" if "–" not in (low, high) else "no interval"
         claim = f"{row['claim']}: {row['statement']}"
         cells = (claim, row["setting"], f"{effect} {row['unit']} ({interval})", margin, row["n"], row["verdict"])
-        for column, cell in zip(columns.values(), (*cells, row["reason"]), strict=True):
+        for column, cell in zip(columns.values(), (*cells, told_why(row)), strict=True):
             column.append(str(cell))
     columns["minutes for that n"] = minutes_needed(verdicts, results)
     if len(stability):

@@ -5,12 +5,12 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from whypretrain.files.origins import Origin, Unreadable, canonical, content_digest, digest_of
+from whypretrain.files.origins import Origin, Unreadable, canonical, content_digest, digest_of, lasting
 from whypretrain.files.snapshots import Snapshot, Stopped, listen
 from whypretrain.files.storage import DamagedFile, remove_parts
 from whypretrain.running import memory
@@ -26,13 +26,16 @@ class StageError(Exception):
 
 
 class Job:
-    """What one job was told: `spec` (its values), `spec_text` and `code` (as stored), and its files."""
+    """What one job was told: `spec` (its values), `spec_text` and `code` (as stored), and its files by name."""
 
-    def __init__(self, spec_text: str, code: str, files: dict[str, list[str]]) -> None:
+    def __init__(
+        self, spec_text: str, code: str, inputs: Mapping[str, list[str]], outputs: Mapping[str, list[str]]
+    ) -> None:
         self.spec_text = spec_text
         self.spec: dict[str, Any] = json.loads(spec_text)
         self.code = code
-        self._files = files
+        self.inputs, self.outputs = inputs, outputs
+        self._files = {**inputs, **outputs}
         self._contents: dict[str, str] = {}  # digests of inputs, by path
 
     def file(self, name: str) -> str:
@@ -44,31 +47,37 @@ class Job:
         """Return all paths of an input or output; none where it was not given."""
         return self._files.get(name) or []
 
+    def own(self, name: str, seed: int) -> list[str]:
+        """Return the files of an input that a seed's results are made from: its own, or what all seeds share."""
+        paths, seeds = self.files(name), self.spec["seeds"]
+        each, rest = divmod(len(paths), len(seeds))
+        if name in SHARED or rest:
+            return paths
+        place = seeds.index(seed)
+        return paths[place * each : (place + 1) * each]
+
     def of_seed(self, name: str, seed: int) -> str:
-        """Return the path of an input that a seed has of its own, or the one that all seeds have."""
-        paths = self.files(name)
-        return paths[self.spec["seeds"].index(seed)] if len(paths) > 1 else self.file(name)
+        """Return the one file of an input that is a seed's own, or that all seeds share."""
+        (path,) = self.own(name, seed)
+        return path
 
-    def given(self, seed: int, *names: str) -> list[str]:
-        """Return the inputs of some names that a seed's results are made from: its own, and what all seeds share."""
-        found: list[str] = []
-        for name in names:
-            paths, seeds = self.files(name), self.spec["seeds"]
-            one = name not in SHARED and len(paths) == len(seeds)
-            found += [paths[seeds.index(seed)]] if one else paths
-        return found
-
-    def origin(self, *inputs: str | Path, **values: Any) -> Origin:
-        """Return the origin of a result made from some of the inputs, with the values that its spec has of its own.
+    def origin(self, seed: int | None = None) -> Origin:
+        """Return the origin of a result made from all inputs, or from those of one seed, which its spec has alone.
 
         Raises DamagedFile where an input can't be read.
         """
-        return Origin(canonical({**self.spec, **values}), self.code, digest_of(map(self.content, inputs)))
+        if seed is None:
+            return self.origin_of(path for paths in self.inputs.values() for path in paths)
+        own = (path for name in self.inputs for path in self.own(name, seed))
+        return Origin(canonical({**self.spec, "seeds": [seed]}), self.code, digest_of(map(self.content, lasting(own))))
 
-    def snapshot(self, hardware: str, outputs: str, *inputs: str) -> Snapshot:
-        """Return what the job keeps beside the first of some outputs until it is done; `inputs` names all of its."""
-        origin = self.origin(*(path for name in inputs for path in self.files(name)))
-        return Snapshot(self.files(outputs)[0], origin, hardware=hardware)
+    def origin_of(self, paths: Iterable[str]) -> Origin:
+        """Return the origin of a result made from some files that the job found out itself."""
+        return Origin(canonical(self.spec), self.code, digest_of(map(self.content, lasting(paths))))
+
+    def snapshot(self, hardware: str, outputs: str) -> Snapshot:
+        """Return what the job keeps beside the first of some outputs until it is done."""
+        return Snapshot(self.files(outputs)[0], self.origin(), hardware=hardware)
 
     def content(self, path: str | Path) -> str:
         """Return the digest of what an input holds, found once."""
@@ -100,29 +109,30 @@ def check_versions(versions: Mapping[str, str]) -> None:
             )
 
 
-def run_stage(
-    main: Callable[[Job], None], inputs: Sequence[str], outputs: Sequence[str], *, keeps: bool = False
-) -> None:
+def run_stage(main: Callable[[Job], None], *, keeps: bool = False) -> None:
     """Parse the command line, run a stage, and turn expected errors into one message and exit status 1.
 
-    `inputs` and `outputs` are named; each is an option that takes one or more paths. While the stage runs it holds
-    the lock of its first output. One that `keeps` a snapshot stops, when told to, where it can go on.
+    Inputs and outputs have names, which the form of the job gives them (`jobs`); each has one or more paths, or none.
+    While the stage runs it holds the lock of its first output. One that `keeps` a snapshot stops, when told to, where
+    it can go on.
     """
     parser = argparse.ArgumentParser(description=sys.modules[main.__module__].__doc__)
     parser.add_argument("--spec", required=True, help="all values that this job uses, as JSON")
     parser.add_argument("--code", required=True, help="fingerprint of the code that this job runs")
-    for name in (*inputs, *outputs):
-        parser.add_argument(f"--{name}", nargs="*", default=[], metavar="PATH")
+    for way in ("in", "out"):
+        parser.add_argument(f"--{way}", nargs="+", action="append", default=[], metavar=("NAME", "PATH"))
     arguments = vars(parser.parse_args())
+    files = [{name: paths for name, *paths in arguments[way]} for way in ("in", "out")]
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
-    job = Job(arguments.pop("spec"), arguments.pop("code"), arguments)
+    job = Job(arguments["spec"], arguments["code"], *files)
     try:
         check_versions(job.spec.get("versions", {}))
-        first = Path(next(path for name in outputs for path in job.files(name)))
+        outputs = [path for paths in job.outputs.values() for path in paths]
+        first = Path(outputs[0])
         if keeps:
             listen()
         with taken_over(first.with_name(f".{first.name}.lock")):
-            for path in (path for name in outputs for path in job.files(name)):
+            for path in outputs:
                 remove_parts(path)
             main(job)
     except Stopped as stopped:

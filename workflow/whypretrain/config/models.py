@@ -250,6 +250,11 @@ class Block(Strict):
     layers: tuple[Annotated[int, Field(ge=0)], ...] = Field(
         (), description="What N stands for in spans (`above-N`) and modes (`freeze-N`, `svm-N`): the same in both."
     )
+    unit: Literal["layer", "block"] = Field(
+        "layer",
+        description="What numbers in spans and modes count: layers, or blocks of them (a residual network's units). "
+        "Arms are named by layers all the same.",
+    )
     measures: tuple[str, ...] = Field(
         (), description="Read-outs of these arms: `start`, and modules in workflow/whypretrain/measures/readouts."
     )
@@ -490,7 +495,14 @@ def load(raw: dict[str, Any], root: Path) -> Config:
     Names that refer to nothing, and what depends on depth or on images, are found by `plan.Plan`.
     """
     try:
-        config = Config.model_validate(with_includes(raw, root))
+        # a name that nothing stands for any more: a later file has taken it out
+        told = {
+            key: {name: entry for name, entry in value.items() if entry is not None}
+            if isinstance(value, dict)
+            else value
+            for key, value in with_includes(raw, root).items()
+        }
+        config = Config.model_validate(told)
     except ValidationError as error:
         raise ConfigError(_message(error)) from None
     _refuse_huge(config.model_dump(), "")  # texts that are numbers are so by now

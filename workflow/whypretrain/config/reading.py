@@ -1,6 +1,6 @@
 """Reading YAML safely: no key twice, no code, files that include others."""
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,27 +57,40 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return content
 
 
-def with_includes(raw: dict[str, Any], root: Path, within: tuple[str, ...] = ()) -> dict[str, Any]:
-    """Return a config with the keys of the files that it includes, to any depth.
+def over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a config with another one over it: its keys replace those below, mapping by mapping; a null drops one."""
+    found = dict(below)
+    for key, value in above.items():
+        if isinstance(value, dict) and isinstance(found.get(key), dict):
+            found[key] = over(found[key], value)
+        elif value is None and key in found:
+            del found[key]
+        else:
+            found[key] = value
+    return found
 
-    `within` are the files that include it. Raises ConfigError for a name given twice, and for a file that includes
-    itself.
+
+def with_includes(raw: Mapping[str, Any], root: Path, within: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Return a config over the files that it includes, to any depth, each of them over those before it.
+
+    `within` are the files that include it. Raises ConfigError for a file that includes itself.
     """
-    merged = {key: value for key, value in raw.items() if key != "include"}
+    found: dict[str, Any] = {}
     include = raw.get("include", [])
     if not isinstance(include, list | tuple) or not all(isinstance(name, str) for name in include):
         raise ConfigError(f"include: is {include!r}; allowed: a list of file names")
     for name in include:
         if name in within:
             raise ConfigError(f"include: {' includes '.join([*within, name])}; leave one out")
-        for key, value in with_includes(read_yaml(root / name), root, (*within, name)).items():
-            mine = merged.get(key)
-            if mine is None:
-                merged[key] = value
-            elif isinstance(mine, dict) and isinstance(value, dict):
-                if twice := [entry for entry in value if entry in mine and mine[entry] != value[entry]]:
-                    raise ConfigError(f"{key}.{twice[0]}: {name} gives this name to something else; rename one")
-                merged[key] = {**value, **mine}
-            else:
-                raise ConfigError(f"{key}: stands in {name} and in the config that includes it; keep one")
-    return merged
+        found = over(found, with_includes(read_yaml(root / name), root, (*within, name)))
+    return over(found, {key: value for key, value in raw.items() if key != "include"})
+
+
+def read_all(paths: Sequence[Path]) -> dict[str, Any]:
+    """Read config files, each over those before it; what any of them includes comes below them all."""
+    found: dict[str, Any] = {}
+    include: list[str] = []
+    for content in map(read_yaml, paths):
+        include += content.get("include") or []
+        found = over(found, content)
+    return found | ({"include": include} if include else {})

@@ -56,11 +56,12 @@ def summarise_arms(
     selected: pd.DataFrame,
     largest: Mapping[str, float],
     few: Collection[str] = (),
+    one_network: Collection[str] = (),
 ) -> pd.DataFrame:
     """Return one row a study and arm: the means over seeds at the selected rate, with a t-interval for test top-1.
 
     `largest` gives for each target task what always guessing its largest class gets right, `few` names the studies
-    that select by as few validation images as a user has.
+    that select by as few validation images as a user has, `one_network` the sources that all seeds share.
     """
     kept = design[design["selected"]].merge(runs, on=[*ARM_KEYS, "learning_rate", "seed"])
     kept = pd.concat([by_few(group) if study in few else group for study, group in kept.groupby("study")])
@@ -74,6 +75,7 @@ def summarise_arms(
             "learning_rate": group["learning_rate"].iloc[0],
             "grid_edge": bool(group["grid_edge"].iloc[0]),
             "n": len(group),
+            "source_networks": 1 if row["source"] in one_network else len(group),
             "diverged": int(group["diverged"].sum()),
             "collapsed": int(group["collapsed"].sum()),
             "unconverged": int((~group["converged"].astype(bool)).sum()),

@@ -303,6 +303,7 @@ class Evidence:
         return Question(evidence, self._row(setting, [each.kind for each in components], interaction), units, gap)
 
     def _row(self, setting: str, tests: Sequence[str], interaction: Interaction | None) -> dict[str, Any]:
+        names = interaction.settings if interaction else [setting]
         return {
             "claim": self.arms.name,
             "paper": self.claim.paper,
@@ -310,6 +311,7 @@ class Evidence:
             "setting": setting,
             "statement": interaction.statement if interaction else self.claim.statement,
             "test": " and ".join(dict.fromkeys(tests)),
+            "one_source": any(map(self.arms.grid.is_one_network, {arm.source for arm in self.arms.needed(names)})),
         }
 
     def _interaction(self, test: Test, limits: Margin) -> Question:

@@ -9,17 +9,19 @@ from whypretrain.files.storage import read_columns
 from whypretrain.grid.coordinates import ARM_KEYS
 
 
-def left_out(stock: Sequence[str]) -> Callable[[str], bool]:
-    """Return whether a file doesn't count: one that is missing, or any of a run that is.
+def left_out(tables: Sequence[str]) -> Callable[[str], bool]:
+    """Return whether a file doesn't count: one that is missing, or any of a batch that is.
 
-    `stock` are the paths of both tables, the one of what is missing first; without them all files count.
+    `tables` are the paths of both tables, the one of what is missing first; without them all files count.
     """
-    if not stock:
+    if not tables:
         return lambda path: False
-    missing = read_columns(stock[0])[0].to_pandas()
+    missing = read_columns(tables[0])[0].to_pandas()
     paths = set(missing["path"].astype(str))
-    runs = {str(Path(path).parent) for path in missing.loc[missing["what"] == "runs", "path"].astype(str)}
-    return lambda path: path in paths or str(Path(path).parent) in runs
+    batches = {
+        str(Path(path).parent) for path in missing.loc[missing["what"].isin(["runs", "pilots"]), "path"].astype(str)
+    }
+    return lambda path: path in paths or str(Path(path).parent) in batches
 
 
 def sentence(completeness: pd.DataFrame, study: str | None = None) -> str:

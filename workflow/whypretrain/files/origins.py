@@ -16,6 +16,7 @@ from typing import Any
 
 BLANK = b"seal" + b"0" * 64
 END_OF_PNG = b"\x00\x00\x00\x00IEND\xaeB`\x82"
+FINAL = "final.safetensors"
 SEAL = re.compile(rb"seal([0-9a-f]{64})")
 
 
@@ -65,6 +66,14 @@ def check_seal(content: bytes) -> None:
     blank = content[:start] + BLANK + content[end:]
     if hashlib.sha256(blank).hexdigest().encode() != found[0][1]:
         raise Unreadable("its bytes don't match its seal")
+
+
+def lasting(paths: Iterable[str]) -> list[str]:
+    """Return the files that an origin tells of: not final weights, which go where config says so.
+
+    The scores that are made with them stand for them.
+    """
+    return [path for path in paths if Path(path).name != FINAL]
 
 
 def digest_of(contents: Iterable[str]) -> str:

@@ -463,6 +463,11 @@ TABLES: dict[str, dict[str, Column]] = {
         ),
         "grid_edge": Column(bool, description="the selected rate is the least or the largest of the grid"),
         "n": Column(int, Check.ge(1), description="seeds"),
+        "source_networks": Column(
+            int,
+            Check.ge(1),
+            description="networks that the seeds start from: one, of published weights, for all of them",
+        ),
         "diverged": Column(int, Check.ge(0), description="runs of the arm that diverged, at the selected rate"),
         "collapsed": Column(int, Check.ge(0), description="runs of the arm that collapsed, at the selected rate"),
         "unconverged": Column(int, Check.ge(0), description="runs of the arm whose probe did not converge"),
@@ -570,6 +575,9 @@ TABLES: dict[str, dict[str, Column]] = {
         "setting": Column(str, description="source and target it is decided on, or their interaction"),
         "statement": Column(str, description="the claim in words"),
         "test": Column(str, description="kind of test"),
+        "one_source": Column(
+            bool, description="it rests on one source network, the same with every seed, and tells of that one alone"
+        ),
         "component": Column(str, description="the part of the claim that decided"),
         **ESTIMATE,
         "coverage": Column(

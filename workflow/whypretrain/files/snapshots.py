@@ -14,7 +14,8 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -109,34 +110,47 @@ class Snapshot(Progress):
 
     # --- what is done ----------------------------------------------------------------------
 
-    def keep(self, item: str, files: Iterable[str | Path]) -> None:
-        """Keep the files of what is done."""
+    @contextmanager
+    def making(self, item: str) -> Iterator[Path]:
+        """Give a folder for the files of what is done, and keep it once they are there."""
         self._begin()
         part, whole = self.folder / f".{item}.part", self.folder / item
         for folder in (part, whole):
             shutil.rmtree(folder, ignore_errors=True)
         part.mkdir()
-        digests = {}
-        for number, file in enumerate(map(Path, files)):
-            _link(file, part / str(number))
-            digests[str(number)] = _digest(file)
-        write_json(part / ITEM, digests)
+        try:
+            yield part
+            write_json(part / ITEM, {file.name: _digest(file) for file in part.iterdir()})
+        except BaseException:  # half of it is of no use, and takes room
+            shutil.rmtree(part, ignore_errors=True)
+            raise
         part.replace(whole)
+
+    def kept(self, item: str) -> Path | None:
+        """Return the folder of what was done before, if it is kept whole."""
+        folder = self.folder / item
+        if not folder.exists():
+            return None
+        try:
+            digests = json.loads((folder / ITEM).read_text(encoding="utf-8"))
+            whole = all(_digest(folder / name) == digest for name, digest in digests.items())
+        except (OSError, ValueError, AttributeError) as error:
+            log.warning("%s: is damaged (%s); made again", folder, error)
+            return None
+        if not whole:
+            log.warning("%s: is damaged (its files don't match their digests); made again", folder)
+        return folder if whole else None
+
+    def keep(self, item: str, files: Iterable[str | Path]) -> None:
+        """Keep the files of what is done."""
+        with self.making(item) as folder:
+            for number, file in enumerate(map(Path, files)):
+                _link(file, folder / str(number))
 
     def restore(self, item: str, files: Iterable[str | Path]) -> bool:
         """Put back the files of what was done before, if they are kept whole; say whether they were."""
-        folder = self.folder / item
-        if not folder.exists():
-            return False
-        try:
-            digests = json.loads((folder / ITEM).read_text(encoding="utf-8"))
-            wanted = {str(number): Path(file) for number, file in enumerate(files)}
-            whole = digests.keys() == wanted.keys() and all(_digest(folder / n) == d for n, d in digests.items())
-        except (OSError, ValueError, AttributeError) as error:
-            log.warning("%s: is damaged (%s); made again", folder, error)
-            return False
-        if not whole:
-            log.warning("%s: is damaged (its files don't match their digests); made again", folder)
+        wanted = {str(number): Path(file) for number, file in enumerate(files)}
+        if (folder := self.kept(item)) is None or not all((folder / number).exists() for number in wanted):
             return False
         for number, file in wanted.items():
             file.parent.mkdir(parents=True, exist_ok=True)

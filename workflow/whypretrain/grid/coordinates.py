@@ -87,6 +87,11 @@ def write_rate(rate: float | None) -> str:
     return NO_RATE if rate is None else repr(float(rate))
 
 
+def write_run(rate: float | None, seed: int) -> str:
+    """Write which run of a batch something is of."""
+    return f"lr-{write_rate(rate)}.s{seed}"
+
+
 def split_epoch(epoch: str) -> tuple[float, bool]:
     """Return the epoch's number and whether it is the annealed branch."""
     return float(epoch.removesuffix(ANNEAL)), epoch.endswith(ANNEAL)
@@ -95,12 +100,13 @@ def split_epoch(epoch: str) -> tuple[float, bool]:
 class Paths:
     """Where each file lies: patterns that Snakemake and Python's format fill alike.
 
-    What is shown of a study that isn't complete lies in a folder of its own, `shown`.
+    A batch is named by what it holds: `r0.p0` all pilots of a block of rates and a block of seeds, `lr-0.12.s0` a block
+    of seeds at a selected rate. What is shown of a study that isn't complete lies in a folder of its own, `shown`.
     """
 
     def __init__(self, results: str, *, partial: bool = False) -> None:
         start = "{architecture}/{source}/epoch-{epoch}/{treatment}.{span}"
-        run = f"{results}/runs/{start}/{{target}}/{{mode}}/{{recipe}}/lr-{{learning_rate}}/s{{seed}}"
+        run = f"{results}/runs/{start}/{{target}}/{{mode}}/{{recipe}}/{{batch}}"
         source = f"{results}/sources/{{architecture}}/{{source}}/s{{seed}}"
         starts = f"{results}/starts/{{architecture}}/{{source}}/s{{seed}}"
         pair = f"{results}/measures/pairs/{{pair}}/{{architecture}}/lr-{{first_rate}}-{{second_rate}}"
@@ -120,11 +126,10 @@ class Paths:
             "published": f"{results}/published/{{pretraining}}.epoch-{{epoch}}.safetensors",
             "bank": f"{results}/banks/{{architecture}}/s{{seed}}.safetensors",
             "start": f"{starts}/epoch-{{epoch}}/{{treatment}}.{{span}}.safetensors",
-            "measured_start": f"{results}/measures/start/{start}/{{target}}/s{{seed}}.parquet",
-            "measured_run": f"{results}/measures/{{measure}}/{start}/{{target}}/{{mode}}/{{recipe}}"
-            "/lr-{learning_rate}/s{seed}.parquet",
-            "pair_layers": f"{pair}/s{{seed}}.parquet",
-            "pair_barriers": f"{pair}/barriers-s{{seed}}.parquet",
+            "measured_start": f"{results}/measures/start/{start}/{{target}}/{{block}}.parquet",
+            "measured_run": f"{results}/measures/{{measure}}/{start}/{{target}}/{{mode}}/{{recipe}}/{{batch}}.parquet",
+            "pair_layers": f"{pair}/layers.{{block}}.parquet",
+            "pair_barriers": f"{pair}/barriers.{{block}}.parquet",
             "selection": f"{results}/selections/{{study}}.json",
             "history": f"{run}/history.parquet",
             "scores": f"{run}/scores.parquet",

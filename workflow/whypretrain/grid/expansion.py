@@ -8,6 +8,7 @@ from whypretrain.config.models import Config, ConfigError, Study
 from whypretrain.grid.checks import check_names_shared, check_parts, check_recipe_in_mode, check_sources, check_study
 from whypretrain.grid.coordinates import NO_RECIPE, UNTRAINED, Arm
 from whypretrain.grid.grid import START, Grid, Side, known
+from whypretrain.grid.spans import in_layers
 from whypretrain.measures.cka import FEWEST
 from whypretrain.training import moding
 
@@ -46,7 +47,12 @@ def _expand_block(grid: Grid, study: Study, number: int, key: str) -> Iterable[A
         block.modes,
         block.layers or (0,),
     ):
-        mode = mode.replace("N", str(layers))
+        mode, span = (text.replace("N", str(layers)) for text in (mode, span))
+        if block.unit == "block":
+            try:
+                mode, span = (in_layers(text, grid.card(architecture)) for text in (mode, span))
+            except ValueError as error:
+                raise ConfigError(f"{key}: {error} ('{architecture}')") from None
         grid.canonical_mode(architecture, mode, f"{key}.modes")
         recipes = block.recipes if moding.by_steps(mode) else (NO_RECIPE,)
         if not recipes:
@@ -61,7 +67,7 @@ def _expand_block(grid: Grid, study: Study, number: int, key: str) -> Iterable[A
                 source=source,
                 epoch=epoch,
                 treatment=treatment,
-                span=span.replace("N", str(layers)),
+                span=span,
                 target=target,
                 mode=mode,
                 recipe=recipe,

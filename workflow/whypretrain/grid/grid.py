@@ -277,6 +277,15 @@ class Grid:
         """Whether a source's checkpoints have annealed branches."""
         return bool(self._objective(source)["ANNEALED"])
 
+    def is_one_network(self, source: str) -> bool:
+        """Whether a source, or one that it starts from, was published: all seeds have the same network."""
+        if source == UNTRAINED:
+            return False
+        chain = (source, *self.ancestors(source))
+        return any(
+            self.config.pretraining[self.config.sources[each].pretraining].objective == "published" for each in chain
+        )
+
     def end(self, source: str) -> str:
         """Return the checkpoint that other sources start from: the last, annealed where it has branches."""
         return self.epoch(source, f"last{ANNEAL}", f"sources.{source}")

@@ -41,3 +41,27 @@ def canonical_span(layers: tuple[int, ...], card: Card) -> str:
     candidates = ["all", *(f"{kind}-{k}" for kind in ("top", "bottom", "only") for k in counted)]
     candidates += [f"above-{n}" for n in range(card.depth)]
     return next(span for span in candidates if span_layers(span, card) == layers)
+
+
+def in_layers(text: str, card: Card) -> str:
+    """Return a span or mode that counts blocks as the one that counts layers (`freeze-2` as `freeze-5`).
+
+    Raises ValueError where it goes beyond the network, or no span that counts layers has its layers.
+    """
+    match = re.fullmatch(r"(?P<kind>[a-z]+)-(?P<number>\d+)(?P<suffix>\+.*)?", text)
+    if not match:
+        return text
+    kind, number, ends = match["kind"], int(match["number"]), (0, *card.ends)
+    if number >= len(ends):
+        raise ValueError(f"'{text}' goes beyond the network, which has blocks 1 to {len(ends) - 1}")
+    if kind not in ("top", "bottom", "only"):
+        return f"{kind}-{ends[number]}{match['suffix'] or ''}"
+    first, last = {"top": (ends[-1 - number], card.depth), "bottom": (0, ends[number])}.get(
+        kind, (ends[number - 1], ends[number])
+    )
+    layers = tuple(layer for layer in _counted(card) if first < layer <= last)
+    if kind == "only" and len(layers) != 1:
+        raise ValueError(
+            f"'{text}' has {len(layers)} layers, and no span names these alone; allowed: top-K, bottom-K, above-N"
+        )
+    return canonical_span(layers, card) if layers else text

@@ -14,8 +14,7 @@ from urllib.parse import quote
 
 from whypretrain.files.origins import Origin, Unreadable, content_digest, read_origin
 from whypretrain.files.storage import DamagedFile, read_tensors
-from whypretrain.jobs import expected
-from whypretrain.jobs.expected import Expected, staleness
+from whypretrain.jobs.form import Content, Result
 from whypretrain.jobs.plan import Plan
 from whypretrain.running.locking import Held, Lock
 
@@ -57,7 +56,7 @@ def audit(plan: Plan) -> Audit:
     """Read every result of a config whole, and look at what else lies in its results folder."""
     content = cache(content_digest)
     findings, names, fresh, missing = [], set(), 0, 0
-    for result in expected.every(plan):
+    for result in plan.results():
         names.add(result.path)
         try:
             found = _problem(result, content)
@@ -72,7 +71,7 @@ def audit(plan: Plan) -> Audit:
     return Audit(tuple(sorted(findings, key=lambda finding: finding.path)), fresh, missing)
 
 
-def _problem(result: Expected, content: "expected.Content") -> Finding | None:
+def _problem(result: Result, content: Content) -> Finding | None:
     try:
         origin = read_origin(result.path)
         if result.path.endswith(".safetensors"):
@@ -88,9 +87,9 @@ def _problem(result: Expected, content: "expected.Content") -> Finding | None:
     return _stale(result, origin, content)
 
 
-def _stale(result: Expected, origin: Origin, content: "expected.Content") -> Finding | None:
+def _stale(result: Result, origin: Origin, content: Content) -> Finding | None:
     try:
-        why = staleness(result, origin, content)
+        why = result.staleness(origin, content)
     except Unreadable:
         return None  # that of the input says it
     return Finding(result.path, "stale", why) if why else None
@@ -169,7 +168,7 @@ def unknown_and_stale(plan: Plan, metadata: Path = METADATA) -> list[Finding]:
         metadata.mkdir(parents=True, exist_ok=True)
         noted.write_text(json.dumps({"unknown": sorted(unknown), "places": places}), encoding="utf-8")
     content, findings = cache(content_digest), []
-    for result in expected.every(plan) if unknown else ():
+    for result in plan.results() if unknown else ():
         if result.path in unknown and Path(result.path).exists():
             try:
                 found = _stale(result, read_origin(result.path), content)
@@ -184,7 +183,7 @@ def unknown_and_stale(plan: Plan, metadata: Path = METADATA) -> list[Finding]:
 def forget_stale(plan: Plan, metadata: Path = METADATA) -> None:
     """Take from Snakemake its records of stale results: `--touch` has made them say that these are fresh."""
     content = cache(content_digest)
-    for result in expected.every(plan):
+    for result in plan.results():
         with contextlib.suppress(OSError, Unreadable):
             if _stale(result, read_origin(result.path), content):
                 _record(result.path, metadata).unlink()
@@ -229,20 +228,19 @@ def half_made_and_stale(plan: Plan) -> list[Finding]:
     A rule that has one more output than before has no record to compare: Snakemake would take what is there for fresh.
     """
     findings = []
-    for path, wildcards, annealed in plan.histories(pilots=True):
-        epochs = [] if annealed else plan.checkpoints(plan.config.sources[wildcards.source].pretraining)
-        files = [plan.paths.file("checkpoint", **vars(wildcards), epoch=epoch) for epoch in epochs]
-        there = [file for file in files if Path(file).exists()]
-        wanted = expected.source(plan, path, wildcards, annealed=False) if there and len(there) < len(files) else None
-        for file in there if wanted else ():
-            try:
-                found = read_origin(file)
-            except Unreadable as error:
-                findings.append(Finding(file, "damaged", str(error)))
-                continue
-            if wanted and (found.code, _recipe(found.spec)) != (wanted.code, _recipe(wanted.spec)):
-                why = "it was made with other config values or code, and a checkpoint was added"
-                findings.append(Finding(file, "stale", why))
+    for form in plan.forms_of("pretrain_source"):
+        for made, outputs in (each for at in form.every() for each in form.made(at)):
+            files = [path for name, paths in outputs.items() if not name.endswith("_history") for path in paths]
+            there = [file for file in files if Path(file).exists()]
+            for file in there if len(there) < len(files) else ():
+                try:
+                    found = read_origin(file)
+                except Unreadable as error:
+                    findings.append(Finding(file, "damaged", str(error)))
+                    continue
+                if (found.code, _recipe(found.spec)) != (made.code, _recipe(made.spec)):
+                    why = "it was made with other config values or code, and a checkpoint was added"
+                    findings.append(Finding(file, "stale", why))
     return findings
 
 

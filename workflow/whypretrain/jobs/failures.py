@@ -25,7 +25,7 @@ NEEDS = {
     "train": "train",
     "measure": "measure",
 }  # of `execution`, by rule
-WORDS = {"epoch": "epochs", "learning_rate": "learning rates", "seed": "seeds"}  # of coordinates in the plural
+WORDS = {"epoch": "epochs", "batch": "batches", "seed": "seeds"}  # of coordinates in the plural
 KEPT_OPTIONS = ("--snakefile -s", "--directory -d", "--profile", "--workflow-profile", "--executor -e", "--cores -c")
 
 

@@ -8,13 +8,11 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NoReturn
 
-from snakemake.iocontainers import InputFiles  # type: ignore[import-untyped]
-
 from whypretrain.jobs.auditing import forget_stale
 from whypretrain.jobs.blocks import record_blocks
 from whypretrain.jobs.failures import Ended, Failure, report
 from whypretrain.jobs.plan import Plan
-from whypretrain.running import devices, slurm
+from whypretrain.running import devices, internals, slurm
 from whypretrain.running.locking import Held, Lock
 
 
@@ -22,7 +20,7 @@ def drop_refused_benchmarks(workflow: Any) -> None:
     """Take the benchmark from rules whose outputs may come from a store: Snakemake refuses both together."""
     for rule in workflow.rules:
         if rule.cache.output:
-            rule._benchmark = None
+            internals.drop_benchmark(rule)
 
 
 def begin(plan: Plan, workflow: Any) -> None:
@@ -36,14 +34,11 @@ def begin(plan: Plan, workflow: Any) -> None:
     if workflow.executor_plugin.name == "slurm":
         prepare_cluster(workflow, plan)
     if workflow.local_exec:
-        # Snakemake 9.27's rate limiter leaves one more timer behind with every finished job, each of which wakes the
-        # scheduler once a second: after some hundred short jobs that costs more than the jobs. Local ones need none.
-        workflow.scheduler.job_rate_limiter = None
+        internals.lift_rate_limit(workflow)
         needs = (job.resources.get("gpu", 0) for job in jobs_to_run(workflow))
         limit = share_gpus(plan, workflow.global_resources.get("gpu").value, max(needs, default=0))
         if limit is not None:
-            for limits in (workflow.scheduler.global_resources, workflow.scheduler.resources):
-                limits["gpu"] = limit
+            internals.limit_gpus(workflow, limit)
 
 
 def _take_folder(plan: Plan) -> None:
@@ -80,8 +75,7 @@ def jobs_to_run(workflow: Any) -> list[Any]:
     if workflow.dag.checkpoint_jobs:
         there = {job.rule for job in jobs}
         for rule in (rule for rule in workflow.rules if rule not in there):
-            # no resource of ours depends on what a job is about
-            needs = rule.expand_resources({}, InputFiles(), 1, skip_evaluation={"tmpdir"})
+            needs = internals.needs_of(rule)
             local = workflow.is_local(rule)
             jobs.append(SimpleNamespace(rule=rule, resources=needs, threads=needs["_cores"], is_local=local))
     return jobs
@@ -141,11 +135,13 @@ def _ended(plan: Plan, workflow: Any) -> Ended:
     behind = {job: {other for other in dag.bfs(dag.depending, job) if other in unfinished} - {job} for job in failed}
     blocked = set().union(*behind.values()).difference(failed)
     lost = {str(file) for job in unfinished for file in job.output}
-    # a run that would follow from what is lost isn't known to be lost before its rate is selected: its start is
-    runs = [
-        (plan.run_file("scores", arm, rate, seed), plan.paths.file("start", **arm.columns(), seed=seed))
-        for arm, rate, seed in plan.runs()
-    ]
+    runs = complete = 0
+    for form, at, _ in plan.batches():
+        # a batch that would follow from what is lost isn't known to be lost before its rate is selected: its starts are
+        scores, starts = form.one("scores", at).path, form.each("start")(at, form.block.seeds)
+        size = len(form.rates_of(at)) * len(form.block.seeds)
+        runs += size
+        complete += size if not lost & {scores, *starts} and Path(scores).exists() else 0
     return Ended(
         failures=tuple(
             Failure(job.rule.name, tuple(map(str, job.output)), next(map(str, job.log), ""), len(behind[job]))
@@ -153,6 +149,6 @@ def _ended(plan: Plan, workflow: Any) -> Ended:
         ),
         blocked=len(blocked),
         unreached=len(unfinished - blocked - set(failed)),
-        complete=sum(not lost & {run, start} and Path(run).exists() for run, start in runs),
-        runs=len(runs),
+        complete=complete,
+        runs=runs,
     )

@@ -1,10 +1,8 @@
 """What the Snakefile asks for while it is parsed: the plan, or one message and the end."""
 
 import contextlib
-import hashlib
 import json
 import os
-import re
 import shlex
 import subprocess
 import sys
@@ -12,16 +10,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from whypretrain import registry
 from whypretrain.command import installed
-from whypretrain.config.models import Config, ConfigError, load, read_yaml
+from whypretrain.config.models import Config, ConfigError, load
+from whypretrain.config.reading import read_all
 from whypretrain.files.origins import Unreadable, canonical, read_origin
 from whypretrain.files.snapshots import MINUTES
 from whypretrain.grid.coordinates import Paths
 from whypretrain.jobs.auditing import half_made_and_stale, recorded, unknown_and_stale
 from whypretrain.jobs.blocks import check_blocks
-from whypretrain.jobs.expected import computed
-from whypretrain.jobs.fingerprints import fingerprint, stage_fingerprint
+from whypretrain.jobs.fingerprints import stage_fingerprint
 from whypretrain.jobs.plan import Plan, pinned_versions
 from whypretrain.networks.architecture import is_shipped
 from whypretrain.running import devices
@@ -34,8 +31,6 @@ LOOKED_AT = (
 
 STORE = "SNAKEMAKE_OUTPUT_CACHE"  # the environment's variable that says where what is shared is kept
 
-REGISTRIES = ("datasets", "objectives", "treatments", "modes", "regularisers", "measures")
-
 
 def make_plan(raw: Mapping[str, Any], files: Iterable[str | Path], base: Path, *, conda: bool = False) -> Plan:
     """Return the plan of a config; a mistake in it ends the program with one message and status 1.
@@ -43,9 +38,9 @@ def make_plan(raw: Mapping[str, Any], files: Iterable[str | Path], base: Path, *
     With `conda` jobs run in environments of their own, which have the pinned versions.
     """
     try:
-        for file in files:
-            read_yaml(Path(file))  # refuses a key written twice, which Snakemake would let pass
-        config = load(dict(raw), base)
+        # it refuses a key that stands twice, which Snakemake lets pass, and keeps the includes of all files
+        told = read_all([Path(file) for file in files])
+        config = load({**raw, **({"include": told["include"]} if "include" in told else {})}, base)
         _check_folder(config.results)
         check_blocks(config, Path(config.results) / "blocks.json")
         pins = pinned_versions(base / "envs" / "requirements.txt")
@@ -83,7 +78,7 @@ def describe_networks(config: Config, versions: Mapping[str, str], base: Path) -
             if (found.spec, found.code) == (spec, code):
                 continue
         command = [sys.executable, "-m", "whypretrain.stages.describe_network"]
-        command += ["--spec", spec, "--code", code, "--described", str(path)]
+        command += ["--spec", spec, "--code", code, "--out", "described", str(path)]
         ended = subprocess.run(
             command, env={**os.environ, "PYTHONPATH": str(base / "workflow")}, capture_output=True, text=True
         )
@@ -144,8 +139,15 @@ def refuse_stale(plan: Plan, files: Sequence[str | Path], changes: Mapping[str, 
     `files` are the config files of the call, and `changes` what its `--config` says.
     """
     if plan.config.partial:
-        stock = plan.paths.file("table", table="completeness")
-        if Path(stock).exists() and not recorded(stock):
+        if not plan.there():
+            print(
+                f"Nothing to show yet: of {len(plan.arms)} arms none has a run in {plan.paths.results}. "
+                "Make some first, without `partial` in config.",
+                file=sys.stderr,
+            )
+            sys.exit(1)
+        _, table = plan.partial_tables()
+        if Path(table).exists() and not recorded(table):
             folder = plan.paths.shown
             print(f"Snakemake has lost its records of {folder}. Delete it, then run again.", file=sys.stderr)
             sys.exit(1)
@@ -180,36 +182,6 @@ def is_shared(cache: Sequence[str] | None, environment: Mapping[str, str]) -> bo
     return True
 
 
-def there(plan: Plan) -> str:
-    """Return a digest of which results are there, by name, size and time: what a partial plan is made from.
-
-    Where no run is among them this ends the program with one message and status 1.
-    """
-    files = (Path(result.path) for result in computed(plan))
-    found = [file for file in files if file.name != "final.safetensors" and file.exists()]
-    if not any(file.name == "scores.parquet" for file in found):
-        print(
-            f"Nothing to show yet: of {len(plan.arms)} arms none has a run in {plan.paths.results}. "
-            "Make some first, without `partial` in config.",
-            file=sys.stderr,
-        )
-        sys.exit(1)
-    told = []
-    for file in found:
-        with contextlib.suppress(FileNotFoundError):  # a run in progress makes it again
-            told.append(f"{file} {(status := file.stat()).st_size} {status.st_mtime_ns}")
-    return hashlib.sha256("\n".join(told).encode()).hexdigest()[:16]
-
-
-def code_of_results(plan: Plan) -> str:
-    """Return a digest of all code that results are made by, and of the user's own images: of what may be stale."""
-    stages = (f"whypretrain.stages.{path.stem}" for path in (registry.PACKAGE / "stages").glob("[a-z]*.py"))
-    entries = (registry.module_name(kind, name) for kind in REGISTRIES for name in registry.names(kind))
-    images = map(plan.specs.dataset, plan.datasets())
-    told = [fingerprint(tuple(sorted({*stages, *entries}))), *images]
-    return hashlib.sha256("\n".join(told).encode()).hexdigest()[:16]
-
-
 def prefix(plan: Plan, base: Path) -> str:
     """Return what every job's command begins with: what it is told through its environment, and strict shell options.
 
@@ -233,8 +205,3 @@ def prefix(plan: Plan, base: Path) -> str:
     exports = " ".join(f"{name}={shlex.quote(str(value))}" for name, value in told.items())
     # `set -euo pipefail` is what Snakemake sets by itself where no prefix is given
     return f"set -euo pipefail; export {exports}; "
-
-
-def identifier(name: str) -> str:
-    """Return a name as a rule may have it."""
-    return re.sub(r"[^a-z0-9]", "_", name)

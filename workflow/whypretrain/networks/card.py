@@ -106,6 +106,11 @@ class Card:
         return len(self.layers)
 
     @property
+    def ends(self) -> tuple[int, ...]:
+        """The number of the last layer of each block."""
+        return tuple({layer.block: layer.number for layer in self.layers}.values())
+
+    @property
     def has_norm(self) -> bool:
         """Whether any norm follows any layer."""
         return any(weight.norms for layer in self.layers for weight in layer.weights)

@@ -20,6 +20,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from whypretrain.running import internals
+
 # Snakemake asks for the state of its jobs at least this often, in seconds
 SLOWEST_POLL = 180
 # how long the jobs of a former call may take to end after they were told to, in seconds
@@ -352,7 +354,5 @@ def prepare(workflow: Any, jobs: Iterable[Any], results: Path, limits: Mapping[s
     chosen.status_command = status_command(settings, chosen.status_command, chosen.init_seconds_before_status_checks)
     name = mark(results)
     end_former_jobs(name, results, user)
-    executor = workflow.scheduler._executor
-    executor.run_uuid = f"{name}_{executor.run_uuid}"
-    plugin = sys.modules[type(executor).__module__]
-    plugin.query_job_status = lasting(plugin.query_job_status)  # type: ignore[attr-defined]
+    internals.name_jobs(workflow, name)
+    internals.change_status_query(workflow, lasting)

@@ -18,7 +18,7 @@ def main(job: Job) -> None:
     seeds: list[int] = job.spec["seeds"]
     checkpoints: dict[int, str | None] = dict(zip(seeds, job.files("checkpoints"), strict=True))
     outputs = {seed: job.files("outputs")[2 * place :][:2] for place, seed in enumerate(seeds)}
-    snapshot = job.snapshot(hardware(device), "outputs", "card", "dataset", "checkpoints")
+    snapshot = job.snapshot(hardware(device), "outputs")
     for own, start in learners(job, checkpoints, device):
         name, files = "s" + "-".join(map(str, own)), [path for seed in own for path in outputs[seed]]
         if snapshot.restore(name, files):
@@ -30,7 +30,7 @@ def main(job: Job) -> None:
             raise StageError(f"{named(own)}: {error}") from error
         for seed, end in zip(own, ends, strict=True):
             annealed, history_path = outputs[seed]
-            origin = job.origin(*job.given(seed, "card", "dataset", "checkpoints"), seeds=[seed])
+            origin = job.origin(seed)
             history: Columns = {}
             append(history, end.row)
             write_tensors(annealed, end.weights or {}, origin)
@@ -40,4 +40,4 @@ def main(job: Job) -> None:
 
 
 if __name__ == "__main__":
-    run_stage(main, ["card", "dataset", "checkpoints"], ["outputs"], keeps=True)
+    run_stage(main, keeps=True)

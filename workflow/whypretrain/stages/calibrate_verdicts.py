@@ -15,4 +15,4 @@ def main(job: Job) -> None:
 
 
 if __name__ == "__main__":
-    run_stage(main, [], ["calibration"])
+    run_stage(main)

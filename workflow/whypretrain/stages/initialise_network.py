@@ -11,8 +11,8 @@ def main(job: Job) -> None:
     """Draw the weights from the scratch stream, independent of every source."""
     name = job.spec["architecture"]["name"]
     weights = initialise(of_spec(job.spec, job.files("card")), stream("scratch-init", job.spec["seed"], name))
-    write_tensors(job.file("checkpoint"), weights, job.origin(*job.files("card")))
+    write_tensors(job.file("checkpoint"), weights, job.origin())
 
 
 if __name__ == "__main__":
-    run_stage(main, ["card"], ["checkpoint"])
+    run_stage(main)

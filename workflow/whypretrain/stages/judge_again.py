@@ -2,19 +2,19 @@
 
 from whypretrain.command import Job, log, run_stage
 from whypretrain.evidence.claims import judge_again
-from whypretrain.evidence.readings import TABLES, read_evidence
+from whypretrain.evidence.readings import read_evidence
 from whypretrain.files.schemas import write_table
-from whypretrain.jobs.from_spec import plan_of
+from whypretrain.jobs.plan import Plan
 
 
 def main(job: Job) -> None:
     """Read what the claims are decided on; write `stability`."""
-    grid = plan_of(job.spec).grid
+    grid = Plan.of_spec(job.spec).grid
     stability = judge_again(grid, read_evidence(job.file, grid.config.few))
     for row in stability.to_dict("records"):
         log.info("%s, %s: %s in %.2f of the draws", row["claim"], row["setting"], row["verdict"], row["same"])
-    write_table(job.file("stability"), "stability", stability, job.origin(*map(job.file, TABLES)))
+    write_table(job.file("stability"), "stability", stability, job.origin())
 
 
 if __name__ == "__main__":
-    run_stage(main, [*TABLES, "stock"], ["stability"])
+    run_stage(main)

@@ -2,21 +2,21 @@
 
 from whypretrain.command import Job, log, run_stage
 from whypretrain.evidence.claims import judge_claims
-from whypretrain.evidence.readings import TABLES, read_evidence
+from whypretrain.evidence.readings import read_evidence
 from whypretrain.files.schemas import write_table
 from whypretrain.files.storage import read_columns
-from whypretrain.jobs.from_spec import plan_of
+from whypretrain.jobs.plan import Plan
 
 
 def main(job: Job) -> None:
     """Read what the claims are decided on; write `verdicts`."""
-    grid = plan_of(job.spec).grid
-    missing = next((read_columns(path)[0].to_pandas() for path in job.files("stock")), None)
+    grid = Plan.of_spec(job.spec).grid
+    missing = next((read_columns(path)[0].to_pandas() for path in job.files("partial")), None)
     verdicts = judge_claims(grid, read_evidence(job.file, grid.config.few), missing)
     for row in verdicts.itertuples():
         log.info("%s, %s: %s (%s)", row.claim, row.setting, row.verdict, row.reason)
-    write_table(job.file("verdicts"), "verdicts", verdicts, job.origin(*map(job.file, TABLES)))
+    write_table(job.file("verdicts"), "verdicts", verdicts, job.origin())
 
 
 if __name__ == "__main__":
-    run_stage(main, [*TABLES, "stock"], ["verdicts"])
+    run_stage(main)

@@ -7,6 +7,7 @@ import torch
 
 from whypretrain.command import Job, log, run_stage
 from whypretrain.data.tasks import target_images
+from whypretrain.files.batches import read_finals
 from whypretrain.files.storage import read_tensors, write_columns
 from whypretrain.measures.barriers import barrier
 from whypretrain.measures.comparing import MOST_IMAGES, compare_layers
@@ -18,7 +19,7 @@ from whypretrain.networks.initialisation import initialise_head, without_head
 from whypretrain.networks.matching import match
 from whypretrain.networks.network import Network, Weights, reestimate_statistics
 from whypretrain.randomness import stream
-from whypretrain.training.data import Columns, TargetData, append
+from whypretrain.training.data import Columns, TargetData, append, extend
 from whypretrain.training.torch_setup import set_up_torch
 
 PLACES = ("first", "second")
@@ -71,32 +72,36 @@ def _couplings(card: Card, data: TargetData) -> list[Coupling] | None:
 
 
 def main(job: Job) -> None:
-    """Compare the pair with every seed of a block; each seed has files of its own."""
+    """Compare the pair with every seed of a block, one under another."""
     spec = job.spec
     device = set_up_torch(spec)
-    card, target = of_spec(spec, job.files("card")), spec["images"]
+    card, target = of_spec(spec, job.files("card")), spec["target"]
     read = cache(read_tensors)
-    trained = spec["trained"]
-    weights = zip(job.files("first"), job.files("second"), strict=True)
-    # the scores of a trained network are made with its final, which can be gone by now
-    told = [job.files(f"{place}_scores" if ready else place) for place, ready in zip(PLACES, trained, strict=True)]
-    for number, (seed, paths) in enumerate(zip(spec["seeds"], weights, strict=True)):
+    trained, seeds = spec["trained"], spec["seeds"]
+    sides = [
+        [finals[f"lr-{rate}.s{seed}"] for seed in seeds]
+        if ready and (finals := read_finals(job.file(place)))
+        else list(map(read_tensors, job.files(place)))
+        for place, rate, ready in zip(PLACES, spec["rates"], trained, strict=True)
+    ]
+    layers: Columns = {}
+    barriers: Columns = {}
+    for seed, a, b in zip(seeds, *sides, strict=True):
         dataset = job.of_seed("dataset", seed)
         images = target_images(read(dataset), target, seed)
         data = TargetData.on(device, images, target["class_count"], spec["normalisation"], card.channels)
-        a, b = (read_tensors(path) for path in paths)
         first, second = (
             _network(card, found, data, seed, ready).to(device) for found, ready in zip((a, b), trained, strict=True)
         )
-        own = job.origin(*job.files("card"), dataset, *(files[number] for files in told), seeds=[seed])
-        columns = compare_layers(first, second, data.images["test"][_some(data, "test", seed)], seed)
-        write_columns(job.files("layers")[number], columns, own)
+        extend(layers, compare_layers(first, second, data.images["test"][_some(data, "test", seed)], seed), seed)
         if all(trained):
             channels = _couplings(card, data)
-            barriers = _barriers(first, a, b, data, channels, (seed, spec["pair"]))
-            write_columns(job.files("barriers")[number], barriers, own)
+            extend(barriers, _barriers(first, a, b, data, channels, (seed, spec["pair"])), seed)
         log.info("seed %d: compared", seed)
+    write_columns(job.file("layers"), layers, job.origin())
+    if all(trained):
+        write_columns(job.file("barriers"), barriers, job.origin())
 
 
 if __name__ == "__main__":
-    run_stage(main, ["card", "dataset", "first", "first_scores", "second", "second_scores"], ["layers", "barriers"])
+    run_stage(main)

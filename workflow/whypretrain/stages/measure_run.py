@@ -5,25 +5,27 @@ from functools import cache
 from whypretrain import registry
 from whypretrain.command import Job, log, run_stage
 from whypretrain.data.tasks import source_images, target_images
+from whypretrain.files.batches import read_finals
 from whypretrain.files.storage import read_tensors, write_columns
 from whypretrain.measures.measuring import Measured
 from whypretrain.networks.architecture import of_spec
 from whypretrain.networks.initialisation import without_head
 from whypretrain.training import moding
-from whypretrain.training.data import TargetData
+from whypretrain.training.data import Columns, TargetData, extend
 from whypretrain.training.torch_setup import set_up_torch
 
 
 def main(job: Job) -> None:
-    """Read the weights of each seed and write its read-out."""
+    """Read the weights of each seed and write what is read out of them, one seed under another."""
     spec = job.spec
     device = set_up_torch(spec)
     module = registry.load("measures", spec["measure"])
     card, mode = of_spec(spec, job.files("card")), moding.parse(spec["mode"])
     target, source, constants = spec["target"], spec["source_task"], spec["normalisation"]
     read = cache(read_tensors)
-    paths = zip(*(job.files(name) for name in ("starts", "initials", "finals", "scores", "measured")), strict=True)
-    for seed, (start, initial, final, scores, output) in zip(spec["seeds"], paths, strict=True):
+    finals = read_finals(job.file("finals"))
+    columns: Columns = {}
+    for seed, start, initial in zip(spec["seeds"], job.files("starts"), job.files("initials"), strict=True):
         datasets = [job.of_seed(name, seed) for name in ("target_dataset", "source_dataset") if job.files(name)]
         tensors, *of_source = map(read, datasets)
         images = target_images(tensors, target, seed)
@@ -32,7 +34,7 @@ def main(job: Job) -> None:
             card=card,
             start=without_head(card, read_tensors(start), mode.layer),
             initial=without_head(card, read_tensors(initial), mode.layer),
-            final=read_tensors(final),
+            final=finals[f"lr-{spec['learning_rate']}.s{seed}"],
             mode=mode,
             target=TargetData.on(device, images, target["class_count"], constants, card.channels),
             source=TargetData.on(device, of_task, source["class_count"], constants, card.channels) if of_task else None,
@@ -40,15 +42,10 @@ def main(job: Job) -> None:
             seed=seed,
             device=device,
         )
-        columns = module.read_out(measured)
-        count = len(next(iter(columns.values())))
-        # a final is made with its scores, and can be gone by now
-        own = job.origin(*job.files("card"), *datasets, start, initial, scores, seeds=[seed])
-        write_columns(output, columns, own)
+        count = extend(columns, module.read_out(measured), seed)
         log.info("seed %d: %d rows", seed, count)
+    write_columns(job.file("measured"), columns, job.origin())
 
 
 if __name__ == "__main__":
-    run_stage(
-        main, ["card", "target_dataset", "source_dataset", "starts", "initials", "finals", "scores"], ["measured"]
-    )
+    run_stage(main)

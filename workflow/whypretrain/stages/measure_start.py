@@ -26,7 +26,7 @@ from whypretrain.networks.initialisation import head_of, initialise_head, withou
 from whypretrain.networks.network import Network, in_batches, pooled_layers, reestimate_statistics
 from whypretrain.randomness import stream
 from whypretrain.training import loop as training
-from whypretrain.training.data import TargetData
+from whypretrain.training.data import Columns, TargetData, append
 from whypretrain.training.probes import fit_probe
 from whypretrain.training.torch_setup import set_up_torch
 
@@ -87,15 +87,15 @@ def _distance(network: Network, source: Images, target: Images, spec: Mapping[st
 
 
 def main(job: Job) -> None:
-    """Measure the start of every seed of a block; each seed has a file of its own."""
+    """Measure the start of every seed of a block, a row each."""
     spec = job.spec
     device = set_up_torch(spec)
     card = of_spec(spec, job.files("card"))
     target, source = spec["target"], spec["source_task"]
     read = cache(read_tensors)
     untrained = job.files("untrained") if source else [""] * len(spec["seeds"])
-    files = zip(spec["seeds"], job.files("starts"), untrained, job.files("measured"), strict=True)
-    for seed, start, extractor, output in files:
+    columns: Columns = {}
+    for seed, start, extractor in zip(spec["seeds"], job.files("starts"), untrained, strict=True):
         weights: Weights = read_tensors(start)
         datasets = [job.of_seed(name, seed) for name in ("target_dataset", "source_dataset") if job.files(name)]
         tensors, *of_source = map(read, datasets)
@@ -113,14 +113,14 @@ def main(job: Job) -> None:
         reestimate_statistics(network, data.images["train"])
         features = {part: in_batches(network.features, data.images[part]).cpu().numpy() for part in PARTS}
         row |= _suitability(features, {part: parts[part].labels for part in PARTS}, card, weights)
-        own = job.origin(*job.files("card"), *datasets, start, *([extractor] if source else []), seeds=[seed])
-        write_columns(output, {name: [value] for name, value in row.items()}, own)
+        append(columns, {"seed": seed, **row})
         log.info(
             "seed %d: source top-1 %.3f, probe top-1 %.3f, LogME %.3f, LEEP %.3f, proxy A-distance %.2f",
             *(seed, row["source_top1_stored"], row["probe_top1_test"]),
             *(row["log_me"], row["leep"], row["proxy_a_distance"]),
         )
+    write_columns(job.file("measured"), columns, job.origin())
 
 
 if __name__ == "__main__":
-    run_stage(main, ["card", "target_dataset", "source_dataset", "starts", "untrained"], ["measured"])
+    run_stage(main)

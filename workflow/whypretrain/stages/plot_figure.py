@@ -12,6 +12,7 @@ from whypretrain.command import Job, log, run_stage
 from whypretrain.evidence.missing import left_out, sentence
 from whypretrain.figures.plotting import drawing, fonts
 from whypretrain.figures.plotting.view import View
+from whypretrain.files.batches import read_run
 from whypretrain.files.origins import BLANK, canonical
 from whypretrain.files.storage import read_columns, read_tensors, write_sealed, write_whole
 
@@ -40,20 +41,23 @@ def main(job: Job) -> None:
     tables = {
         name: read_columns(path)[0].to_pandas() for name, path in zip(module.TABLES, job.files("tables"), strict=True)
     }
-    missing, stock = left_out(job.files("stock")), job.files("stock")
+    partial_tables = job.files("partial")
+    missing = left_out(partial_tables)
     there = [(label, path) for label, path in _labelled(job) if not missing(path)]
-    weights = [(label, read_tensors(path)) for label, path in there]
+    weights = [(label, read_run(path, label["run"]) if "run" in label else read_tensors(path)) for label, path in there]
     if lacking := fonts.choose(json.dumps(job.spec["view"], ensure_ascii=False)):
         log.warning("no installed font has %s: written as codes", " ".join(sorted(lacking)))
     view = View(**fonts.coded(job.spec["view"], lacking))
-    if stock:
+    if partial_tables:
         figure = _draw_partial(partial(module.draw, tables, view, weights), view)
     else:
         figure = module.draw(tables, view, weights)
     drawing.settle(figure)
-    if stock:
-        drawing.mark_partial(figure, sentence(read_columns(stock[1])[0].to_pandas(), view.study))
-    origin = job.origin(*job.files("tables"), *job.files("weights"), *stock).columns()
+    if view.published:
+        drawing.note(figure, f"{', '.join(view.published)}: one source network, the same with every seed")
+    if partial_tables:
+        drawing.mark_partial(figure, sentence(read_columns(partial_tables[1])[0].to_pandas(), view.study))
+    origin = job.origin().columns()
     told = {"svg": canonical({**origin, "seal": BLANK.decode()}), "png": canonical(origin)}
 
     def save(part: Path, suffix: str, metadata: dict[str, str | None]) -> None:
@@ -65,4 +69,4 @@ def main(job: Job) -> None:
 
 
 if __name__ == "__main__":
-    run_stage(main, ["tables", "weights", "stock"], ["svg", "png"])
+    run_stage(main)

@@ -42,11 +42,11 @@ def main(job: Job) -> None:
         "channel_standard_deviation": scaled.std((0, 2, 3)).tolist(),
         "sha256": checksum(tensors),
     }
-    origin = job.origin(*(module.files(parameters) if hasattr(module, "files") else ()))
+    origin = job.origin_of(map(str, module.files(parameters)) if hasattr(module, "files") else ())
     write_tensors(job.file("dataset"), tensors, origin)
     write_card(job.file("card"), card, origin)
     log.info("%s: %d images of %s, %d classes", spec["dataset"], len(images), images.shape[1:], len(counts))
 
 
 if __name__ == "__main__":
-    run_stage(main, [], ["dataset", "card"])
+    run_stage(main)

@@ -20,14 +20,13 @@ def main(job: Job) -> None:
     parents: dict[int, str | None] = dict.fromkeys(seeds) | dict(zip(seeds, job.files("parents"), strict=False))
     each = len(job.files("outputs")) // len(seeds)
     outputs = {seed: job.files("outputs")[place * each :][:each] for place, seed in enumerate(seeds)}
-    snapshot = job.snapshot(hardware(device), "outputs", "card", "dataset", "parents", "published")
+    snapshot = job.snapshot(hardware(device), "outputs")
     for own, start in learners(job, parents, device):
         name, files = "s" + "-".join(map(str, own)), [path for seed in own for path in outputs[seed]]
         if snapshot.restore(name, files):
             continue
         *checkpoints, histories = zip(*(outputs[seed] for seed in own), strict=True)
-        given = [job.given(seed, "card", "dataset", "parents", "published") for seed in own]
-        origins = [job.origin(*found, seeds=[seed]) for seed, found in zip(own, given, strict=True)]
+        origins = [job.origin(seed) for seed in own]
         columns: list[Columns] = [{} for _ in own]
         written: list[tuple[str, ...]] = []
         progress = snapshot.begin(name, lambda: {"history": columns, "written": len(written)})  # noqa: B023
@@ -58,4 +57,4 @@ def main(job: Job) -> None:
 
 
 if __name__ == "__main__":
-    run_stage(main, ["card", "dataset", "parents", "published"], ["outputs"], keeps=True)
+    run_stage(main, keeps=True)

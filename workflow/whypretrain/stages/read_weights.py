@@ -12,8 +12,8 @@ def main(job: Job) -> None:
         weights = read_published(files[0] if files else job.spec["weights"])
     except ValueError as error:
         raise StageError(f"pretraining.{job.spec['pretraining']}.weights: {error}") from None
-    write_tensors(job.file("weights"), weights, job.origin(*files))
+    write_tensors(job.file("weights"), weights, job.origin())
 
 
 if __name__ == "__main__":
-    run_stage(main, ["file"], ["weights"])
+    run_stage(main)

@@ -5,8 +5,6 @@ rates, and at those that a claim names. Where config asks how stable verdicts ar
 the rates, too, that draws of the pilot seeds select often.
 """
 
-from itertools import product
-
 import pandas as pd
 
 from whypretrain.command import Job, log, run_stage
@@ -22,11 +20,13 @@ def main(job: Job) -> None:
     spec, rows, paths = job.spec, [], iter(job.files("scores"))
     arms = [Arm(*coordinates) for coordinates in spec["arms"]]
     for arm in arms:
-        grid = spec["rates"][arm.recipe]
-        for rate, seed in product(grid, spec["seeds"]) if len(grid) > 1 else ():
-            scores = {name: values[0] for name, values in read_columns(next(paths))[0].to_pydict().items()}
-            rows.append({**key_columns(arm), **scores, "learning_rate": rate, "seed": seed})
-    pilots = by_few(pd.DataFrame(rows)) if spec["selection"] == "shots" else pd.DataFrame(rows)
+        runs = len(spec["rates"][arm.recipe]) * len(spec["seeds"]) if len(spec["rates"][arm.recipe]) > 1 else 0
+        while runs > 0:  # the arm's batches stand one after another
+            scores = read_columns(next(paths))[0].to_pandas()
+            rows.append(scores.assign(**key_columns(arm)))
+            runs -= len(scores)
+    pilots = pd.concat(rows, ignore_index=True) if rows else pd.DataFrame()
+    pilots = by_few(pilots) if spec["selection"] == "shots" else pilots
     found = select_learning_rates(pilots, spec["criterion"]).to_dict("records") if rows else []
     selected = {tuple(row[key] for key in ARM_KEYS): row for row in found}
     drawn = select_again(pilots, draw_seeds(spec["seeds"], spec["draws"]), spec["criterion"]) if rows else {}
@@ -41,10 +41,10 @@ def main(job: Job) -> None:
         others = (rate for other in spec["shared"].get(str(number), ()) for rate in often[other])
         rates = {*often[number], *spec["named"].get(str(number), ()), *others}
         choice["learning_rates"] = sorted(rates, key=lambda rate: rate or 0.0)
-    write_card(job.file("selection"), {"arms": choices}, job.origin(*job.files("scores")))
+    write_card(job.file("selection"), {"arms": choices}, job.origin())
     edges = sum(choice["grid_edge"] for choice in choices)
     log.info("%d arms, %d with the learning rate at the edge of its grid", len(choices), edges)
 
 
 if __name__ == "__main__":
-    run_stage(main, ["scores"], ["selection"])
+    run_stage(main)

@@ -6,7 +6,8 @@ from whypretrain.evidence.mode_map import mode_tables
 from whypretrain.evidence.readings import Readings, Tables
 from whypretrain.files.schemas import write_table
 from whypretrain.files.storage import read_columns
-from whypretrain.jobs.from_spec import plan_of, shown
+from whypretrain.jobs.completeness import shown
+from whypretrain.jobs.plan import Plan
 
 READ = ("runs", "selected", "sources")
 
@@ -14,7 +15,7 @@ READ = ("runs", "selected", "sources")
 def main(job: Job) -> None:
     """Read `runs`, `selected` and `sources`; write the five tables."""
     runs, selected, sources = (read_columns(job.file(name))[0].to_pandas() for name in READ)
-    plan = plan_of(job.spec)
+    plan = Plan.of_spec(job.spec)
     grid = shown(plan, runs)
     readings = Readings(Tables(runs, selected, sources=sources, few=plan.config.few))
     maturity, correlations = maturity_tables(grid, readings)
@@ -22,9 +23,9 @@ def main(job: Job) -> None:
     made = {"transfer": transfer_table(grid, readings), "maturity": maturity, "correlations": correlations}
     made |= {"modes": modes, "advice": advice}
     for name, table in made.items():
-        write_table(job.file(name), name, table, job.origin(*map(job.file, READ)))
+        write_table(job.file(name), name, table, job.origin())
         log.info("%s: %d rows", name, len(table))
 
 
 if __name__ == "__main__":
-    run_stage(main, [*READ], ["transfer", "maturity", "correlations", "modes", "advice"])
+    run_stage(main)

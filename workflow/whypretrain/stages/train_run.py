@@ -1,4 +1,4 @@
-"""Train the runs of one arm: some learning rates of its recipe (a probe has none), and all seeds of a block."""
+"""Train a batch of runs of one arm: some learning rates of its recipe (a probe has none), and all seeds of a block."""
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,19 +10,20 @@ import numpy as np
 
 from whypretrain import registry
 from whypretrain.command import Job, log, run_stage
-from whypretrain.data.tasks import target_images, together
-from whypretrain.files.storage import read_tensors, write_card, write_columns, write_tensors
-from whypretrain.grid.coordinates import write_rate
+from whypretrain.data.tasks import Images, target_images, together
+from whypretrain.files.batches import Run, join_batches, names_in, write_batch
+from whypretrain.files.storage import read_tensors
+from whypretrain.grid.coordinates import write_run
 from whypretrain.networks.architecture import of_spec
 from whypretrain.running.provenance import Watch, hardware
 from whypretrain.training import moding
 from whypretrain.training.data import TargetData
-from whypretrain.training.runs import Request
+from whypretrain.training.runs import Outcome, Request
 from whypretrain.training.torch_setup import set_up_torch
 
 
 def main(job: Job) -> None:
-    """Train every learning rate with every seed, `replicas` at once; runs write their files as soon as they end."""
+    """Train every learning rate with every seed, `replicas` at once; those that are done are kept until all are."""
     spec = job.spec
     device = set_up_torch(spec)
     mode = moding.parse(spec["mode"])
@@ -30,13 +31,10 @@ def main(job: Job) -> None:
     card = of_spec(spec, job.files("card"))
     read = cache(read_tensors)
     task, recipe, seeds = spec["target"]["name"], spec["recipe"], spec["seeds"]
-    kinds = [kind for kind in FILES if kind not in BY_STEPS or moding.by_steps(spec["mode"])]
-    runs = [(rate, seed) for rate in spec["learning_rates"] for seed in seeds]
-    outputs = {run: {kind: job.files(kind)[place] for kind in kinds} for place, run in enumerate(runs)}
-    snapshot = job.snapshot(hardware(device), "scores", "card", "dataset", "starts")
+    files = {kind: job.file(kind) for kind in job.outputs}
+    snapshot, origin = job.snapshot(hardware(device), "scores"), job.origin()
     starts = dict(zip(seeds, job.files("starts"), strict=True))
-    datasets = {seed: job.of_seed("dataset", seed) for seed in seeds}
-    parts = {seed: target_images(read(datasets[seed]), spec["target"], seed) for seed in seeds}
+    parts = {seed: target_images(read(job.of_seed("dataset", seed)), spec["target"], seed) for seed in seeds}
     counts = {seed: tuple(len(each.labels) for each in parts[seed].values()) for seed in seeds}
 
     @cache
@@ -44,11 +42,11 @@ def main(job: Job) -> None:
         data = TargetData.on(device, parts[seed], spec["target"]["class_count"], spec["normalisation"], card.channels)
         return data, read_tensors(starts[seed]), {}
 
-    for group in sets_of_runs(spec["learning_rates"], seeds, _replicas(spec), counts):
-        name = _name(*group[0])
-        files = [path for run in group for path in outputs[run].values()]
-        if snapshot.restore(name, files):
-            continue
+    def train(group: Sequence[tuple[float | None, int]]) -> Path:
+        """Train some runs together; return the folder of what they leave."""
+        name = write_run(*group[0])
+        if kept := snapshot.kept(name):
+            return kept
         watch = Watch(device)
         progress = snapshot.begin(name, watch.so_far)
         watch.go_on(progress.resumed())
@@ -59,27 +57,30 @@ def main(job: Job) -> None:
             requests.append(Request(start, card, data, task, recipe, rate, seed, *options))
         outcomes = module.run(*requests)
         told = watch.told(len(group))
-        for run, outcome in zip(group, outcomes, strict=True):
-            rate, seed = run
-            path, test = outputs[run], parts[seed]["test"]
-            own = job.origin(*job.given(seed, "card", "dataset", "starts"), learning_rates=[rate], seeds=[seed])
-            predictions = {
-                "image": test.indices.astype(np.int32),
-                "label": test.labels.astype(np.uint8),
-                "prediction": outcome.predictions,
-            }
-            scores = {column: [value] for column, value in outcome.scores.items()}
-            columns = {"history": outcome.history, "kernels": outcome.kernels}
-            columns |= {"scores": scores, "predictions": predictions}
-            for kind, content in columns.items():
-                if kind in path:
-                    write_columns(path[kind], content, own)
-            write_tensors(path["final"], outcome.final, own)
-            write_card(path["provenance"], told, own)
-            top1 = scores["top1_test"][0]
-            log.info("%s: test top-1 %.3f in %.1f s", Path(path["scores"]).parent, top1, told["seconds"])
-        snapshot.keep(name, files)
+        done = [_run(*run, each, parts[run[1]]["test"], told) for run, each in zip(group, outcomes, strict=True)]
+        with snapshot.making(name) as folder:
+            write_batch(names_in(folder, files), done, origin)
+        return snapshot.folder / name
+
+    groups = list(sets_of_runs(spec["learning_rates"], seeds, _replicas(spec), counts))
+    join_batches([train(group) for group in groups], files, origin)
     snapshot.remove()
+
+
+def _run(rate: float | None, seed: int, outcome: Outcome, test: Images, told: Mapping[str, Any]) -> Run:
+    columns: dict[str, Mapping[str, Any]] = {
+        "history": outcome.history,
+        "kernels": outcome.kernels,
+        "scores": {column: [value] for column, value in outcome.scores.items()},
+        "predictions": {
+            "image": test.indices.astype(np.int32),
+            "label": test.labels.astype(np.uint8),
+            "prediction": outcome.predictions,
+        },
+    }
+    name = write_run(rate, seed)
+    log.info("%s: test top-1 %.3f in %.1f s", name, outcome.scores["top1_test"], told["seconds"])
+    return Run(name, rate, seed, columns, outcome.final, told)
 
 
 def _replicas(spec: Mapping[str, Any]) -> int:
@@ -103,13 +104,6 @@ def sets_of_runs(
             yield [(r, seed) for seed in own for r in rates[rate : rate + replicas]]
 
 
-def _name(rate: float | None, seed: int) -> str:
-    return f"lr-{write_rate(rate)}-s{seed}"
-
-
-FILES = ("history", "scores", "kernels", "predictions", "final", "provenance")
-BY_STEPS = ("history", "kernels")  # read out along the way, where there is one
-
 if __name__ == "__main__":
     logging.captureWarnings(True)
-    run_stage(main, ["card", "dataset", "starts"], [*FILES], keeps=True)
+    run_stage(main, keeps=True)

@@ -15,8 +15,8 @@ def main(job: Job) -> None:
         taken = read_tensors(reference) if reference else None
         layers = tuple(spec["layers"])
         weights = apply_treatment(read_tensors(checkpoint), spec["treatment"], layers, seed, card, taken)
-        write_tensors(start, weights, job.origin(*job.given(seed, "card", "checkpoints", "references"), seeds=[seed]))
+        write_tensors(start, weights, job.origin(seed))
 
 
 if __name__ == "__main__":
-    run_stage(main, ["card", "checkpoints", "references"], ["starts"])
+    run_stage(main)

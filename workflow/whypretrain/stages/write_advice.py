@@ -56,7 +56,7 @@ def paragraphs(spec: Mapping[str, Any], advice: pd.DataFrame, provenance: pd.Dat
 
 def _partial(job: Job) -> Iterator[str]:
     """Say on top of the advice that it isn't complete; nothing of one that is."""
-    for path in job.files("stock")[1:]:
+    for path in job.files("partial")[1:]:
         told = sentence(read_columns(path)[0].to_pandas())
         yield f"{told} Ways whose runs are missing are not compared here, and one of them may be the best."
 
@@ -66,8 +66,8 @@ def main(job: Job) -> None:
     advice, provenance = (read_columns(job.file(name))[0].to_pandas() for name in ("advice", "provenance"))
     told = [*_partial(job), *paragraphs(job.spec, advice, provenance)]
     text = "\n\n".join(map(advising.wrapped, told)) + "\n"
-    write_page(job.file("text"), text, job.origin(job.file("advice"), job.file("provenance"), *job.files("stock")))
+    write_page(job.file("page"), text, job.origin())
 
 
 if __name__ == "__main__":
-    run_stage(main, ["advice", "provenance", "stock"], ["text"])
+    run_stage(main)

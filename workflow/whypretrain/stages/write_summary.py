@@ -87,6 +87,11 @@ def quantity(value: float, unit: str) -> str:
     return f"{value:.{1 if unit == 'steps' else 3}f}".replace("-", "−")
 
 
+def told_why(row: Mapping[Any, Any]) -> str:
+    """Return why a verdict is what it is, and whether it tells of one source network alone."""
+    return f"{row['reason']}; of one source network alone" if row["one_source"] else str(row["reason"])
+
+
 def verdict_table(verdicts: pd.DataFrame) -> str:
     """Return the table of a study's verdicts, and what its claims say."""
     if verdicts.empty:
@@ -104,7 +109,7 @@ def verdict_table(verdicts: pd.DataFrame) -> str:
                 margin,
                 str(row["n"]),
                 f"**{row['verdict']}**",
-                plain(row["reason"]),
+                plain(told_why(row)),
             ]
         )
     claims = verdicts.drop_duplicates(["claim", "statement"]).to_dict("records")
@@ -144,6 +149,10 @@ def source_lines(sources: pd.DataFrame, arms: pd.DataFrame, view: View) -> list[
         for name in sorted(used.loc[used["architecture"] == architecture, "source"]):
             rows = sources[(sources["architecture"] == architecture) & (sources["source"] == name)]
             words = f"{plain(architecture)} ends its pre-training on {plain(name)}"
+            if name in view.published:
+                lines.append(
+                    f"- {plain(architecture)} from {plain(name)} is one source network, the same with every seed."
+                )
             if (rows["objective"] == "reconstruction").any():
                 lines.append(reconstruction_line(rows, words))
                 continue
@@ -250,14 +259,14 @@ def page(
     arms: pd.DataFrame,
     sources: pd.DataFrame,
     advice: pd.DataFrame,
-    *stock: pd.DataFrame,
+    *partial: pd.DataFrame,
 ) -> str:
-    """Return the whole page; `stock` are `missing` and `completeness`, of studies that may not be complete."""
+    """Return the whole page; `partial` are `missing` and `completeness`, of studies that may not be complete."""
     names = [study["view"]["study"] for study in spec["studies"]]
     return "\n".join(
         [
-            heading(f"Why does pre-training work?{' (partial)' if stock else ''}", "="),
-            *([partial_section(names, *stock)] if stock else []),
+            heading(f"Why does pre-training work?{' (partial)' if partial else ''}", "="),
+            *([partial_section(names, *partial)] if partial else []),
             INTRODUCTION,
             *(study_section(study, verdicts, arms, sources, advice) for study in spec["studies"]),
             heading("How to read this", "-"),
@@ -270,10 +279,10 @@ def page(
 
 def main(job: Job) -> None:
     """Read `verdicts`, `arms`, `sources` and `advice`; write the page, its origin in comments on top."""
-    files = [*(job.file(name) for name in READ), *job.files("stock")]
+    files = [*(job.file(name) for name in READ), *job.files("partial")]
     tables = (read_columns(file)[0].to_pandas() for file in files)
-    write_page(job.file("summary"), page(job.spec, *tables), job.origin(*files))
+    write_page(job.file("page"), page(job.spec, *tables), job.origin())
 
 
 if __name__ == "__main__":
-    run_stage(main, [*READ, "stock"], ["summary"])
+    run_stage(main)

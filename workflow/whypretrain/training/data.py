@@ -1,6 +1,6 @@
 """A task's images on the device, and the columns that a job's read-outs are gathered in."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,6 +41,14 @@ def device_of(name: str) -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device(name)
+
+
+def extend(columns: Columns, more: Mapping[str, Sequence[Any]], seed: int) -> int:
+    """Append a seed's rows to columns, of which `seed` is the first; return their number."""
+    count = len(next(iter(more.values())))
+    for name, values in {"seed": [seed] * count, **more}.items():
+        columns.setdefault(name, []).extend(values)
+    return count
 
 
 def append(columns: Columns, row: Mapping[str, Any]) -> None:

@@ -337,6 +337,12 @@ def mark_partial(figure: Figure, text: str) -> None:
     figure.text(0.015, 1 + pad, words, ha="left", va="bottom", fontsize=8, color="#5C3C00", bbox=box)
 
 
+def note(figure: Figure, text: str) -> None:
+    """Write below a figure that is laid out what holds of all of it."""
+    pad = 0.06 / figure.get_figheight()
+    figure.text(0.985, -pad, text, ha="right", va="top", fontsize=8, color="#3C3C3C")
+
+
 def say(axes: Axes, text: str = ABSENT) -> None:
     """Write into an empty panel why it is empty."""
     axes.text(0.5, 0.5, textwrap.fill(text, 24), transform=axes.transAxes, ha="center", va="center", color="#767676")

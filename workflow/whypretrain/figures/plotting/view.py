@@ -13,7 +13,7 @@ class View:
     claims are about), target task and shots, and of an uneven target what guessing gives; `pairs` names
     the pairs of networks that are compared; `depths` maps each architecture of the study to its
     number of layers; `recipe` and `scratch_recipe` are those of the claims; `seed` is the one that is
-    shown where one must be;
+    shown where one must be; `published` are the sources that are one network for all seeds;
     `classes` names the classes of the settings' targets, where they are the same with every seed.
     `regularisers` maps the study's recipes that have a regulariser to its name; `rules` are what the course
     advises in a setting, each with `setting`, `claim`, `architecture`, `quadrant` (the kind of target), `family`
@@ -31,6 +31,7 @@ class View:
     regularisers: Mapping[str, str] = field(default_factory=dict)
     rules: Sequence[Mapping[str, Any]] = ()
     classes: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    published: Sequence[str] = ()
 
     @property
     def architectures(self) -> list[str]:

@@ -3,17 +3,14 @@
 from whypretrain.command import Job, StageError, log, run_stage
 from whypretrain.evidence.missing import sentence
 from whypretrain.files.schemas import write_table
-from whypretrain.jobs.from_spec import plan_of
-from whypretrain.jobs.plan import collected_tables
-from whypretrain.jobs.stock import Stock, completeness_table, missing_table
-from whypretrain.stages.collect_table import parts
+from whypretrain.jobs.completeness import Checked, completeness_table, missing_table
+from whypretrain.jobs.plan import Plan
 
 
 def main(job: Job) -> None:
     """Look at every result; write both tables."""
-    plan = plan_of(job.spec)
-    stock = Stock(plan, job.content)
-    missing = missing_table(stock, {table: parts(plan, table) for table in collected_tables()})
+    plan = Plan.of_spec(job.spec)
+    missing = missing_table(Checked(plan, job.content))
     completeness = completeness_table(plan, missing)
     for row in missing.itertuples():
         log.info("%s: %s", row.path, row.reason)
@@ -29,4 +26,4 @@ def main(job: Job) -> None:
 
 
 if __name__ == "__main__":
-    run_stage(main, [], ["missing", "completeness"])
+    run_stage(main)

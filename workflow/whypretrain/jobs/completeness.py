@@ -4,7 +4,9 @@ A result counts where it is whole and just what config, code and inputs would ma
 from. A seed of an arm counts where all its runs do; none does before the arm's learning rate is selected.
 """
 
+import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +15,11 @@ import pandas as pd
 from whypretrain.files.origins import Unreadable, read_origin
 from whypretrain.files.storage import DamagedFile
 from whypretrain.grid.coordinates import ARM_KEYS, Arm, key_of
-from whypretrain.jobs import expected
-from whypretrain.jobs.expected import Expected, staleness
-from whypretrain.jobs.plan import KINDS, RUN_TABLES, Plan
+from whypretrain.grid.grid import Grid
+from whypretrain.jobs.form import At, Result
+from whypretrain.jobs.plan import Plan
+from whypretrain.jobs.runs import KINDS, TrainRun
+from whypretrain.jobs.tables import RUN_TABLES, collected_tables
 
 Row = dict[str, Any]
 ABSENT = "not there"
@@ -26,29 +30,29 @@ COORDINATES = (*ARM_KEYS, "pair")
 OF_RUNS = tuple(kind for kind in KINDS if kind in RUN_TABLES.values())
 
 
-class Stock:
+class Checked:
     """Which results count; `content` gives the digest of a file, as `staleness` wants it."""
 
     def __init__(self, plan: Plan, content: Callable[[str], str]) -> None:
         self.plan = plan
         self.content = content
-        self.expected = {result.path: result for result in expected.computed(plan)}
+        self.results = {result.path: result for result in plan.computed()}
         self._faults: dict[str, str] = {}
 
     def fault(self, path: str) -> str:
         """Say why a result doesn't count; nothing where it does, and of what isn't a result."""
         if path not in self._faults:
-            self._faults[path] = self._fault(self.expected[path]) if path in self.expected else ""
+            self._faults[path] = self._fault(self.results[path]) if path in self.results else ""
         return self._faults[path]
 
-    def _fault(self, result: Expected) -> str:
+    def _fault(self, result: Result) -> str:
         try:
             found = read_origin(result.path)
-            for path in result.inputs:
+            for path in result.made.inputs:
                 # one that is gone, as temporary files are, can't be looked at; what it was is known
                 if (fault := self.fault(path)) and fault != ABSENT:
                     return f"made from {path}, which is {fault}"
-            stale = staleness(result, found, self.content)
+            stale = result.staleness(found, self.content)
         except Unreadable as error:
             return f"damaged: {error}"
         except FileNotFoundError:
@@ -57,19 +61,37 @@ class Stock:
             return "damaged: it, or what it was made from, can't be read"
         return f"stale: {stale}" if stale else ""
 
-    def run(self, arm: Arm, rate: float | None, seed: int) -> str:
-        """Say why a run doesn't count by itself: it has a file for each table, and all are whole."""
-        kinds = [kind for kind in OF_RUNS if self.plan.run_file(kind, arm, rate, seed) in self.expected]
-        return next(filter(None, (self.fault(self.plan.run_file(kind, arm, rate, seed)) for kind in kinds)), "")
+    def batch(self, form: TrainRun, at: At) -> str:
+        """Say why a batch of runs doesn't count by itself: it has a file for each table, and all are whole."""
+        ((_, outputs),) = form.made(at)
+        return next(filter(None, (self.fault(outputs[kind][0]) for kind in OF_RUNS if kind in outputs)), "")
 
-    def missing_runs(self) -> Iterator[tuple[Arm, float | None, int, str]]:
-        """Yield every run that doesn't count, and why."""
+    def missing_runs(self) -> Iterator[tuple[Arm, float | None, int, str, str]]:
+        """Yield every run that doesn't count, with the scores of its batch, and why."""
+        batches: dict[Arm, list[tuple[TrainRun, At]]] = {}
+        for form, at, arm in self.plan.batches():
+            batches.setdefault(arm, []).append((form, at))
         for arm in self.plan.arms:
-            rates = self.plan.rates(arm)
-            for seed in self.plan.config.seeds:
-                faults = {rate: self.run(arm, rate, seed) for rate in rates} or {None: UNSELECTED}
-                if any(faults.values()):
-                    yield from ((arm, rate, seed, fault or SET_ASIDE) for rate, fault in faults.items())
+            if arm not in batches:
+                yield from ((arm, None, seed, "", UNSELECTED) for seed in self.plan.config.seeds)
+            faults = {(form.block.name, at.batch): self.batch(form, at) for form, at in batches.get(arm, ())}
+            incomplete = {block for (block, _), fault in faults.items() if fault}
+            for form, at in batches.get(arm, ()):
+                fault = faults[form.block.name, at.batch] or SET_ASIDE
+                for rate, seed in product(form.rates_of(at), form.block.seeds) if form.block.name in incomplete else ():
+                    yield arm, rate, seed, form.one("scores", at).path, fault
+
+
+def shown(plan: Plan, runs: pd.DataFrame) -> Grid:
+    """Return the grid that tables are made of: of a partial plan the arms alone that have runs.
+
+    So what isn't complete is summarised as if the studies asked for no more.
+    """
+    if not plan.config.partial:
+        return plan.grid
+    there = {tuple(map(str, keys)) for keys in runs[ARM_KEYS].drop_duplicates().itertuples(index=False, name=None)}
+    arms = {arm: studies for arm, studies in plan.grid.arms.items() if key_of(arm) in there}
+    return dataclasses.replace(plan.grid, arms=arms)
 
 
 def _row(what: str, path: str, coordinates: Mapping[str, Any], studies: Iterable[str], reason: str) -> Row:
@@ -85,41 +107,41 @@ def _row(what: str, path: str, coordinates: Mapping[str, Any], studies: Iterable
     }
 
 
-def missing_table(stock: Stock, parts: Mapping[str, Iterable[tuple[Expected, Row]]]) -> pd.DataFrame:
-    """Return a row for each run, source history and read-out that doesn't count; `parts` are those of each table."""
-    plan, rows = stock.plan, []
+def missing_table(checked: Checked) -> pd.DataFrame:
+    """Return a row for each run, batch of pilots, source history and read-out that doesn't count."""
+    plan, rows = checked.plan, []
     of_arm = {key_of(arm): studies for arm, studies in plan.grid.arms.items()}
+    block_of = {seed: block.name for block in plan.blocks() for seed in block.seeds}
     incomplete = set()
-    for arm, rate, seed, reason in stock.missing_runs():
-        path, rates = plan.run_file("scores", arm, rate, seed), {} if rate is None else {"learning_rate": rate}
-        keys = key_of(arm)
-        incomplete.add((keys, seed))
+    for arm, rate, seed, path, reason in checked.missing_runs():
+        keys, rates = key_of(arm), {} if rate is None else {"learning_rate": rate}
+        incomplete.add((keys, block_of[seed]))
         rows.append(
             _row("runs", path, dict(zip(ARM_KEYS, keys, strict=True)) | rates | {"seed": seed}, of_arm[keys], reason)
         )
-    rows += _networks(stock)
-    uses = plan.grid.uses()
-    for what, found in parts.items():
-        for part, coordinates in found if what not in RUN_TABLES else ():
+    rows += _networks(checked)
+    uses, collector = plan.grid.uses(), plan.form("collect_table")
+    for what in (table for table in collected_tables() if table == "pilots" or table not in RUN_TABLES):
+        for part, coordinates in collector.parts_of(what):
             keys = tuple(str(coordinates.get(key, "")) for key in ARM_KEYS)
-            reason = stock.fault(part.path)
+            reason = checked.fault(part.path)
             if what == "selected" and Path(part.path).exists() and not reason.startswith("damaged"):
                 reason = ""  # one that pilots would make anew says what the runs are that are there
-            if not reason and (keys, coordinates.get("seed")) in incomplete:
+            if not reason and (keys, part.made.form.block.name) in incomplete:
                 reason = WITHOUT_RUN
             if reason:
                 rows.append(_row(what, part.path, coordinates, _studies(plan, uses, coordinates, of_arm, keys), reason))
     return pd.DataFrame(rows)
 
 
-def _networks(stock: Stock) -> Iterator[Row]:
+def _networks(checked: Checked) -> Iterator[Row]:
     """Yield a row for each start that is there and isn't what it should be: figures draw the weights of some."""
-    names, plan = ("architecture", "source", "epoch", "treatment", "span"), stock.plan
+    names, plan = ("architecture", "source", "epoch", "treatment", "span"), checked.plan
     for start in plan.grid.starts:
         key = dict(zip(names, start, strict=True))
         for seed in plan.config.seeds:
             path = plan.paths.file("start", **key, seed=seed)
-            if (reason := stock.fault(path)) and reason != ABSENT:
+            if (reason := checked.fault(path)) and reason != ABSENT:
                 studies = {name for arm, found in plan.grid.arms.items() if arm.start == start for name in found}
                 yield _row("networks", path, key | {"seed": seed}, studies, reason)
 
