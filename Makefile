@@ -4,8 +4,8 @@
 # make calibration  how often verdicts err, by simulation: results/benchmarks/calibration.parquet; two minutes
 # make bench  how fast it is beside what it can't be faster than: results/benchmarks/bench.parquet; 15 minutes
 #             SHORT=1: two minutes, and an error where a ratio is a third worse than in tests/data/bench.csv
-# make test   set up if needed, check style and types, run the tests that are quick: eight minutes
-# make test-cluster   the others: on a cluster of SLURM's daemons, with kills, and whole runs; half an hour
+# make test   set up if needed, check style and types, run the tests that are quick
+# make test-cluster   the others: on a cluster of SLURM's daemons, with kills, and whole runs
 # make test-networks  every network of torchvision, and ten of timm: their cards, treatments and modes
 # make advise DATA=folder    which source, and which way of using it, is best for your own images (or DATA=photos.zip)
 # Other studies: make run CONFIG=config/laptop.yaml; elsewhere than config says: RESULTS=results/other; one of them:

@@ -78,6 +78,7 @@ def foreign_package(folder: Path) -> str:
     return str(folder)
 
 
+@pytest.mark.soak
 def test_a_whole_life_below_a_hostile_path_touches_nothing_else(tmp_path: Path):
     """From `make setup` to `make clean`: in a shared folder, with no home, from a notebook."""
     shared = tmp_path / "PhD"

@@ -150,6 +150,7 @@ def test_no_dataset_that_comes_with_a_package_is_unpickled(tmp_path: Path):
     assert done.stdout.split() == ["1797", "5000"]
 
 
+@pytest.mark.soak
 def test_no_job_unpickles_anything(again: Project):
     # in every job's path, so Python begins with it
     (again.path / "workflow/sitecustomize.py").write_text(TRAP + "open('armed', 'a').write('x')\n")

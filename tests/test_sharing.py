@@ -13,6 +13,8 @@ from conftest import Project, fresh, put, tiny
 
 from whypretrain.jobs.setup import STORE
 
+pytestmark = pytest.mark.soak  # make test-cluster
+
 ONE_SEED = put(tiny(), "seed_blocks", [[0]])
 SOURCE = "sources/tiny/letters/s0"
 END = f"{SOURCE}/epoch-1+anneal.safetensors"

@@ -9,6 +9,7 @@ what is read out of one, are files of the whole block.
 import contextlib
 import re
 import shlex
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -43,11 +44,12 @@ class Block:
         return bool(set(self.seeds) & set(self.grid.config.pilot_seeds))
 
 
-class Form:
+class Form(ABC):
     """One kind of job, of one block of seeds, or of none."""
 
     stage = ""
     needs = ""  # what of `execution` says what it needs; a light job, which runs where Snakemake does, needs nothing
+    shown = False  # whether it makes tables, figures or pages, which a partial plan makes alone
     of_block = False  # whether its files are of all seeds of the block together
     silent: tuple[str, ...] = ()  # inputs that the job finds out itself
     undigested: tuple[str, ...] = ()  # inputs that no origin tells of
@@ -62,17 +64,17 @@ class Form:
 
     # --- what each form says ---------------------------------------------------------------
 
+    @abstractmethod
     def inputs(self) -> dict[str, Reads]:
         """Return how each input is found, by name, in the order of the origin's digest."""
-        raise NotImplementedError
 
+    @abstractmethod
     def outputs(self, seeds: Seeds) -> dict[str, list[str]]:
         """Return the files by name, their wildcards open."""
-        raise NotImplementedError
 
+    @abstractmethod
     def spec(self, at: At, seeds: Seeds) -> dict[str, Any]:
         """Return all values that the job uses."""
-        raise NotImplementedError
 
     def modules(self, at: At) -> list[str]:
         """Return the modules that the spec selects."""

@@ -1,6 +1,6 @@
 """Read-outs: of starts, of runs at their selected rates, and of pairs of networks."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import product
 from types import SimpleNamespace
 from typing import Any
@@ -18,6 +18,21 @@ class _Measure(Form):
     needs = "measure"
     of_block = True
 
+    def arm_inputs(self) -> dict[str, Reads]:
+        """Return what is read of an arm before its training."""
+        datasets = {"target_dataset": self.dataset_of_target, "source_dataset": self.dataset_of_source}
+        return {"card": self.card, **datasets, "starts": self.each("start")}
+
+    def arm_spec(self, at: At, seeds: Seeds, packages: Iterable[str]) -> dict[str, Any]:
+        """Return what a read-out of an arm is told in any case."""
+        values = self.plan.values
+        return {
+            **values.environment(at.architecture, *packages),
+            **values.on_target(at.architecture, at.target),
+            "source_task": values.source_task(at.source),
+            "seeds": seeds,
+        }
+
     def untrained(self, at: At, seeds: Seeds) -> list[str]:
         """Return each seed's untrained network, on which tasks are compared; none where the start has no source."""
         return [] if at.source == UNTRAINED else self.at_zero(at.architecture, UNTRAINED, seeds)
@@ -33,25 +48,13 @@ class MeasureStart(_Measure):
     stage = "measure_start"
 
     def inputs(self) -> dict[str, Reads]:
-        return {
-            "card": self.card,
-            "target_dataset": self.dataset_of_target,
-            "source_dataset": self.dataset_of_source,
-            "starts": self.each("start"),
-            "untrained": self.untrained,
-        }
+        return {**self.arm_inputs(), "untrained": self.untrained}
 
     def outputs(self, seeds: Seeds) -> dict[str, list[str]]:
         return {"measured": [self.plan.paths.open("measured_start", block=self.block.name)]}
 
     def spec(self, at: At, seeds: Seeds) -> dict[str, Any]:
-        values = self.plan.values
-        return {
-            **values.environment(at.architecture, "scikit-learn"),
-            **values.on_target(at.architecture, at.target),
-            "source_task": values.source_task(at.source),
-            "seeds": seeds,
-        }
+        return self.arm_spec(at, seeds, ["scikit-learn"])
 
     def every(self) -> Iterator[SimpleNamespace]:
         arms = sorted(self.plan.grid.measures.get(START, ()))
@@ -65,15 +68,8 @@ class MeasureRun(_Measure):
     stage = "measure_run"
 
     def inputs(self) -> dict[str, Reads]:
-        return {
-            "card": self.card,
-            "target_dataset": self.dataset_of_target,
-            "source_dataset": self.dataset_of_source,
-            "starts": self.each("start"),
-            "initials": self.initials,
-            "finals": self.of_batch("final"),
-            "scores": self.of_batch("scores"),
-        }
+        batch = {"finals": self.of_batch("final"), "scores": self.of_batch("scores")}
+        return {**self.arm_inputs(), "initials": self.initials, **batch}
 
     def of_batch(self, kind: str) -> Reads:
         """Return how a file of the batch is found."""
@@ -87,16 +83,8 @@ class MeasureRun(_Measure):
         return {"measured": [self.plan.paths.open("measured_run", batch=batch)]}
 
     def spec(self, at: At, seeds: Seeds) -> dict[str, Any]:
-        values, packages = self.plan.values, constants("measures", at.measure).get("PACKAGES", ())
-        return {
-            **values.environment(at.architecture, *packages),
-            **values.on_target(at.architecture, at.target),
-            "measure": at.measure,
-            "mode": at.mode,
-            "source_task": values.source_task(at.source),
-            "learning_rate": at.learning_rate,
-            "seeds": seeds,
-        }
+        own = {"measure": at.measure, "mode": at.mode, "learning_rate": at.learning_rate}
+        return self.arm_spec(at, seeds, constants("measures", at.measure).get("PACKAGES", ())) | own
 
     def modules(self, at: At) -> list[str]:
         return [registry.module_name("measures", at.measure)]

@@ -24,6 +24,8 @@ def family_named(choice: Choice) -> str:
 
 
 class _Page(Form):
+    shown = True
+
     @property
     def folder(self) -> str:
         return self.plan.paths.shown

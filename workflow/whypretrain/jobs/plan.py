@@ -42,16 +42,6 @@ NUMERICAL = (
     "torch-pruning",
     WHEEL,
 )
-OF_RESULTS = ("select_rates", "train_run", "measure_start", "measure_run", "measure_pair")
-OF_SOURCES = (
-    "prepare_dataset",
-    "initialise_network",
-    "read_weights",
-    "pretrain_source",
-    "anneal_source",
-    "pool_kernels",
-    "treat_checkpoint",
-)
 
 
 def pinned_versions(requirements: Path) -> dict[str, str]:
@@ -148,8 +138,8 @@ class Plan:
 
     def ruled(self, *without: str) -> list[Form]:
         """Return the forms that are rules of the workflow, but those of some stages."""
-        partial = (*OF_SOURCES, *OF_RESULTS) if self.config.partial else ()
-        return [form for form in self.forms if form.stage not in (*without, *partial)]
+        forms = (form for form in self.forms if form.shown or not self.config.partial)
+        return [form for form in forms if form.stage not in without]
 
     def results(self) -> Iterator[Result]:
         """Yield every result that this config has."""
@@ -159,7 +149,7 @@ class Plan:
     def computed(self) -> Iterator[Result]:
         """Yield every result but tables, figures and pages."""
         for form in self.forms:
-            yield from form.results() if form.stage in (*OF_SOURCES, *OF_RESULTS) else ()
+            yield from form.results() if not form.shown else ()
 
     # --- the grid, as files ----------------------------------------------------------------
 

@@ -1,6 +1,7 @@
 """Datasets, sources and starts: all that comes before the target."""
 
 import re
+from abc import abstractmethod
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -160,9 +161,9 @@ class _Source(Form):
         return found | {name: self.starts.get(name, nothing) for name in ("parents", "published", "checkpoints")}
 
     @property
+    @abstractmethod
     def starts(self) -> dict[str, Reads]:
         """How the weights that it starts from are found."""
-        raise NotImplementedError
 
 
 class PretrainSource(_Source):

@@ -32,6 +32,8 @@ def collected_tables() -> tuple[str, ...]:
 class Table(Form):
     """A table, or several, among what is shown."""
 
+    shown = True
+
     @property
     def folder(self) -> str:
         return self.plan.paths.shown
