@@ -418,3 +418,13 @@ def test_stages_of_the_report_import_no_torch() -> None:
 def test_any_report_page_can_be_scrolled_to_its_top() -> None:
     profile: dict[str, Any] = __import__("yaml").safe_load((ROOT / "profiles/default/config.yaml").read_text())
     assert "safe center" in (ROOT / profile["report-stylesheet"]).read_text()
+
+
+def test_a_note_above_a_figure_hides_nothing():
+    figure = drawing.new_figure(1.2, "Something")
+    drawing.legend(figure, {"a": ("intact", "#000000", "-")}, "n = 2")
+    drawing.settle(figure)
+    drawing.note(figure, "photos: one source network, the same with every seed. " * 4)
+    note = figure.texts[-1].get_window_extent()
+    assert note.y0 > figure.bbox.y1
+    assert note.x1 < figure.bbox.x1

@@ -53,10 +53,12 @@ def main(job: Job) -> None:
     else:
         figure = module.draw(tables, view, weights)
     drawing.settle(figure)
-    if view.published:
-        drawing.note(figure, f"{', '.join(view.published)}: one source network, the same with every seed")
+    one = f"{', '.join(view.published)}: one source network, the same with every seed." if view.published else ""
     if partial_tables:
-        drawing.mark_partial(figure, sentence(read_columns(partial_tables[1])[0].to_pandas(), view.study))
+        how_much = sentence(read_columns(partial_tables[1])[0].to_pandas(), view.study)
+        drawing.mark_partial(figure, f"{how_much} {one}".strip())
+    elif one:
+        drawing.note(figure, one)
     origin = job.origin().columns()
     told = {"svg": canonical({**origin, "seal": BLANK.decode()}), "png": canonical(origin)}
 

@@ -4,7 +4,7 @@ import re
 import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import matplotlib
 import numpy as np
@@ -325,22 +325,21 @@ def settle(figure: Figure) -> None:
 
 
 def mark_partial(figure: Figure, text: str) -> None:
-    """Write above a figure that is laid out how much of its study it shows: outside, where nothing else stands.
+    """Write above a figure how much of its study it shows, as `note` does.
 
     What isn't drawn may be in the study all the same, so its words are changed as well.
     """
     for each in figure.findobj(Text):
         each.set_text(re.sub(r"in\s+this\s+study", "so far", each.get_text()))
-    words = "\n".join(textwrap.wrap(text, 110))
-    pad = 0.06 / figure.get_figheight()
     box = {"boxstyle": "square,pad=0.3", "facecolor": "#FFF0C2", "edgecolor": "#8A5A00", "linewidth": 0.6}
-    figure.text(0.015, 1 + pad, words, ha="left", va="bottom", fontsize=8, color="#5C3C00", bbox=box)
+    note(figure, text, color="#5C3C00", bbox=box)
 
 
-def note(figure: Figure, text: str) -> None:
-    """Write below a figure that is laid out what holds of all of it."""
+def note(figure: Figure, text: str, **looks: Any) -> None:
+    """Write above a figure that is laid out what holds of all of it: outside, where nothing else stands."""
     pad = 0.06 / figure.get_figheight()
-    figure.text(0.985, -pad, text, ha="right", va="top", fontsize=8, color="#3C3C3C")
+    words = "\n".join(textwrap.wrap(text, 110))
+    figure.text(0.015, 1 + pad, words, ha="left", va="bottom", fontsize=8, **{"color": "#3C3C3C", **looks})
 
 
 def say(axes: Axes, text: str = ABSENT) -> None:
