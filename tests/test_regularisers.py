@@ -116,7 +116,18 @@ def moved(network: Network) -> Network:
 
 
 def built(name: str, network: Network, strength: float | None = None, seed: int = 0) -> Regulariser:
-    return regularising.build(chosen(name, strength), network, stream("regulariser", seed, "easy"))
+    return regularising.build(chosen(name, strength), network, [stream("regulariser", seed, "easy")])
+
+
+def hooks(name: str, network: Network, strength: float | None = None) -> SimpleNamespace:
+    """What such a regulariser does to the images (n, ...), features (n, d) and gradients of one network."""
+    found = built(name, network, strength)
+    (generator,) = found.generators
+    return SimpleNamespace(
+        images=lambda images: found.images(images, generator),
+        features=lambda features: found.features(features[None], generator)[0],
+        gradients=lambda network, number: found.gradients(network, number, found.generators),
+    )
 
 
 def same(a: Outcome, b: Outcome) -> bool:
@@ -171,7 +182,7 @@ def test_the_gradient_is_that_of_the_penalised_loss(norm: str, name: str):
     network = moved(origin).train()
     twin = copy.deepcopy(network)
     functional.cross_entropy(network(data.images["train"]), data.labels["train"]).backward()
-    built(name, origin).gradients(network, 1)
+    hooks(name, origin).gradients(network, 1)
     starts = {
         key: None if key.startswith("head.") else values.detach() for key, values in origin.module.named_parameters()
     }
@@ -199,7 +210,7 @@ def test_a_penalty_pulls_at_convolutions_as_its_closed_form_says(name: str, pull
     network = moved(origin)
     for parameter in network.module.parameters():
         parameter.grad = torch.zeros_like(parameter)
-    built(name, origin).gradients(network, 1)
+    hooks(name, origin).gradients(network, 1)
     for key, parameter in network.module.named_parameters():
         assert parameter.grad is not None
         if key.startswith("layer"):
@@ -217,7 +228,7 @@ def test_l1_leaves_a_weight_of_zero_where_it_is():
     for parameter in network.module.parameters():
         parameter.grad = torch.zeros_like(parameter)
         parameter.data.zero_()
-    built("l1", network).gradients(network, 1)
+    hooks("l1", network).gradients(network, 1)
     assert not any(parameter.grad.any() for parameter in network.module.parameters() if parameter.grad is not None)
 
 
@@ -250,7 +261,7 @@ def test_what_is_frozen_is_not_penalised():
     network.freeze(1, network.traced(data_of().images["train"]))
     functional.cross_entropy(network(data_of().images["train"]), data_of().labels["train"]).backward()
     for name in ("l1", "l2", "l2-sp", "gradient-noise"):
-        built(name, origin).gradients(network, 1)
+        hooks(name, origin).gradients(network, 1)
     assert network.module.get_parameter("layer1.weight").grad is None
     for name in ("l1", "l2-sp", "gradient-noise", "dropout", "label-smoothing"):
         asked = request(chosen(name), mode="freeze-1")
@@ -299,7 +310,7 @@ def test_each_seed_and_target_draws_its_own():
     network = network_of()
     images = data_of().images["train"]
     drawn = [
-        regularising.build(chosen("input-noise"), network, stream("regulariser", *keys)).images(images)
+        regularising.build(chosen("input-noise"), network, [stream("regulariser", *keys)]).on_images([images])[0]
         for keys in ((0, "easy"), (0, "easy"), (1, "easy"), (0, "hard"))
     ]
     assert torch.equal(drawn[0], drawn[1])
@@ -308,12 +319,12 @@ def test_each_seed_and_target_draws_its_own():
 
 
 def test_no_regulariser_changes_nothing():
-    assert regularising.build(None, network_of(), stream("regulariser", 0, "easy")) is NONE
+    assert regularising.build(None, network_of(), [stream("regulariser", 0, "easy")]) is NONE
 
 
 def test_an_unknown_regulariser_is_refused_with_those_there_are():
     with pytest.raises(ValueError, match=r"unknown regulariser 'l3'; allowed: augmentation, .*l2-sp"):
-        regularising.build({"name": "l3", "strength": 1.0}, network_of(), stream("regulariser", 0, "easy"))
+        regularising.build({"name": "l3", "strength": 1.0}, network_of(), [stream("regulariser", 0, "easy")])
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
@@ -322,7 +333,7 @@ def test_what_is_drawn_does_not_depend_on_the_device(name: str):
     images = data_of().images["train"]
     found = []
     for device in ("cpu", "cuda"):
-        regulariser = built(name, network_of().to(device))
+        regulariser = hooks(name, network_of().to(device))
         hook, given = (
             (regulariser.images, images) if name in OF_IMAGES else (regulariser.features, images.flatten(1)[:, :8])
         )
@@ -334,7 +345,7 @@ def test_what_is_drawn_does_not_depend_on_the_device(name: str):
 
 
 def test_dropout_drops_its_share_and_keeps_the_mean():
-    drop = built("dropout", network_of(), 0.3).features
+    drop = hooks("dropout", network_of(), 0.3).features
     features = torch.ones(400, 250)
     dropped = drop(features)
     n = dropped.numel()
@@ -346,7 +357,7 @@ def test_dropout_drops_its_share_and_keeps_the_mean():
 
 def test_dropped_features_pass_no_gradient_and_kept_ones_a_larger_one():
     features = torch.ones(4, 50, requires_grad=True)
-    dropped = built("dropout", network_of(), 0.5).features(features)
+    dropped = hooks("dropout", network_of(), 0.5).features(features)
     dropped.sum().backward()
     assert features.grad is not None
     torch.testing.assert_close(features.grad, dropped.detach())
@@ -354,7 +365,7 @@ def test_dropped_features_pass_no_gradient_and_kept_ones_a_larger_one():
 
 def test_input_noise_has_its_standard_deviation_and_no_mean():
     images = torch.full((200, 1, 20, 20), 3.0)
-    noise = built("input-noise", network_of(), 0.25).images(images) - images
+    noise = hooks("input-noise", network_of(), 0.25).images(images) - images
     n = noise.numel()
     assert float(noise.double().mean()) == pytest.approx(0, abs=5 * 0.25 / math.sqrt(n))
     assert float(noise.double().std()) == pytest.approx(0.25, rel=5 / math.sqrt(2 * n))
@@ -364,7 +375,7 @@ def test_input_noise_has_its_standard_deviation_and_no_mean():
 @pytest.mark.parametrize("number", [1, 2, 50])
 def test_gradient_noise_has_the_variance_of_its_step(number: int):
     network = network_of()
-    add_noise = built("gradient-noise", network, 0.3).gradients
+    add_noise = hooks("gradient-noise", network, 0.3).gradients
     draws = []
     for _ in range(60):
         for parameter in network.module.parameters():
@@ -399,7 +410,7 @@ def test_a_step_reports_the_batch_as_it_was_trained_on(name: str):
     twin.train()
     order = next(training.batches(30, 30, np.random.default_rng(0)))
     images, truth = data.images["train"][order], data.labels["train"][order]
-    other = built(name, twin)
+    other = hooks(name, twin)
     with torch.no_grad():
         logits = twin.head(other.features(twin.features(other.images(images))))
     assert float(step.loss) == float(functional.cross_entropy(logits, truth))
@@ -430,7 +441,7 @@ def test_augmentation_moves_pixels_only_and_keeps_shape_and_range(channels: int)
     generator = torch.Generator().manual_seed(0)
     images = torch.randn((300, channels, 10, 14), generator=generator).contiguous(memory_format=torch.channels_last)
     before = images.clone()
-    found = built("augmentation", network_of(), 0.2).images(images)
+    found = hooks("augmentation", network_of(), 0.2).images(images)
     assert torch.equal(images, before)
     assert (found.shape, found.dtype, found.stride()) == (images.shape, images.dtype, images.stride())
     shifts = set()

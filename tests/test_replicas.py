@@ -15,9 +15,10 @@ import torch
 from conftest import plan_of, put, tiny, trains
 from test_training import easy_data, request, run_block, same
 
+from whypretrain import registry
 from whypretrain.config.models import ConfigError, load
 from whypretrain.data.tasks import FEW
-from whypretrain.files.storage import read_columns, read_tensors
+from whypretrain.files.storage import read_columns
 from whypretrain.stages.train_run import sets_of_runs
 from whypretrain.training.data import TargetData
 from whypretrain.training.modes import finetune, freeze, lpft
@@ -69,14 +70,14 @@ def test_a_step_of_copies_is_the_step_of_each_to_rounding(
     assert all((a != b).any() for n, a in enumerate(finals) for b in finals[:n]), "each has a rate or seed of its own"
 
 
-@pytest.mark.parametrize("penalty", ["l1", "l2", "l2-sp", "label-smoothing"])
-def test_a_penalty_is_of_each_copy(penalty: str):
-    asked = runs_of((0.05, 0.2), (0, 1), **ONE_STEP, regulariser={"name": penalty, "strength": 0.3})
+@pytest.mark.parametrize("name", registry.names("regularisers"))
+def test_a_regulariser_is_of_each_copy_and_what_it_draws_of_each_seed(name: str):
+    asked = runs_of((0.05, 0.2), (0, 1), **ONE_STEP, regulariser={"name": name, "strength": 0.3})
     plain = finetune.run(*runs_of((0.05, 0.2), (0, 1), **ONE_STEP))
     for one, each, without in zip(finetune.run(*asked), asked, plain, strict=True):
         assert largest_difference(one, finetune.run(each)[0]) < 1e-6
         # the first step leaves the start, where a pull towards it is 0
-        assert penalty == "l2-sp" or largest_difference(one, without) > 1e-3
+        assert name == "l2-sp" or largest_difference(one, without) > 1e-3
 
 
 def hard_data(seed: int) -> TargetData:
@@ -167,18 +168,6 @@ def test_the_stage_writes_what_a_job_of_single_runs_writes(tmp_path: Path, digit
     assert json.loads(of_b.spec) == json.loads(of_a.spec) | {"replicas": 4}
     told = json.loads((tmp_path / "4/provenance.json").read_text())["runs"]
     assert told[0]["seconds"] == told[3]["seconds"], "runs that train together share what they took"
-
-
-@pytest.mark.parametrize("name", ["dropout", "gradient-noise", "augmentation", "input-noise"])
-def test_with_a_regulariser_that_draws_runs_train_one_by_one(
-    tmp_path: Path, digits: Path, name: str, monkeypatch: pytest.MonkeyPatch
-):
-    regularised = {"name": name, "strength": 0.1}
-    monkeypatch.setattr(test_training, "request", lambda **options: request(**options, regulariser=regularised))
-    for replicas in (1, 4):
-        run_block(tmp_path / str(replicas), digits, (0.01, 0.1), (0,), replicas=replicas)
-    finals = [read_tensors(tmp_path / folder / "final.safetensors") for folder in ("1", "4")]
-    assert all((finals[0][key] == finals[1][key]).all() for key in finals[0])
 
 
 @pytest.mark.parametrize("mode", ["finetune", "freeze-1", "lpft"])

@@ -357,8 +357,7 @@ class Config(Strict):
         1,
         ge=1,
         description="Runs or sources of one job that train at once, as copies of one network: faster where networks "
-        "are small. Not the same bits as one by one, but the same distribution. With a regulariser that draws at "
-        "random they train one by one.",
+        "are small. Not the same bits as one by one, but the same distribution.",
     )
     precision: Literal["float32", "bf16"] = Field(
         "float32", description="What training on targets computes in; with bf16 weights and scores are float32 still."

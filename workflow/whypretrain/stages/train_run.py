@@ -62,7 +62,7 @@ def main(job: Job) -> None:
             write_batch(names_in(folder, files), done, origin)
         return snapshot.folder / name
 
-    groups = list(sets_of_runs(spec["learning_rates"], seeds, _replicas(spec), counts))
+    groups = list(sets_of_runs(spec["learning_rates"], seeds, spec["replicas"], counts))
     join_batches([train(group) for group in groups], files, origin)
     snapshot.remove()
 
@@ -81,13 +81,6 @@ def _run(rate: float | None, seed: int, outcome: Outcome, test: Images, told: Ma
     name = write_run(rate, seed)
     log.info("%s: test top-1 %.3f in %.1f s", name, outcome.scores["top1_test"], told["seconds"])
     return Run(name, rate, seed, columns, outcome.final, told)
-
-
-def _replicas(spec: Mapping[str, Any]) -> int:
-    """Return how many runs train together: one by one where the regulariser draws at random."""
-    chosen = spec["recipe"] and spec["recipe"]["regulariser"]
-    draws = chosen and getattr(registry.load("regularisers", chosen["name"]), "DRAWS", False)
-    return 1 if draws else spec["replicas"]
 
 
 def sets_of_runs(

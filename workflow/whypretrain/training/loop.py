@@ -139,8 +139,8 @@ def _restore(network: Network, descent: Descent, regulariser: Regulariser, array
         torch.set_rng_state(torch.from_numpy(arrays["random"]))
     if "random_cuda" in arrays:
         torch.cuda.set_rng_state(torch.from_numpy(arrays["random_cuda"]), network.device)
-    if regulariser.generator:
-        regulariser.generator.set_state(torch.from_numpy(arrays["generator"]))
+    for number, generator in enumerate(regulariser.generators):
+        generator.set_state(torch.from_numpy(arrays[f"generator.{number}"]))
 
 
 def train(
@@ -176,7 +176,7 @@ def train(
         _restore(network, descent, regulariser, state)
 
     def state_now() -> Weights:
-        drawn = {"generator": regulariser.generator.get_state().numpy()} if regulariser.generator else {}
+        drawn = {f"generator.{number}": g.get_state().numpy() for number, g in enumerate(regulariser.generators)}
         drawn |= {"random": torch.get_rng_state().numpy()} if draws else {}
         drawn |= {"random_cuda": torch.cuda.get_rng_state(device).numpy()} if draws and device.type == "cuda" else {}
         own = {f"network.{name}": array for name, array in network.weights().items()}
@@ -188,17 +188,17 @@ def train(
     try:
         for number, batch in zip(range(done + 1, steps + 1), islice(drawn, done, None), strict=False):
             places = [torch.from_numpy(indices).to(device) for indices in batch]
-            inputs = join([own[at] for own, at in zip(images, places, strict=True)])
+            inputs = join(regulariser.on_images([own[at] for own, at in zip(images, places, strict=True)]))
             truth = torch.stack([own[at] for own, at in zip(labels, places, strict=True)])
             truth = truth.repeat_interleave(copies // len(images), 0)
             with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-                logits = network(regulariser.images(inputs))
+                logits = network(inputs)
             logits = logits.float().unflatten(0, truth.shape)
             loss = _cross_entropy(logits, truth)
             learnt = _cross_entropy(logits, truth, regulariser.smoothing) if regulariser.smoothing else loss
             descent.forget_gradients()
             learnt.sum().backward()
-            regulariser.gradients(network, number)
+            regulariser.gradients(network, number, regulariser.generators)
             now = [rate(number) for rate in rates]
             descent.step(*now)
             correct = (logits.detach().argmax(2) == truth).sum(1)

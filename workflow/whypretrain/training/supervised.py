@@ -71,6 +71,7 @@ def train_above(requests: Sequence[Request], frozen: int, heads: Sequence[Weight
         network.load(network.weights() | {name: np.concatenate([h[name] for h in heads]) for name in heads[0]})
     if frozen:
         network.freeze(frozen, networks[one.seed].traced(some))
+    draws = [stream("regulariser", request.seed, request.task) for request in seeds]
     steps, epoch_steps = run_steps(recipe, len(images[0]))
     stopped = one.progress.state()
     nothing: dict[str, Any] = {name: [{} for _ in requests] for name in ("history", "kernels")}
@@ -121,7 +122,7 @@ def train_above(requests: Sequence[Request], frozen: int, heads: Sequence[Weight
             weight_decay=recipe["weight_decay"],
             orders=[stream("target-order", request.seed, request.task) for request in seeds],
             seed=int(stream("dropout", one.seed, one.task).integers(2**63)),
-            regulariser=regularising.build(recipe["regulariser"], network, stream("regulariser", one.seed, one.task)),
+            regulariser=regularising.build(recipe["regulariser"], network, draws),
             precision=one.precision,
             done=done,
             state=stopped.arrays if stopped else None,

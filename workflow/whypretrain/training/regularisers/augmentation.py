@@ -13,7 +13,6 @@ from torch import Tensor
 from whypretrain.training.regularising import Regulariser
 
 STRENGTH = "the largest shift along each axis, as a share of the side"
-DRAWS = True
 LIMIT = ("up to", 0.5)
 OF_IMAGES = True
 
@@ -34,10 +33,10 @@ def shift(images: Tensor, down: Tensor, right: Tensor) -> Tensor:
     return torch.empty_like(images).copy_(moved)  # the memory's order is part of a convolution's bits
 
 
-def regularise(strength: float, start: Mapping[str, Tensor], generator: torch.Generator) -> Regulariser:
+def regularise(strength: float, start: Mapping[str, Tensor]) -> Regulariser:
     """Return the hook that moves each image by its own shift, uniform over all whole pixels up to the largest."""
 
-    def move(images: Tensor) -> Tensor:
+    def move(images: Tensor, generator: torch.Generator) -> Tensor:
         down, right = (
             torch.randint(-most, most + 1, (len(images),), generator=generator)
             for most in (reach(strength, side) for side in images.shape[2:])

@@ -5,7 +5,7 @@ norms too. In networks without norm it is clipped with the gradient.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -14,17 +14,19 @@ from whypretrain.networks.network import Network
 from whypretrain.training.regularising import Regulariser, learning
 
 STRENGTH = "the variance at the first step"
-DRAWS = True
 DECAY = 0.55
 
 
-def regularise(strength: float, start: Mapping[str, Tensor], generator: torch.Generator) -> Regulariser:
+def regularise(strength: float, start: Mapping[str, Tensor]) -> Regulariser:
     """Return the hook that adds independent noise to the gradients."""
 
-    def add_noise(network: Network, number: int) -> None:
+    def add_noise(network: Network, number: int, generators: Sequence[torch.Generator]) -> None:
         deviation = math.sqrt(strength / number**DECAY)
+        sharing = network.copies // len(generators)
         for _, _, gradient in learning(network):
-            noise = torch.randn(gradient.shape, generator=generator).to(gradient.device)
-            gradient.add_(noise, alpha=deviation)
+            for own, generator in zip(gradient.chunk(len(generators)), generators, strict=True):
+                copies = own.unflatten(0, (sharing, -1))
+                noise = torch.randn(copies.shape[1:], generator=generator).to(gradient.device)
+                copies.add_(noise, alpha=deviation)
 
     return Regulariser(gradients=add_noise)

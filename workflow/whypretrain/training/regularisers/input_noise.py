@@ -8,14 +8,13 @@ from torch import Tensor
 from whypretrain.training.regularising import Regulariser
 
 STRENGTH = "the standard deviation on standardised images"
-DRAWS = True
 OF_IMAGES = True
 
 
-def regularise(strength: float, start: Mapping[str, Tensor], generator: torch.Generator) -> Regulariser:
+def regularise(strength: float, start: Mapping[str, Tensor]) -> Regulariser:
     """Return the hook that adds independent noise of standard deviation `strength` to standardised images."""
 
-    def add_noise(images: Tensor) -> Tensor:
+    def add_noise(images: Tensor, generator: torch.Generator) -> Tensor:
         noise = torch.randn(images.shape, generator=generator).to(images.device)
         return torch.add(images, noise, alpha=strength)
 

@@ -4,7 +4,7 @@ It is weight decay, on top of the recipe's own, but for networks without norm: t
 penalty's inside, weight decay comes after the clipping.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -15,10 +15,10 @@ from whypretrain.training.regularising import Regulariser, penalised
 STRENGTH = "the factor of half the sum of squared weights"
 
 
-def regularise(strength: float, start: Mapping[str, Tensor], generator: torch.Generator) -> Regulariser:
+def regularise(strength: float, start: Mapping[str, Tensor]) -> Regulariser:
     """Return the hook that adds strength · w to the gradients."""
 
-    def pull(network: Network, number: int) -> None:
+    def pull(network: Network, number: int, generators: Sequence[torch.Generator]) -> None:
         for _, weight, gradient in penalised(network):
             gradient.add_(weight, alpha=strength)
 

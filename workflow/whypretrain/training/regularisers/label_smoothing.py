@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor
 
 from whypretrain.training.regularising import Regulariser
@@ -11,6 +10,6 @@ STRENGTH = "the share of a label that is spread over all classes"
 LIMIT = ("below", 1.0)
 
 
-def regularise(strength: float, start: Mapping[str, Tensor], generator: torch.Generator) -> Regulariser:
+def regularise(strength: float, start: Mapping[str, Tensor]) -> Regulariser:
     """Return the smoothing of the loss."""
     return Regulariser(smoothing=strength)
