@@ -145,6 +145,8 @@ MISTAKES: dict[str, tuple[str, Any, list[str]]] = {
         {"widths": [4] * 5, "kernels": [3] * 5, "pool_after": [1, 2, 3, 4]},
         [f"{GRID}.architectures", "'tiny'", "from 16 up"],
     ),
+    "a size that no image has": (f"{GRID}.targets", ["digits.2@4"], [f"{GRID}.targets.0", "@4", "@8 to 1024 pixels"]),
+    "the study's own size": (f"{GRID}.targets", ["digits.2@8"], [f"{GRID}.targets", "'digits'", "leave out '@8'"]),
     "even kernel": ("architectures.tiny.kernels", [3, 4], ["architectures.tiny", "[3, 4]", "odd"]),
     "too few kernels": ("architectures.tiny.kernels", [3], ["architectures.tiny", "2 widths but 1"]),
     "pooling after no layer": ("architectures.tiny.pool_after", [3], ["architectures.tiny", "3", "1 to 2"]),

@@ -294,3 +294,15 @@ def test_random_halves_of_the_classes_are_different_and_part_of_the_whole():
         assert halves[0] | halves[1] == grid.drawn_classes("letters", seed)
     with pytest.raises(config.ConfigError, match=r"source 'letters' and target 'half-a\.full' overlap"):
         plan_of(put(raw, "studies.curves.grid.2.targets", ["half-a.full"]))
+
+
+def test_a_target_at_another_size_has_its_own_file_and_the_same_images_and_draws():
+    raw = deep()
+    raw["studies"]["tiny"]["grid"][0]["targets"] = ["digits.2", "digits.2@16"]
+    plan = plan_of(raw)
+    assert {found.target for found in plan.grid.arms if found.task.startswith("digits")} >= {"digits.2", "digits@16.2"}
+    assert [plan.values.size(name) for name in ("digits", "digits@16")] == [8, 16]
+    assert plan.dataset_of_task("digits@16", [0])[0].endswith("datasets/digits@16.safetensors")
+    own, other = (plan.values.target(name) for name in ("digits.2", "digits@16.2"))
+    assert own | {"target": "digits@16.2"} == other, "parts, shots, head and order are drawn alike"
+    assert plan.grid.relation("letters", "digits@16") == plan.grid.relation("letters", "digits")

@@ -13,7 +13,7 @@ from pydantic import BaseModel, BeforeValidator, Field, ValidationError, field_v
 from whypretrain.config.claims import Claim
 from whypretrain.config.execution import Execution
 from whypretrain.config.reading import read_yaml, with_includes
-from whypretrain.config.strict import ConfigError, Name, Number, Positive, Strict, several
+from whypretrain.config.strict import SIZE, ConfigError, Name, Number, Positive, Strict, TargetName, several, sized
 from whypretrain.networks.architecture import Architecture
 
 __all__ = ["Claim", "Config", "ConfigError", "load", "read_yaml", "schema", "validate"]
@@ -36,6 +36,7 @@ class Dataset(Strict):
         "share, glyphs or textures, which are drawn anew for each seed, or one of your own."
     )
     parameters: dict[str, Any] = Field(default_factory=dict, description="The module's own parameters.")
+    size: int | None = Field(None, **SIZE, description="Height and width of its images; the studies' where left out.")
     validation_share: float = Field(
         0.2, ge=0.01, le=0.98, description="Share of each class's images that validate, in whole percents."
     )
@@ -239,7 +240,11 @@ class Block(Strict):
     )
     treatments: tuple[str, ...] = Field(("intact",), min_length=1)
     spans: tuple[str, ...] = Field(("all",), min_length=1)
-    targets: tuple[str, ...] = Field(min_length=1, description="`task.shots`, shots a number per class or `full`.")
+    targets: tuple[TargetName, ...] = Field(
+        min_length=1,
+        description="`task.shots`, shots a number per class or `full`; with `@size`, as `photos.full@96`, the same "
+        "images at another size.",
+    )
     modes: tuple[str, ...] = Field(
         ("finetune",),
         min_length=1,
@@ -264,7 +269,7 @@ class Setting(Strict):
     """A source and a target between which claims are decided."""
 
     source: Name
-    target: str = Field(description="`task.shots`.")
+    target: TargetName = Field(description="`task.shots`, or `task.shots@size`.")
     own: Name | None = Field(None, description="The source that has learnt the target itself.")
     via: Name | None = Field(None, description="A source that started from this one and learnt another task.")
     middle: Name | None = Field(None, description="The source that has learnt that other task alone.")
@@ -280,7 +285,7 @@ class Network(Strict):
     epoch: str | float = "last+anneal"
     treatment: str = "intact"
     span: str = "all"
-    target: str | None = None
+    target: TargetName | None = None
     mode: str = "finetune"
     recipe: Name | None = None
 
@@ -291,7 +296,7 @@ class Pair(Strict):
     architectures: tuple[Name, ...] = Field(min_length=1)
     first: Network
     second: Network
-    images: str = Field(description="The target whose test images they are compared on, `task.shots`.")
+    images: TargetName = Field(description="The target whose test images they are compared on, `task.shots`.")
 
 
 class Study(Strict):
@@ -299,7 +304,7 @@ class Study(Strict):
 
     title: str
     question: str = Field(description="What the study asks, in one or two sentences.")
-    size: int = Field(ge=8, le=256, description="Height and width of all its images.")
+    size: int = Field(**SIZE, description="Height and width of its images, but of those whose dataset or target says.")
     normalisation: Normalisation = Field(default_factory=lambda: Normalisation.model_validate({}))
     grid: tuple[Block, ...] = Field(min_length=1)
     settings: dict[Name, Settings] = Field(
@@ -505,11 +510,31 @@ def load(raw: dict[str, Any], root: Path) -> Config:
     except ValidationError as error:
         raise ConfigError(_message(error)) from None
     _refuse_huge(config.model_dump(), "")  # texts that are numbers are so by now
+    config = _at_sizes(config)
     if config.study is None:
         return config
     if config.study not in config.studies:
         raise ConfigError(f"study: is '{config.study}'; allowed: {', '.join(config.studies)}")
     return config.model_copy(update={"studies": {config.study: config.studies[config.study]}})
+
+
+def _at_sizes(config: Config) -> Config:
+    """Return the config with a task and a dataset for each size, `task@size`, that a target asks for.
+
+    Its images are the task's, in the same parts.
+    """
+    blocks = [target for study in config.studies.values() for block in study.grid for target in block.targets]
+    settings = [each.target for study in config.studies.values() for own in study.settings.values() for each in own]
+    pairs = [
+        target for pair in config.pairs.values() for target in (pair.images, pair.first.target, pair.second.target)
+    ]
+    tasks, datasets = dict(config.tasks), dict(config.datasets)
+    for name in dict.fromkeys(target.rpartition(".")[0] for target in (*blocks, *settings, *pairs) if target):
+        task, _, size = name.partition("@")
+        if size and task in tasks and (dataset := tasks[task].dataset) in datasets:
+            tasks[name] = tasks[task].model_copy(update={"dataset": f"{dataset}@{size}"})
+            datasets[f"{dataset}@{size}"] = datasets[dataset].model_copy(update={"size": sized(size)})
+    return config.model_copy(update={"tasks": tasks, "datasets": datasets})
 
 
 def schema() -> dict[str, Any]:

@@ -1,14 +1,42 @@
 """What all models of config share: their base, and the types of names and numbers."""
 
-from typing import Annotated, Any
+import re
+from typing import Annotated, Any, TypedDict
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 Name = Annotated[
     str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=40)
 ]  # logs are named by several
 Positive = Annotated[float, Field(gt=0)]
 Number = Annotated[float, Field(ge=0)]
+
+
+class _Limits(TypedDict):
+    ge: int
+    le: int
+
+
+SIZE = _Limits(ge=8, le=1024)  # pixels
+
+
+def sized(text: str) -> int:
+    """Return the size that stands after the `@` of a target, in pixels. Raises ValueError for one that can't be."""
+    if not re.fullmatch("[1-9][0-9]{0,5}", text) or not SIZE["ge"] <= int(text) <= SIZE["le"]:
+        raise ValueError(f"the size is '@{text}'; allowed: @{SIZE['ge']} to {SIZE['le']} pixels")
+    return int(text)
+
+
+def _named(target: str) -> str:
+    """Return a target as paths and tables have it: the size is the task's, `task@size.shots` of `task.shots@size`."""
+    name, at, size = target.partition("@")
+    if not at or "." in size:  # written as it stands in tables
+        return target
+    task, _, shots = name.rpartition(".")
+    return f"{task}@{sized(size)}.{shots}"
+
+
+TargetName = Annotated[str, AfterValidator(_named)]
 
 
 class ConfigError(Exception):

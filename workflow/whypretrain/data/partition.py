@@ -57,12 +57,18 @@ def given_parts(class_counts: dict[str, int], given: Counts) -> np.ndarray:
 
 
 def partition(
-    labels: np.ndarray, dataset: str, seed: int, shares: Shares, given: np.ndarray | None = None
+    labels: np.ndarray,
+    dataset: str,
+    seed: int,
+    shares: Shares,
+    given: np.ndarray | None = None,
+    groups: np.ndarray | None = None,
 ) -> dict[str, np.ndarray]:
     """Return the image indices, sorted, of `train`, `validation` and `test`.
 
     Stratified by class; a function of the labels, the dataset's name, the seed, the shares (as
-    `part_sizes` takes them) and the parts that `given_parts` tells of alone.
+    `part_sizes` takes them), the parts that `given_parts` tells of and the groups of images alone. Images of one group,
+    a number above 0, are in one part: whoever is elsewhere changes places with another of its class.
     """
     rng = stream("partition", dataset, seed)
     given = np.zeros(len(labels), np.uint8) if given is None else given
@@ -74,7 +80,24 @@ def partition(
         for part, n in _sizes(len(order), shares, fixed).items():
             found[part].append(order[start : start + n])
             start += n
-    return {part: np.sort(np.concatenate(pieces)) for part, pieces in found.items()}
+    drawn = {part: np.sort(np.concatenate(pieces)) for part, pieces in found.items()}
+    return drawn if groups is None or fixed else _grouped(drawn, labels, groups, rng)
+
+
+def _grouped(
+    found: dict[str, np.ndarray], labels: np.ndarray, groups: np.ndarray, rng: np.random.Generator
+) -> dict[str, np.ndarray]:
+    place = np.zeros(len(labels), np.int64)
+    for number, indices in enumerate(found.values()):
+        place[indices] = number
+    for group in np.unique(groups[groups > 0]):
+        first, *others = np.flatnonzero(groups == group)
+        for other in others:
+            free = np.flatnonzero((place == place[first]) & (labels == labels[other]) & (groups == 0))
+            if place[other] != place[first] and len(free):
+                swapped = rng.choice(free)
+                place[[other, swapped]] = place[[swapped, other]]
+    return {part: np.flatnonzero(place == number) for number, part in enumerate(found)}
 
 
 def half_size(n: int, which: str) -> int:

@@ -31,7 +31,8 @@ def task_classes(task: Mapping[str, Any], seed: int) -> list[int]:
 
 def _part(tensors: Mapping[str, np.ndarray], task: Mapping[str, Any], seed: int, part: str) -> np.ndarray:
     labels = tensors["labels"]
-    indices = partition.partition(labels, task["dataset"], seed, task["shares"], tensors.get("parts"))[part]
+    told = tensors.get("parts"), tensors.get("groups")
+    indices = partition.partition(labels, task["dataset"], seed, task["shares"], *told)[part]
     if part == "train":
         indices = partition.half(indices, labels, task["images"])
     return partition.restrict(indices, labels, task_classes(task, seed))

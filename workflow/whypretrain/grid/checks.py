@@ -183,7 +183,8 @@ def check_study(grid: Grid, name: str) -> None:
 def check_names_shared(grid: Grid) -> None:
     """Refuse one name for two things: a dataset in two sizes, a source or run under two normalisations."""
     seen: dict[tuple[str, str], tuple[str, object]] = {}
-    order = list(grid.config.studies)
+    config = grid.config
+    order = list(config.studies)
     for name, source, task in sorted(grid.uses(), key=lambda use: (order.index(use[0]), use)):
         study = grid.config.studies[name]
         constants = f"normalisation {study.normalisation.mean}, {study.normalisation.standard_deviation}"
@@ -192,7 +193,8 @@ def check_names_shared(grid: Grid) -> None:
         if source != UNTRAINED:
             things.append((("source", source), constants))
             tasks += grid.tasks_of(source)
-        things += [(("dataset", grid.config.tasks[each].dataset), f"size {study.size}") for each in tasks]
+        datasets = [grid.config.tasks[each].dataset for each in tasks]
+        things += [(("dataset", own), f"size {config.datasets[own].size or study.size}") for own in datasets]
         for (kind, thing), value in things:
             other, earlier = seen.setdefault((kind, thing), (name, value))
             if earlier != value:

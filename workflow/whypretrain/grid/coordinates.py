@@ -77,6 +77,11 @@ def key_of(arm: Arm) -> tuple[str, ...]:
     return tuple(key_columns(arm).values())
 
 
+def without_size(name: str) -> str:
+    """Return a task or dataset without the size that a target asked for: its images, parts and draws are the same."""
+    return name.partition("@")[0]
+
+
 def write_number(value: float) -> str:
     """Write a number as paths have it: `repr(float)`, without the point of a whole one."""
     return repr(int(value)) if float(value).is_integer() else repr(float(value))

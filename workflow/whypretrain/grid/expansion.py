@@ -18,13 +18,7 @@ def _expand_block(grid: Grid, study: Study, number: int, key: str) -> Iterable[A
     config = grid.config
     for name in block.architectures:
         known(f"{key}.architectures", name, config.architectures)
-        card = grid.card(name)
-        if study.size < card.least:
-            raise ConfigError(
-                f"{key}.architectures: '{name}' makes nothing of images of {study.size}; allowed: from {card.least} up"
-            )
-        if card.fixed and study.size != card.size:
-            raise ConfigError(f"{key}.architectures: '{name}' takes images of {card.size} alone, not of {study.size}")
+        grid.card(name)
     for name in block.sources:
         known(f"{key}.sources", name, [UNTRAINED, *config.sources])
     for name in block.recipes:
@@ -33,6 +27,8 @@ def _expand_block(grid: Grid, study: Study, number: int, key: str) -> Iterable[A
         known(f"{key}.measures", name, [START, *registry.names("measures")])
     for target in block.targets:
         grid.target(target, f"{key}.targets")
+        for architecture in block.architectures:
+            grid.refuse_size(architecture, study, target, key)
         for source in block.sources:
             grid.refuse_overlap(source, target, key)
     if not block.layers and (lacking := [text for text in (*block.spans, *block.modes) if "N" in text]):

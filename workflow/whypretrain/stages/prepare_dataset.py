@@ -18,17 +18,19 @@ def main(job: Job) -> None:
         if "files" in spec and spec["files"] != module.digest(parameters):
             raise StageError(f"datasets.{spec['dataset']}: files were added, removed or changed meanwhile; run again")
         own = {"seed": spec["seed"]} if "seed" in spec else {}
-        images, labels = module.prepare(parameters, spec["size"], **own)
+        images, labels, *groups = module.prepare(parameters, spec["size"], **own)
     except UnusableFiles as error:
         raise StageError(f"datasets.{spec['dataset']}.parameters.path: {error}") from None
     counts = module.class_counts(parameters)
     found = np.bincount(labels, minlength=len(counts)).tolist()
     if found != list(counts.values()):
         raise StageError(f"dataset {spec['dataset']} has {found} images per class, but its module says {counts}")
-    tensors = {"images": images, "labels": labels}
+    tensors = {"images": images, "labels": labels, **dict(zip(["groups"], groups, strict=False))}
     if hasattr(module, "parts") and (given := module.parts(parameters)):
         tensors["parts"] = partition.given_parts(counts, given)
-    scaled = images.astype(np.float64) / 255
+    levels = np.arange(256) / 255
+    shares = [np.bincount(images[:, c].ravel(), minlength=256) / images[:, c].size for c in range(images.shape[1])]
+    means = [float(share @ levels) for share in shares]
     card = {
         "dataset": spec["dataset"],
         "module": spec["module"],
@@ -38,8 +40,10 @@ def main(job: Job) -> None:
         "channels": images.shape[1],
         "size": list(images.shape[2:]),
         "class_counts": counts,
-        "channel_mean": scaled.mean((0, 2, 3)).tolist(),
-        "channel_standard_deviation": scaled.std((0, 2, 3)).tolist(),
+        "channel_mean": means,
+        "channel_standard_deviation": [
+            float(np.sqrt(share @ (levels - mean) ** 2)) for share, mean in zip(shares, means, strict=True)
+        ],
         "sha256": checksum(tensors),
     }
     origin = job.origin_of(map(str, module.files(parameters)) if hasattr(module, "files") else ())

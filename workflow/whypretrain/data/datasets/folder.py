@@ -23,10 +23,14 @@ What becomes of an image:
   largest value of the smallest of 8, 10, 12, 14 and 16 bits that holds all such images of
   the folder; floating-point grey likewise, by itself, and 1 is the first `top` it may have;
 - transparent pixels are put on white;
-- colours (palette, RGB, CMYK, …) become the luminance of ITU-R 601, as Pillow's "L";
+- colours (palette, CMYK, …) become RGB, grey ones three equal values; with `channels: 1` the
+  luminance of ITU-R 601, as Pillow's "L";
 - the largest square in its middle is resized by Pillow's BILINEAR filter: a triangle as
   wide as an output pixel needs (antialiased) where it shrinks, linear interpolation
-  where it enlarges; a square image that has the size already keeps its bytes.
+  where it enlarges; a square image that has the size already keeps its bytes. A JPEG is
+  decoded at the smallest scale of 1, 1/2, 1/4 and 1/8 that has twice the size.
+
+Images that look the same (see `alike`) stand in one group, and no split parts them.
 """
 
 import contextlib
@@ -44,7 +48,7 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib import metadata
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pydantic
@@ -90,6 +94,8 @@ PART_NAMES = {
 }
 
 TOPS = (255, 1023, 4095, 16383, 65535)  # of 8, 10, 12, 14 and 16 bits
+ALIKE = 10  # bits of 256
+LOOKED = 64  # the size at which images are looked at, pixels
 FAINT = 4  # a standard deviation of the grey levels, of 256, below which a picture is nearly one grey
 
 Tops = Mapping[str, int]  # what becomes white, of floating-point grey (`f`) and of whole numbers of more bits (`i`)
@@ -103,6 +109,7 @@ class Parameters(pydantic.BaseModel):
     path: str = pydantic.Field(
         min_length=1, description="folder with one folder of images per class; relative to the working folder"
     )
+    channels: Literal[1, 3] = pydantic.Field(3, description="3 for colours, 1 for grey")
 
 
 @dataclass(frozen=True)
@@ -153,8 +160,8 @@ class Listing:
 class Report:
     """What was found in a folder when every image in it was decoded; paths are below the folder.
 
-    `problems` says of a file why it can't be used. `repeated` groups files that are the
-    same picture. `faint` are nearly one grey. `tops` are the values that become white.
+    `problems` says of a file why it can't be used. `repeated` groups files that look the
+    same. `faint` are nearly one grey. `tops` are the values that become white.
     """
 
     path: str
@@ -191,13 +198,17 @@ class Report:
             told.append(f"{what}: of all such images together 0 to {top}{bits} are in use, and become black to white.")
         if contradicting := [group for group in self.repeated if len({_label(name) for name in group}) > 1]:
             told.append(
-                "The same picture in two classes, so that one of its labels is wrong; keep it in one of them: "
-                f"{_groups(contradicting)}."
+                "The same picture, or nearly, in two classes, so that one of its labels may be wrong; keep it in "
+                f"one of them: {_groups(contradicting)}."
             )
         if flattering := [group for group in self.repeated if group not in contradicting]:
             told.append(
-                f"The same picture several times ({_groups(flattering)}): one can train while another tests, "
-                "which flatters."
+                f"The same picture, or nearly, several times ({_groups(flattering)}): "
+                + (
+                    "one can train while another tests, which flatters."
+                    if found.places
+                    else "those of a group train together, or test together."
+                )
             )
         if self.faint:
             told.append(
@@ -446,45 +457,81 @@ def check(path: str) -> Report:
 
     Raises UnusableFiles, as `listing` does, for what is wrong with the folder as a whole.
     """
-    return _read(path, 1)[0]
+    return _read(path, 3, LOOKED)[0]
 
 
-def prepare(parameters: Parameters, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return images (n, 1, size, size) uint8 and labels (n,) int64, class after class, by file name.
+def channels(parameters: Parameters) -> int:
+    """Return the channels of the images."""
+    return parameters.channels
 
+
+def prepare(parameters: Parameters, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return images (n, channels, size, size) uint8, labels (n,) int64, class after class, by file name, and groups.
+
+    Groups (n,) int64 say which images look the same: they have one number, and all others 0.
     Raises UnusableFiles, with one message for all of them, where files can't be used.
     """
-    report, images = _read(parameters.path, size)
+    report, images = _read(parameters.path, parameters.channels, size)
     if report.message:
         raise UnusableFiles(report.message)
     labels = np.arange(len(report.counts), dtype=np.int64)
-    return np.stack(images)[:, None], np.repeat(labels, list(report.counts.values()))
+    place = {name: number for number, (name, _) in enumerate(report.found.files())}
+    groups = np.zeros(len(images), np.int64)
+    for number, names in enumerate(report.repeated, 1):
+        groups[[place[name] for name in names]] = number
+    return np.stack(images), np.repeat(labels, list(report.counts.values())), groups
 
 
-def _read(path: str, size: int) -> tuple[Report, list[np.ndarray]]:
-    """Return the report of a folder, and those of its images (size, size) uint8 that can be used."""
+def _read(path: str, channels: int, size: int) -> tuple[Report, list[np.ndarray]]:
+    """Return the report of a folder, and those of its images (channels, size, size) uint8 that can be used."""
     found = listing(path)
     images: list[np.ndarray] = []
     problems: dict[str, str] = {}
     faint: list[str] = []
-    same: dict[str, list[str]] = {}
+    looks: dict[str, np.ndarray] = {}
     tops = tops_of(found.folder / name for name, _ in found.files())
     for name, length in found.files():
         if not length:
             problems[name] = "empty, 0 bytes"
             continue
         try:
-            grey = read_grey(found.folder / name, tops)
+            image = read_image(found.folder / name, tops, size)
         except Exception as error:  # what Pillow raises of broken files is any of a dozen types
             problems[name] = _reason(error)
             continue
-        pixels = hashlib.sha256(f"{grey.size}".encode() + grey.tobytes()).hexdigest()
-        same.setdefault(pixels, []).append(name)
+        grey = image.convert("L")
+        looks[name] = _look(grey)
         if _spread(grey) < FAINT:
             faint.append(name)
-        images.append(_square(grey, size))
-    repeated = tuple(tuple(names) for names in same.values() if len(names) > 1)
-    return Report(path, found, problems, repeated, tuple(faint), tops), images
+        square = _square(image if channels == 3 else grey, size)
+        images.append(square.transpose(2, 0, 1) if channels == 3 else square[None])
+    return Report(path, found, problems, alike(looks), tuple(faint), tops), images
+
+
+def _look(grey: "Image.Image") -> np.ndarray:
+    """Return what an image looks like, as a difference hash of 32 bytes: where it gets brighter to the right.
+
+    One that does so nowhere, or everywhere, is told by a digest of its pixels.
+    """
+    small = np.asarray(grey.resize((17, 16)), np.int16)
+    brighter = small[:, 1:] > small[:, :-1]
+    if ALIKE < brighter.sum() < brighter.size - ALIKE:
+        return np.packbits(brighter)
+    return np.frombuffer(hashlib.sha256(f"{grey.size}".encode() + grey.tobytes()).digest(), np.uint8)
+
+
+def alike(looks: Mapping[str, np.ndarray]) -> tuple[tuple[str, ...], ...]:
+    """Return the groups of names that look the same: hashes that differ in at most ALIKE of 256 bits."""
+    names, hashes = list(looks), np.stack(list(looks.values())) if looks else np.empty((0, 32), np.uint8)
+    kind = {name: number for number, name in enumerate(names)}
+    for number in range(len(names)):
+        apart = np.bitwise_count(hashes[number + 1 :] ^ hashes[number]).sum(1)
+        for other in np.flatnonzero(apart <= ALIKE) + number + 1:
+            kind[names[other]] = min(kind[names[number]], kind[names[other]])
+    groups: dict[int, list[str]] = {}
+    for name, number in kind.items():
+        groups.setdefault(number, []).append(name)
+    return tuple(tuple(group) for group in groups.values() if len(group) > 1)
 
 
 def _spread(grey: "Image.Image") -> float:
@@ -524,28 +571,28 @@ def tops_of(files: Iterable[Path]) -> dict[str, int]:
     return tops
 
 
-def read_grey(file: Path, tops: Tops) -> "Image.Image":
-    """Return an image file as grey of 8 bits, as this module's docstring says; of all its size but where it is huge.
+def read_image(file: Path, tops: Tops, size: int) -> "Image.Image":
+    """Return an image file as RGB, as this module's docstring says; JPEGs may be smaller, but twice the `size` or more.
 
     Raises whatever Pillow does where the file is no image, is damaged or cut short, and ValueError where it is too
     large, or holds values beyond 0…65535.
     """
     from PIL import Image
 
-    image, values = _decoded(file)
+    image, values = _decoded(file, size)
     if values is not None:
         image = Image.fromarray(_eight_bits(values, tops, image.info.get("transparency")))
     if image.has_transparency_data:
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
-    return image.convert("RGB").convert("L")  # luminance alone: grey comes out as it went in
+    return image.convert("RGB")
 
 
-def _decoded(file: Path) -> tuple["Image.Image", np.ndarray | None]:
+def _decoded(file: Path, size: int | None = None) -> tuple["Image.Image", np.ndarray | None]:
     """Return an image, upright, and where it has more than 8 bits its values: (h, w), or colours (h, w, 3 or 4).
 
     Of colours of 16 bits Pillow gives the upper byte; the file is decoded again for the lower one.
     """
-    with _opened(file) as opened:
+    with _opened(file, size) as opened:
         lower = _lower(opened)
         image = _upright(opened)
     if image.mode == "F" or image.mode.startswith("I"):
@@ -591,8 +638,11 @@ def _upright(opened: "ImageFile.ImageFile") -> "Image.Image":
 
 
 @contextlib.contextmanager
-def _opened(file: Path) -> Iterator["ImageFile.ImageFile"]:
-    """Open an image file, nothing of it decoded. Raises ValueError where it has too many pixels."""
+def _opened(file: Path, size: int | None = None) -> Iterator["ImageFile.ImageFile"]:
+    """Open an image file, nothing of it decoded. Raises ValueError where it has too many pixels.
+
+    A JPEG is to be decoded at the smallest scale that has twice the `size`.
+    """
     from PIL import Image
 
     with warnings.catch_warnings():
@@ -611,7 +661,10 @@ def _opened(file: Path) -> Iterator["ImageFile.ImageFile"]:
             pixels, is_jpeg = math.prod(found.size), found.format in ("JPEG", "MPO")
             if most and pixels > (limit := most * (4 if is_jpeg else 2)):
                 raise ValueError(f"{pixels:,} pixels; allowed: up to {limit:,}")
-            if most and is_jpeg and pixels > most:
+            if is_jpeg and size:
+                share = 2 * size / min(found.size)
+                found.draft(None, (math.ceil(found.width * share), math.ceil(found.height * share)))
+            if most and is_jpeg and math.prod(found.size) > most:
                 found.draft(None, (found.width // 2, found.height // 2))
             yield found
 
@@ -652,13 +705,13 @@ def _eight_bits(values: np.ndarray, tops: Tops, transparent: Any) -> np.ndarray:
     return scaled.astype(np.uint8)
 
 
-def _square(grey: "Image.Image", size: int) -> np.ndarray:
+def _square(image: "Image.Image", size: int) -> np.ndarray:
     """Return the largest square in the middle of an image, resized to (size, size) uint8."""
     from PIL import Image
 
-    side = min(grey.size)
-    left, top = ((length - side) // 2 for length in grey.size)
-    square = grey.crop((left, top, left + side, top + side))
+    side = min(image.size)
+    left, top = ((length - side) // 2 for length in image.size)
+    square = image.crop((left, top, left + side, top + side))
     if side != size:
-        square = square.resize((size, size), Image.Resampling.BILINEAR)
+        square = square.resize((size, size), Image.Resampling.BILINEAR, reducing_gap=3.0)
     return np.asarray(square)
