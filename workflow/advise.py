@@ -48,7 +48,7 @@ def look_at(data: Path) -> str:
 def write_config(images: Path, results: str, template: str) -> Path:
     """Write the config of the study on a folder of images, and return its path below the working folder."""
     shares = {f"{part}_share": share for part, share in SHARES.items()}
-    dataset = {"module": "folder", "parameters": {"path": str(images)}, **shares}
+    dataset = {"module": "folder", "parameters": {"path": str(images), "channels": 1}, **shares}
     config = {"include": [template], "results": results, "datasets": {"yours": dataset}}
     path = Path(results) / "config.yaml"
     path.parent.mkdir(parents=True, exist_ok=True)
