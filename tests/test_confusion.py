@@ -18,7 +18,7 @@ from test_measures import CPU, RECIPE, data_of, described, trained
 from whypretrain import registry
 from whypretrain.config import models as config
 from whypretrain.figures import confusion_matrices as picture
-from whypretrain.figures.plotting import drawing, fonts
+from whypretrain.figures.plotting import drawing, fonts, wording
 from whypretrain.figures.plotting.view import View
 from whypretrain.files import schemas
 from whypretrain.jobs.plan import Plan, pinned_versions
@@ -215,7 +215,7 @@ def test_a_font_that_is_installed_draws_what_matplotlibs_own_lacks(
 
 def test_without_any_arm_it_is_said() -> None:
     rows = rows_of({("deep", "intact"): [ONE]})
-    assert title_of(drawn(rows[:0])) == f"Confusion matrices: {drawing.ABSENT}"
+    assert title_of(drawn(rows[:0])) == f"Confusion matrices: {wording.ABSENT}"
 
 
 def test_a_figure_knows_the_names_of_classes_that_every_seed_has() -> None:

@@ -1,15 +1,12 @@
 """Figures of layers, checkpoints, measures and pairs are drawn from any tables; titles say what these hold."""
 
-import io
 import itertools
 from functools import cache
 
-import docutils.core
 import numpy as np
 import pandas as pd
 import pytest
 from figure_looks import Tables, assert_drawn, drawn, svg
-from jinja2 import Environment
 
 from whypretrain import registry
 from whypretrain.evidence.statistics import interval
@@ -21,10 +18,10 @@ from whypretrain.figures import (
     source_accuracy,
     spectra,
 )
-from whypretrain.figures.plotting import curve_drawing, drawing
+from whypretrain.figures.plotting import choice, palette, wording
 from whypretrain.figures.plotting.view import View
 from whypretrain.files import schemas
-from whypretrain.registry import constants
+from whypretrain.grid.coordinates import split_epoch
 
 REPORT = registry.PACKAGE.parent / "report"
 FIGURES = (
@@ -64,7 +61,7 @@ class Maker:
     def mean(self, value: float, spread: float = 0.01) -> dict[str, float]:
         """Return the columns of a mean over seeds about a value."""
         found = interval(value + spread * self.rng.normal(size=self.seeds))
-        low, high = drawing.limits(found)
+        low, high = choice.limits(found)
         return {"mean": min(found.mean, 1.0), "low": low, "high": high, "n": self.seeds}
 
     def top1(self, value: float) -> float:
@@ -176,7 +173,7 @@ class Maker:
             for study in (self.view.study, "another"):
                 design.append({"study": study, **key, "relation": "different", "selected": True})
             depth = self.view.depths[key["architecture"]]
-            at = curve_drawing.split_epoch(key["epoch"])[0]
+            at = split_epoch(key["epoch"])[0]
             x = EPOCHS.index(at) / (len(EPOCHS) - 1)
             if key["treatment"] == "intact" and key["source"] != "none":
                 found["spectra"] += self._spectrum(key, x)
@@ -193,7 +190,7 @@ class Maker:
         return {"design": pd.DataFrame(design), **{name: pd.DataFrame(rows) for name, rows in found.items()}}
 
     def _moments(self) -> list[tuple[str, str]]:
-        return [(moment, images) for moment, images, _ in curve_drawing.FEATURES]
+        return [(moment, images) for moment, images in map(str.split, choice.FEATURES)]
 
     def _spectrum(self, key: dict, x: float) -> list[dict]:
         rows = []
@@ -320,25 +317,6 @@ def test_other_studies_change_nothing_and_the_same_rows_give_the_same_bytes(name
     assert svg(drawn(name, alone, view)) == svg(drawn(name, tables, view))
 
 
-@pytest.mark.parametrize("name", FIGURES)
-def test_a_figure_names_its_tables_and_has_a_caption(name: str) -> None:
-    declared = constants("figures", name)["TABLES"]
-    assert declared == registry.load("figures", name).TABLES
-    assert set(declared) <= set(schemas.TABLES)
-    caption = (REPORT / f"{name}.rst").read_text(encoding="utf-8")
-    assert "n " in caption
-    assert "interval" in caption
-    snakemake = type("S", (), {"wildcards": type("W", (), {"study": "maturity"})})
-    stream = io.StringIO()
-    docutils.core.publish_parts(
-        Environment().from_string(caption).render(snakemake=snakemake),
-        writer="html",
-        settings_overrides={"warning_stream": stream, "report_level": 2},
-    )
-    assert stream.getvalue() == ""
-    assert "*maturity*" in Environment().from_string(caption).render(snakemake=snakemake)
-
-
 # --- what titles say -------------------------------------------------------------------------
 
 
@@ -346,7 +324,7 @@ def small(tables: Tables, name: str, *architectures: str) -> tuple[pd.DataFrame,
     """Return a table's rows of the study in one setting, and a view of few architectures."""
     depths = dict.fromkeys(architectures, 8)
     view = View("maturity", "", SETTINGS[:1], PAIRS[:1], depths, "short", "scratch", 0)
-    rows = drawing.of_study(tables[name], view) if "study" in tables[name] else tables[name]
+    rows = choice.of_study(tables[name], view) if "study" in tables[name] else tables[name]
     return (rows[rows["setting"] == "random"] if "setting" in rows else rows), view
 
 
@@ -366,13 +344,13 @@ def test_titles_of_layer_transfer_give_what_the_table_holds() -> None:
         for name in ("AnB", "AnB+")
     }
     said = layer_transfer.title(rows, view)
-    assert f"{drawing.points(lost['AnB'], signed=True)} (deep, random, n = 8)" in said
-    assert f"{drawing.points(lost['AnB+'], signed=True)} (deep, random, n = 8)" in said
+    assert f"{wording.points(lost['AnB'], signed=True)} (deep, random, n = 8)" in said
+    assert f"{wording.points(lost['AnB+'], signed=True)} (deep, random, n = 8)" in said
     assert said.endswith("(n = 5)")
     said = co_adaptation.title(rows, view)
     for name in ("co-adaptation", "specificity"):
         told = value(rows, "mean", architecture="deep", quantity=name, layers=8)
-        assert f"{name} is {drawing.points(told, signed=True)} (deep, random, n = 8)" in said
+        assert f"{name} is {wording.points(told, signed=True)} (deep, random, n = 8)" in said
 
 
 def test_titles_of_maturity_give_the_peak_on_validation() -> None:
@@ -381,7 +359,7 @@ def test_titles_of_maturity_give_the_peak_on_validation() -> None:
     best = mine.loc[mine["top1_validation"].idxmax()]
     gain = best["mean"] - value(mine, "mean", epoch=12.0)
     said = checkpoint_maturity.title(rows, view)
-    assert f"probe at epoch {best['epoch']:g} by {drawing.points(gain, signed=True)} (deep, random)" in said
+    assert f"probe at epoch {best['epoch']:g} by {wording.points(gain, signed=True)} (deep, random)" in said
 
 
 def test_a_correlation_that_is_undefined_is_said_to_be_so() -> None:
@@ -391,7 +369,7 @@ def test_a_correlation_that_is_undefined_is_said_to_be_so() -> None:
     assert f"finetune {told:.2f} (deep, random)" in source_accuracy.title(rows, view)
     rows.loc[:, ["mean", "low", "high"]] = np.nan
     assert "probe undefined" in source_accuracy.title(rows, view)
-    assert {text.split(": ")[1] for text, _ in source_accuracy.correlation_lines(rows, 1)} == {"undefined"}
+    assert {text.split(": ")[1] for text in source_accuracy.correlation_lines(rows)} == {"undefined"}
     assert source_accuracy.correlation_text(0.5, np.nan, np.nan) == "0.50 (no interval)"
 
 
@@ -413,7 +391,7 @@ def test_the_title_of_barriers_tells_means_on_test_images() -> None:
     rows, view = small(tables_of("full")[0], "barriers", "deep")
     rows = rows[rows["pair"].isin(view.pairs)]
     mine = rows[(rows["architecture"] == "deep") & (rows["images"] == "test") & rows["reestimated"]]
-    plain = curve_drawing.plain(mine.loc[~mine["matched"], "barrier"].mean())
+    plain = wording.plain(mine.loc[~mine["matched"], "barrier"].mean())
     assert f"{plain} (deep, intact and intact) as the networks are" in barriers.title(rows, view)
 
 
@@ -422,46 +400,46 @@ def test_the_title_of_barriers_tells_means_on_test_images() -> None:
 
 def test_runs_of_probes_are_found_though_they_have_no_learning_rate() -> None:
     tables, view = tables_of("full")
-    rows = curve_drawing.measured(tables["design"], tables["parts"], view)
+    rows = choice.measured(tables["design"], tables["parts"], view)
     assert len(rows) == len(tables["parts"])
     assert rows.loc[rows["mode"] == "probe", "learning_rate"].isna().all()
 
 
 def test_arms_are_few_and_named_by_what_differs() -> None:
     tables, view = tables_of("full")
-    arms = curve_drawing.courses(curve_drawing.measured(tables["design"], tables["similarity"], view), view)
-    names = list(curve_drawing.course_names(arms).values())
-    assert len(arms) == len(set(names)) == curve_drawing.MOST_ARMS
+    arms = choice.courses(choice.measured(tables["design"], tables["similarity"], view), view)
+    names = list(choice.course_names(arms).values())
+    assert len(arms) == len(set(names)) == choice.MOST_ARMS
     assert {arm.mode for arm in arms} == {"finetune"}
     assert names[-1] == "scratch"
-    one = curve_drawing.Course("a", "12+anneal", "intact", "all", "b", "full", "finetune", "short")
-    assert curve_drawing.course_names([one]) == {one: "intact"}
+    one = choice.Course("a", "12+anneal", "intact", "all", "b", "full", "finetune", "short")
+    assert choice.course_names([one]) == {one: "intact"}
     two = one._replace(treatment="shuffle-kernels", span="top-1")
-    assert list(curve_drawing.course_names([one, two]).values()) == ["intact", "shuffle-kernels top-1"]
-    looks = curve_drawing.course_looks([one, two])
-    assert looks[two].shade == drawing.colour("shuffle-kernels")
+    assert list(choice.course_names([one, two]).values()) == ["intact", "shuffle-kernels top-1"]
+    looks = choice.course_looks([one, two])
+    assert looks[two].shade == palette.colour("shuffle-kernels")
     early = one._replace(epoch="0.125")
-    assert curve_drawing.course_names([early, one])[early] == "epoch ⅛"
+    assert choice.course_names([early, one])[early] == "epoch ⅛"
 
 
 def test_an_undefined_cka_leaves_a_gap() -> None:
     rows = pd.DataFrame({"layer": [1, 1, 2, 2, 3], "cka": [0.5, 0.7, np.nan, np.nan, 0.1]})
-    found = curve_drawing.means(rows, "layer", "cka")
+    found = choice.means(rows, "layer", "cka")
     assert list(found["n"]) == [2, 0, 1]
     assert found["mean"].isna().tolist() == [False, True, False]
 
 
 def test_curves_have_colours_that_are_known_to_stay_apart() -> None:
     for shades in (
-        curve_drawing.SHADES,
+        palette.SHADES,
         [look.shade for look in layer_transfer.looks_of(tables_of("full")[0]["transfer"]).values()],
     ):
         assert len(set(shades)) == len(shades)
-        assert set(shades) <= set(drawing.COLOURS.values())
+        assert set(shades) <= set(palette.COLOURS.values())
 
 
 def test_epochs_are_written_as_fractions() -> None:
-    assert [curve_drawing.epoch_text(e) for e in (0, 0.125, 0.5, 1, 1.5, 12, 0.1)] == [
+    assert [wording.epoch_text(e) for e in (0, 0.125, 0.5, 1, 1.5, 12, 0.1)] == [
         "0",
         "⅛",
         "½",

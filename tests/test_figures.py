@@ -19,8 +19,8 @@ from whypretrain import registry
 from whypretrain.evidence.analysis import make_contrasts, make_design, summarise_arms
 from whypretrain.evidence.selection import select_learning_rates
 from whypretrain.evidence.statistics import interval
-from whypretrain.figures import first_layer_kernels, kernel_cosine, learning_rates, source_history
-from whypretrain.figures.plotting import drawing
+from whypretrain.figures import accuracy_by_span, first_layer_kernels, kernel_cosine, learning_rates, source_history
+from whypretrain.figures.plotting import choice, drawing, palette
 from whypretrain.figures.plotting.view import View
 from whypretrain.files import restructured, schemas
 from whypretrain.grid.coordinates import Arm, key_columns
@@ -28,7 +28,7 @@ from whypretrain.registry import constants
 from whypretrain.stages import write_summary
 
 # those of the new tables have tests of their own (test_curve_figures)
-MADE = {"runs", "history", "kernels", "design", "arms", "contrasts", "sources"}
+MADE = {"runs", "pilots", "history", "kernels", "design", "arms", "contrasts", "sources"}
 FIGURES = tuple(name for name in registry.names("figures") if set(constants("figures", name)["TABLES"]) <= MADE)
 DIFFERENT = {"name": "different", "source": "letters", "epoch": "4+anneal", "target": "digits", "shots": "5"}
 SAME = {"name": "same-distribution", "source": "letters", "epoch": "4+anneal", "target": "letters-b", "shots": "full"}
@@ -219,16 +219,18 @@ def test_the_same_rows_give_the_same_bytes_whatever_other_studies_are_there(
         np.testing.assert_allclose(bounds, np.round(bounds, 5), rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("name", FIGURES)
+@pytest.mark.parametrize("name", registry.names("figures"))
 def test_a_figure_names_its_tables_and_has_a_caption(name: str) -> None:
     declared = constants("figures", name)["TABLES"]
     assert declared == registry.load("figures", name).TABLES
     assert set(declared) <= set(schemas.TABLES)
-    caption = (ROOT / "workflow" / "report" / f"{name}.rst").read_text()
+    caption = (ROOT / "workflow" / "report" / f"{name}.rst").read_text(encoding="utf-8")
     assert "n " in caption
     assert "interval" in caption or "n = 1" in caption
     snakemake = type("S", (), {"wildcards": type("W", (), {"study": "kernel-order"})})
-    assert warnings_of(Environment().from_string(caption).render(snakemake=snakemake))[0] == ""
+    text = Environment().from_string(caption).render(snakemake=snakemake)
+    assert warnings_of(text)[0] == ""
+    assert "*kernel-order*" in text
 
 
 def warnings_of(text: str) -> tuple[str, str]:
@@ -262,15 +264,15 @@ def lab(colour: str, vision: str) -> np.ndarray:
 
 @pytest.mark.parametrize("vision", VISION)
 def test_colours_can_be_told_apart(vision: str) -> None:
-    for (one, a), (other, b) in itertools.combinations(drawing.COLOURS.items(), 2):
+    for (one, a), (other, b) in itertools.combinations(palette.COLOURS.items(), 2):
         together = {one, other} <= {"intact", "shuffle-kernels", "scratch"}
         assert np.linalg.norm(lab(a, vision) - lab(b, vision)) > (40 if together else 15), (one, other)
 
 
 def test_every_treatment_has_a_colour_and_suffixes_keep_it() -> None:
-    assert set(registry.names("treatments")) <= set(drawing.COLOURS)
-    assert drawing.colour("shuffle-kernels+affine-reset") == drawing.colour("shuffle-kernels")
-    assert drawing.colour("one-that-is-new") not in drawing.COLOURS.values()
+    assert set(registry.names("treatments")) <= set(palette.COLOURS)
+    assert palette.colour("shuffle-kernels+affine-reset") == palette.colour("shuffle-kernels")
+    assert palette.colour("one-that-is-new") not in palette.COLOURS.values()
 
 
 # --- what titles and pictures say ----------------------------------------------------------
@@ -278,17 +280,17 @@ def test_every_treatment_has_a_colour_and_suffixes_keep_it() -> None:
 
 def test_a_cost_is_only_told_where_its_interval_excludes_zero() -> None:
     lost, unclear, gained = interval([-0.1, -0.11, -0.12]), interval([-0.1, 0.1, 0.02]), interval([0.05, 0.06, 0.07])
-    said = drawing.cost_sentence("It", [("a", lost), ("b", unclear), ("c", gained)])
+    said = accuracy_by_span.cost_sentence("It", [("a", lost), ("b", unclear), ("c", gained)])
     assert "costs 11.0 (a)" in said
     assert "gains 6.0 (c)" in said
     assert "no clear difference (b: +0.7)" in said
     assert said.endswith("(n = 3)")
-    alone = drawing.cost_sentence("It", [("a", interval([-0.5]))])
+    alone = accuracy_by_span.cost_sentence("It", [("a", interval([-0.5]))])
     assert "no clear difference (a: −50.0)" in alone
 
 
 def test_titles_count_what_the_tables_hold(full: dict[str, pd.DataFrame]) -> None:
-    chosen = [drawing.in_panel(drawing.of_study(full["arms"], FULL), FULL, architecture, drawing.Setting(**setting))
+    chosen = [choice.in_panel(choice.of_study(full["arms"], FULL), FULL, architecture, choice.Setting(**setting))
               for architecture in FULL.depths for setting in FULL.settings]  # fmt: skip
     edges, arms = sum(int(rows["grid_edge"].sum()) for rows in chosen), sum(map(len, chosen))
     assert learning_rates.title(chosen).endswith(f"for {edges} of {arms} arms")
@@ -300,8 +302,8 @@ def test_titles_count_what_the_tables_hold(full: dict[str, pd.DataFrame]) -> Non
 
 
 def test_the_kernel_cosine_is_compared_at_one_rate_that_nobody_diverged_at(full: dict[str, pd.DataFrame]) -> None:
-    runs = drawing.of_runs(drawing.of_study(full["design"], FULL), full["runs"])
-    arms = drawing.main_arms(drawing.in_panel(runs, FULL, "shallow", drawing.Setting(**DIFFERENT)), FULL)
+    runs = choice.of_runs(choice.of_study(full["design"], FULL), full["runs"])
+    arms = choice.main_arms(choice.in_panel(runs, FULL, "shallow", choice.Setting(**DIFFERENT)), FULL)
     assert {arm.name for arm in arms} == {"intact", "all kernels shuffled", "scratch", "scratch-long"}
     assert kernel_cosine.common_rate(arms) == 0.01  # 1.0 diverged; of two the lower
     assert kernel_cosine.common_rate([]) is None
@@ -312,8 +314,8 @@ def test_the_kernel_cosine_is_compared_at_one_rate_that_nobody_diverged_at(full:
     [("intact", "all", 0), ("shuffle-kernels", "all", 8), ("shuffle-kernels", "top-3", 3)],
 )
 def test_spans_are_counted_from_the_top(treatment: str, span: str, layers: int) -> None:
-    assert drawing.top_layers(treatment, span, 8) == layers
-    assert np.isnan(drawing.top_layers("shuffle-kernels", "bottom-2", 8))
+    assert choice.top_layers(treatment, span, 8) == layers
+    assert np.isnan(choice.top_layers("shuffle-kernels", "bottom-2", 8))
 
 
 def test_a_mosaic_shows_every_filter_in_its_place() -> None:
@@ -387,7 +389,7 @@ def test_the_main_page_gives_effects_in_their_units(full: dict[str, pd.DataFrame
     _, html = page_of("Order", FULL, full)
     assert "−12.2 points (−18.7 to 5.7, 95 %)" in html
     assert "−0.122 of cosine (no interval)" in html
-    intact = drawing.treated(drawing.in_panel(full["arms"], FULL, "shallow", drawing.Setting(**DIFFERENT)), "intact")
+    intact = choice.treated(choice.in_panel(full["arms"], FULL, "shallow", choice.Setting(**DIFFERENT)), "intact")
     assert f"{100 * intact['top1_test'].iloc[0]:.1f} (" in html
 
 
@@ -422,7 +424,7 @@ def test_any_report_page_can_be_scrolled_to_its_top() -> None:
 
 def test_a_note_above_a_figure_hides_nothing():
     figure = drawing.new_figure(1.2, "Something")
-    drawing.legend(figure, {"a": ("intact", "#000000", "-")}, "n = 2")
+    drawing.below(figure, [palette.Look("intact", "#000000")], "n = 2")
     drawing.settle(figure)
     drawing.note(figure, "photos: one source network, the same with every seed. " * 4)
     note = figure.texts[-1].get_window_extent()

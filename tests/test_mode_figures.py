@@ -1,17 +1,14 @@
 """Figures of modes of use are drawn from any tables; titles and panels say what the tables hold."""
 
 import dataclasses
-import io
 import itertools
 import re
 from functools import cache
 
-import docutils.core
 import numpy as np
 import pandas as pd
 import pytest
 from figure_looks import Tables, assert_drawn, drawn, svg, title_of
-from jinja2 import Environment
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from scipy.stats import spearmanr
@@ -23,10 +20,10 @@ from whypretrain.evidence import mode_map
 from whypretrain.evidence.statistics import interval, not_worse_than_best
 from whypretrain.figures import mode_map as mode_map_figure
 from whypretrain.figures import modes_by_shots, transferability
-from whypretrain.figures.plotting import curve_drawing, drawing, mode_drawing
+from whypretrain.figures.plotting import choice, palette, wording
+from whypretrain.figures.plotting.cells import cells_of
 from whypretrain.figures.plotting.view import View
 from whypretrain.files import schemas
-from whypretrain.registry import constants
 
 REPORT = registry.PACKAGE.parent / "report"
 FIGURES = ("mode-map", "modes-by-shots", "transferability")
@@ -76,7 +73,7 @@ def tables_of(view: View, seeds: int, families: tuple[str, ...] = mode_map.FAMIL
         p = not_worse_than_best(scores) if len(scores) > 1 else np.ones(len(scores))
         for study, (number, family) in itertools.product((view.study, "another"), enumerate(families)):
             estimate = interval(scores[number])
-            low, high = drawing.limits(estimate)
+            low, high = choice.limits(estimate)
             modes.append(
                 {
                     **{"study": study, **cell, **place},
@@ -104,7 +101,7 @@ def tables_of(view: View, seeds: int, families: tuple[str, ...] = mode_map.FAMIL
             starts.append({**start, "seed": seed, **others, **probe, "probe_converged": True, **scored})
         for family, study in itertools.product(families, (view.study, "another")):
             values = interval(scores[families.index(family)])
-            low, high = drawing.limits(values)
+            low, high = choice.limits(values)
             mode = {"mode": MEMBER.get(family, family), "recipe": "none" if "probe" in family else "short"}
             begin = start | ({"source": "none", "epoch": "0"} if family == "scratch" else {})
             arm = {"study": study, **begin, **mode, "relation": "different", "learning_rate": 0.1, "grid_edge": False}
@@ -205,24 +202,6 @@ def test_other_studies_change_nothing_and_the_same_rows_give_the_same_bytes(name
     assert svg(drawn(name, alone, view)) == svg(drawn(name, tables, view))
 
 
-@pytest.mark.parametrize("name", FIGURES)
-def test_a_figure_names_its_tables_and_has_a_caption(name: str) -> None:
-    declared = constants("figures", name)["TABLES"]
-    assert declared == registry.load("figures", name).TABLES
-    assert set(declared) <= set(schemas.TABLES)
-    caption = (REPORT / f"{name}.rst").read_text(encoding="utf-8")
-    assert "n of them" in caption or "n is in" in caption
-    assert "interval" in caption
-    snakemake = type("S", (), {"wildcards": type("W", (), {"study": "modes"})})
-    rendered = Environment().from_string(caption).render(snakemake=snakemake)
-    stream = io.StringIO()
-    docutils.core.publish_parts(
-        rendered, writer="html", settings_overrides={"warning_stream": stream, "report_level": 2}
-    )
-    assert stream.getvalue() == ""
-    assert "*modes*" in rendered
-
-
 # --- the mode map ------------------------------------------------------------------------
 
 
@@ -248,7 +227,7 @@ def test_a_source_that_was_not_measured_stands_last_and_has_no_distance() -> Non
 
 def test_full_dots_are_the_set_that_is_not_worse_and_rings_the_course() -> None:
     tables, view = case_of("one setting")
-    modes = drawing.of_study(tables["modes"], view)
+    modes = choice.of_study(tables["modes"], view)
     modes = modes.assign(not_worse=modes["family"].isin(["lpft", "finetune"]))
     figure = drawn("mode-map", tables | {"modes": modes}, view)
     (axes,) = figure.get_axes()
@@ -269,10 +248,10 @@ def test_full_dots_are_the_set_that_is_not_worse_and_rings_the_course() -> None:
 def test_the_title_counts_sets_and_verdicts() -> None:
     tables, view = case_of("full")
     said = title_of(drawn("mode-map", tables, view))
-    modes = drawing.of_study(tables["modes"], view)
+    modes = choice.of_study(tables["modes"], view)
     sizes = modes.groupby("setting", observed=True)["not_worse"].sum()
     assert f"({sizes.min()} to {sizes.max()} of up to 7 modes)" in said
-    assert f"best in {mode_drawing.counted(int((sizes > 1).sum()), 12, 'cell')} (" in said
+    assert f"best in {wording.counted(int((sizes > 1).sum()), 12, 'cell')} (" in said
     assert "(claims: 4 contradicted, 4 inconclusive, 4 supported)" in said
     assert said.endswith("(n = 5)")
 
@@ -283,22 +262,26 @@ def test_what_the_course_advises_and_was_not_run_is_said() -> None:
     assert any("middle layer + SVM, not run – " in text for text in titles)
 
 
+def ruled(rows: pd.DataFrame, starts: pd.DataFrame, verdicts: pd.DataFrame, view: View) -> list[tuple]:
+    return [(cell, mode_map_figure.rules_of(cell, verdicts, view)) for cell in cells_of(rows, starts, view)]
+
+
 def test_a_layer_that_the_course_does_not_mean_is_not_what_it_advises() -> None:
     tables, view = case_of("full")
     meant = [rule | ({"modes": ["svm-6"]} if rule["family"] == "svm-L" else {}) for rule in map(dict, view.rules)]
     titles = panels_of(drawn("mode-map", tables, dataclasses.replace(view, rules=meant)))
     assert sum("middle layer + SVM, validation chose another" in text for text in titles) == 4
-    rows, verdicts = (drawing.of_study(tables[name], view) for name in ("modes", "verdicts"))
-    cells = mode_map_figure.cells_of(rows, verdicts, dataclasses.replace(view, rules=meant))
-    found = {rule["family"]: len(mode_map_figure.advised(cell, rule)) for cell in cells for rule, _ in cell.rules}
+    rows, verdicts = (choice.of_study(tables[name], view) for name in ("modes", "verdicts"))
+    given = ruled(rows, tables["starts"], verdicts, dataclasses.replace(view, rules=meant))
+    found = {rule["family"]: len(mode_map_figure.advised(cell, rule)) for cell, rules in given for rule, _ in rules}
     assert found == {"probe": 1, "svm-L": 0, "finetune": 1}
 
 
 def test_a_rule_is_drawn_for_the_architecture_of_its_claim_alone() -> None:
     tables, view = case_of("many")
-    rows, verdicts = (drawing.of_study(tables[name], view) for name in ("modes", "verdicts"))
-    ruled = {cell.architecture for cell in mode_map_figure.cells_of(rows, verdicts, view) if cell.rules}
-    assert ruled == {"plain"}
+    rows, verdicts = (choice.of_study(tables[name], view) for name in ("modes", "verdicts"))
+    given = ruled(rows, tables["starts"], verdicts, view)
+    assert {cell.architecture for cell, rules in given if rules} == {"plain"}
 
 
 def test_what_is_compared_over_all_sources_is_no_panel() -> None:
@@ -314,24 +297,24 @@ def test_what_is_compared_over_all_sources_is_no_panel() -> None:
 
 def test_the_title_of_modes_by_shots_takes_the_probe_off_fine_tuning() -> None:
     tables, view = case_of("two shots")
-    rows = modes_by_shots.points(drawing.of_study(tables["modes"], view), view)
+    rows = modes_by_shots.points(choice.of_study(tables["modes"], view), tables["starts"], view)
     told = []
     for shots in ("5", "full"):
         table = rows[rows["shots"] == shots].pivot_table(
             index="setting", columns="family", values="mean", observed=True
         )
         gaps = (table["finetune"] - table["probe"]).sort_values()
-        told.append(" to ".join(dict.fromkeys(drawing.points(gaps.iloc[end], signed=True) for end in (0, -1))))
+        told.append(" to ".join(dict.fromkeys(wording.points(gaps.iloc[end], signed=True) for end in (0, -1))))
     said = title_of(drawn("modes-by-shots", tables, view))
     assert f"Fine-tuning minus probe, in points of test top-1: with 5 shots {told[0]} (3 panels)" in said
     assert f"with all images {told[1]} (3 panels)" in said
     alone = rows[rows["family"] != "probe"]
-    assert modes_by_shots.title(alone, view).startswith("Fine-tuning minus scratch")
+    assert modes_by_shots.title(alone).startswith("Fine-tuning minus scratch")
 
 
 def test_shots_are_in_the_order_of_numbers_and_all_images_last() -> None:
-    assert mode_drawing.in_order(["full", "30", "5", "1", "5"]) == ["1", "5", "30", "full"]
-    assert [mode_drawing.shots_text(each).replace(mode_drawing.TIE, " ") for each in ("1", "5", "full")] == [
+    assert wording.in_order(["full", "30", "5", "1", "5"]) == ["1", "5", "30", "full"]
+    assert [wording.shots_text(each) for each in ("1", "5", "full")] == [
         "1 shot",
         "5 shots",
         "all images",
@@ -340,7 +323,7 @@ def test_shots_are_in_the_order_of_numbers_and_all_images_last() -> None:
 
 def test_a_dot_is_a_settings_source_and_the_correlation_is_spearmans() -> None:
     tables, view = case_of("many")
-    dots = transferability.dots_of(tables["starts"], drawing.of_study(tables["arms"], view), view)
+    dots = transferability.dots_of(tables["starts"], choice.of_study(tables["arms"], view), view)
     assert len(dots) == len(view.settings) * len(view.depths) * 2  # fine-tuned and probed
     here = dots[(dots["target"] == "glyphs-b") & (dots["shots"] == "5")]
     starts = tables["starts"]
@@ -374,10 +357,10 @@ def test_missing_scores_are_left_out_and_few_dots_have_no_correlation() -> None:
 
 
 def test_families_are_those_of_the_mode_map_and_their_colours_stay_apart() -> None:
-    shades = curve_drawing.MODES
+    shades = palette.MODES
     assert tuple(name for name in shades if name != "probe+source-norm") == mode_map.FAMILIES
     assert set(mode_map_figure.WORDS) == set(mode_map.FAMILIES)
-    assert set(shades.values()) <= set(drawing.COLOURS.values())
+    assert set(shades.values()) <= set(palette.COLOURS.values())
     for vision in VISION:
         for (one, a), (other, b) in itertools.combinations(shades.items(), 2):
             assert np.linalg.norm(lab(a, vision) - lab(b, vision)) > 25, (one, other)
@@ -388,7 +371,7 @@ def test_what_always_guessing_the_largest_class_gives_is_drawn_and_said(name: st
     tables = tables_of(LONE, 3)
     tables["modes"]["largest_class"] = share = float(tables["modes"]["mean"].mean())
     figure = drawn(name, tables, LONE)
-    legends = " ".join(each.get_title().get_text() for each in figure.legends)
+    legends = " ".join(each.get_title().get_text() for each in figure.legends).translate({10: " ", 160: " "})
     assert f"always guessing the largest class, {100 * share:.1f} %" in legends
     (line,) = [line for axes in figure.get_axes() for line in axes.lines if line.get_linestyle() == ":"]
     assert 100 * share in [*line.get_xdata(), *line.get_ydata()]

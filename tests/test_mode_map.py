@@ -18,7 +18,7 @@ from whypretrain.evidence.mode_map import ANY, FAMILIES, family_of, mode_tables
 from whypretrain.evidence.readings import Readings, Tables
 from whypretrain.evidence.selection import select_learning_rates
 from whypretrain.evidence.statistics import interval, not_worse_than_best, repeated_splits
-from whypretrain.figures.plotting import drawing
+from whypretrain.figures.plotting import choice
 from whypretrain.files.schemas import check_table
 from whypretrain.grid.coordinates import Arm, key_columns
 from whypretrain.jobs.plan import Plan
@@ -273,9 +273,9 @@ def test_guessing_is_right_for_the_share_of_the_largest_class(tmp_path: Path):
     assert plan.grid.largest_class("digits") == pytest.approx(0.9)
     study = next(name for name, study in plan.config.studies.items() if study.settings)
     (setting, *_) = plan.form("write_summary").view(study)["settings"]
-    assert drawing.Setting(**setting).label.endswith("guessing gives 90.0 %")
+    assert choice.Setting(**setting).label.endswith("guessing gives 90.0 %")
     (even, *_) = plan_of(raw_modes()).form("write_summary").view(study)["settings"]
-    assert "guessing" not in drawing.Setting(**even).label
+    assert "guessing" not in choice.Setting(**even).label
 
 
 @pytest.mark.parametrize(

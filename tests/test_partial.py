@@ -27,7 +27,7 @@ from whypretrain.evidence.mode_map import mode_tables
 from whypretrain.evidence.readings import Readings, Tables
 from whypretrain.evidence.selection import select_learning_rates
 from whypretrain.evidence.verdict import ClaimEvidence, Component, judge
-from whypretrain.figures.plotting import drawing
+from whypretrain.figures.plotting import drawing, palette, wording
 from whypretrain.files.schemas import write_table
 from whypretrain.files.storage import write_json
 from whypretrain.grid.claim_arms import ClaimArms
@@ -160,10 +160,10 @@ def test_a_claim_is_held_to_all_that_it_rests_on_and_to_nothing_else():
 
 
 def test_the_mark_of_a_figure_hides_nothing_and_says_how_much_there_is():
-    figure = drawing.new_figure(1.2, f"Something: {drawing.ABSENT}")
+    figure = drawing.new_figure(1.2, f"Something: {wording.ABSENT}")
     axes = figure.add_subplot()
     drawing.say(axes)
-    drawing.legend(figure, {"a": ("intact", "#000000", "-")}, "n = 2")
+    drawing.below(figure, [palette.Look("intact", "#000000")], "n = 2")
     drawing.settle(figure)
     drawing.mark_partial(figure, "PARTIAL: " + "3 of 12 runs count; " * 20)
     mark = figure.texts[-1].get_window_extent()

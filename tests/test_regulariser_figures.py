@@ -16,8 +16,7 @@ from whypretrain.evidence.analysis import make_design
 from whypretrain.evidence.selection import select_learning_rates
 from whypretrain.evidence.statistics import interval
 from whypretrain.figures import regularisers, shuffling_dose, ways_to_start
-from whypretrain.figures.plotting import drawing
-from whypretrain.figures.plotting.dot_drawing import Dot, share_scale
+from whypretrain.figures.plotting import choice, drawing, palette, wording
 from whypretrain.figures.plotting.view import View
 from whypretrain.files import schemas
 from whypretrain.grid.coordinates import Arm, key_columns
@@ -174,8 +173,8 @@ def test_other_studies_and_the_order_of_rows_change_nothing(name: str) -> None:
 
 
 def selected(tables: Tables, view: View) -> pd.DataFrame:
-    design = drawing.of_study(tables["design"], view)
-    return drawing.of_runs(design[design["selected"]], tables["runs"])
+    design = choice.of_study(tables["design"], view)
+    return choice.of_runs(design[design["selected"]], tables["runs"])
 
 
 def changed(view: View, arms: list[Arm], **values: Mapping[str, float] | float) -> pd.DataFrame:
@@ -189,7 +188,7 @@ def changed(view: View, arms: list[Arm], **values: Mapping[str, float] | float) 
 
 
 def test_validation_chooses_among_the_strengths_of_a_regulariser() -> None:
-    setting = drawing.Setting(**FEW)
+    setting = choice.Setting(**FEW)
     recipes = {"a": "l2", "b": "l2", "c": "l2", "d": "dropout"}
     view = view_of({"shallow": 4}, [FEW], recipes)
     arms = [arm for arm in arms_of(view) if arm.source == "glyphs"]
@@ -215,7 +214,7 @@ def test_validation_chooses_among_the_strengths_of_a_regulariser() -> None:
 def test_rows_have_one_order_and_differences_are_seed_by_seed() -> None:
     tables, view = tables_of_case("full")
     runs = selected(tables, view)
-    panel = regularisers.panel_of(runs, view, "deep", drawing.Setting(**FEW))
+    panel = regularisers.panel_of(runs, view, "deep", choice.Setting(**FEW))
     spans = [*(f"shuffle top-{k}" for k in range(1, 8)), "shuffle all"]
     assert [effect.name for effect in panel.effects] == [*regularisers.SHADES, *spans]
     here = runs[(runs["architecture"] == "deep") & (runs["shots"] == "5") & (runs["source"] == "glyphs")]
@@ -244,7 +243,7 @@ def test_a_regulariser_lowers_test_loss_and_not_training_loss() -> None:
 def test_the_recipe_of_the_study_is_the_reference_even_if_it_regularises() -> None:
     view = view_of({"shallow": 4}, [FEW], {"short": "l2", "a": "l2"})
     arms = [arm for arm in arms_of(view) if arm.source == "glyphs" and arm.treatment == "intact"]
-    panel = regularisers.panel_of(selected(tables_of(view, 2, arms), view), view, "shallow", drawing.Setting(**FEW))
+    panel = regularisers.panel_of(selected(tables_of(view, 2, arms), view), view, "shallow", choice.Setting(**FEW))
     assert [(effect.name, effect.note) for effect in panel.effects] == [("l2", "a")]
 
 
@@ -257,7 +256,7 @@ def test_the_title_of_regularisers_counts_what_lowers_test_loss() -> None:
     runs.loc[(runs["shots"] == "30") & (runs["recipe"] == "a"), "loss_test"] = 1.0
     panels = {
         ("shallow", at): regularisers.panel_of(runs, view, "shallow", at)
-        for at in (drawing.Setting(**FEW), drawing.Setting(**MORE))
+        for at in (choice.Setting(**FEW), choice.Setting(**MORE))
     }
     assert regularisers.title(panels) == (
         "Test loss is lowered by 2 of 3 regularisers and 1 of 4 shuffles of top layers (shallow, few); "
@@ -266,21 +265,22 @@ def test_the_title_of_regularisers_counts_what_lowers_test_loss() -> None:
     wide = panels | {(f"network-{n}", at): panel for n in range(2) for (_, at), panel in panels.items()}
     said = "by 1 to 2 of 3 regularisers and 1 of 4 shuffles of top layers (6 panels; n = 3)"
     assert said in regularisers.title(wide)
-    assert drawing.ABSENT in regularisers.title({})
+    assert wording.ABSENT in regularisers.title({})
 
 
 def test_every_regulariser_has_a_colour_that_stays_apart() -> None:
     assert set(registry.names("regularisers")) == set(regularisers.SHADES)
-    shades = [*regularisers.SHADES.values(), drawing.colour("intact"), drawing.colour("shuffle-kernels")]
+    shades = [*regularisers.SHADES.values(), palette.colour("intact"), palette.colour("shuffle-kernels")]
     assert len(set(shades)) == len(shades)
-    assert set(shades) <= set(drawing.COLOURS.values())
+    assert set(shades) <= set(palette.COLOURS.values())
 
 
 def test_one_wide_interval_does_not_hide_the_others() -> None:
     figure = drawing.new_figure(1, "")
     axes = figure.subplots()
     near, wide = interval([0.1, 0.12, 0.11]), interval([-9.0, 9.0])
-    share_scale([(axes, [Dot("a", near, "#000000"), Dot("b", wide, "#000000")])], 1.0, [0.0])
+    look = palette.Look("", "#000000")
+    drawing.share_dots({axes: [drawing.Dot("a", near, look), drawing.Dot("b", wide, look)]}, 1.0, [0.0])
     low, high = axes.get_xlim()
     assert low < 0 < near.high < high
     assert high - low < 0.5
@@ -296,7 +296,7 @@ def test_a_dose_is_the_number_of_top_layers_and_its_slope_is_by_seed() -> None:
         runs["treatment"] == "shuffle-kernels", 0
     )  # fmt: skip
     runs["loss_test"] = 1.0 - 0.1 * k + 0.5 * runs["seed"]
-    rows = shuffling_dose.doses(runs, ONE, "shallow", drawing.Setting(**FEW))
+    rows = shuffling_dose.doses(runs, ONE, "shallow", choice.Setting(**FEW))
     found = shuffling_dose.responses(rows, "loss_test")
     assert list(found["layers"]) == [0, 1, 2, 3, 4]
     np.testing.assert_allclose(found["mean"], [0, -0.1, -0.2, -0.3, -0.4], atol=1e-12)
@@ -309,10 +309,10 @@ def test_a_dose_is_the_number_of_top_layers_and_its_slope_is_by_seed() -> None:
 def test_a_dose_needs_the_intact_network_of_the_same_seed() -> None:
     runs = selected(tables_of(ONE, 3, kept(ONE, recipes=False)), ONE)
     lost = (runs["treatment"] == "intact") & (runs["seed"] == 1)
-    rows = shuffling_dose.doses(runs[~lost], ONE, "shallow", drawing.Setting(**FEW))
+    rows = shuffling_dose.doses(runs[~lost], ONE, "shallow", choice.Setting(**FEW))
     assert set(rows["seed"]) == {0, 2}
     assert set(shuffling_dose.responses(rows, "loss_train")["n"]) == {2}
-    none = shuffling_dose.doses(runs[runs["treatment"] != "intact"], ONE, "shallow", drawing.Setting(**FEW))
+    none = shuffling_dose.doses(runs[runs["treatment"] != "intact"], ONE, "shallow", choice.Setting(**FEW))
     assert none.empty
 
 
@@ -322,7 +322,7 @@ def test_a_dose_needs_the_intact_network_of_the_same_seed() -> None:
 def test_ways_to_start_are_those_of_the_studys_recipes_named_in_words() -> None:
     arms = [*arms_of(ONE), Arm("shallow", "none", "0", "intact", "all", "mnist5k.5", "finetune", "short")]
     arms.append(Arm("shallow", "digits", "0.5", "intact", "all", "mnist5k.5", "finetune", "short"))
-    panel = ways_to_start.panel_of(selected(tables_of(ONE, 3, arms), ONE), ONE, "shallow", drawing.Setting(**FEW))
+    panel = ways_to_start.panel_of(selected(tables_of(ONE, 3, arms), ONE), ONE, "shallow", choice.Setting(**FEW))
     assert {way.name for way in panel.ways} == {
         "scratch",  # by its own recipe alone
         "none, glorot.all",
@@ -346,7 +346,7 @@ def test_ways_to_start_are_sorted_and_ties_go_by_name() -> None:
     runs = changed(ONE, arms_of(ONE), top1_test=0.5)
     runs.loc[runs["source"] == "patches", "top1_test"] = 0.7
     runs.loc[runs["treatment"] == "glorot", "top1_test"] = 0.2
-    ways = ways_to_start.panel_of(runs, ONE, "shallow", drawing.Setting(**FEW)).ways
+    ways = ways_to_start.panel_of(runs, ONE, "shallow", choice.Setting(**FEW)).ways
     names = [way.name for way in ways]
     assert names[0] == "source patches"
     assert names[-1] == "none, glorot.all"
@@ -357,19 +357,19 @@ def test_ways_to_start_are_sorted_and_ties_go_by_name() -> None:
 
 def test_settings_of_one_target_share_a_panel() -> None:
     far = {**FEW, "name": "far", "source": "patches"}
-    settings = [drawing.Setting(**each) for each in (FEW, far, MORE)]
+    settings = [choice.Setting(**each) for each in (FEW, far, MORE)]
     assert ways_to_start.targets_of(settings) == [settings[0], settings[2]]
 
 
 def test_the_title_of_ways_to_start_counts_what_is_better() -> None:
     runs = changed(ONE, arms_of(ONE), top1_test=0.5)
     runs.loc[runs["source"].isin(["patches", "glyphs"]), "top1_test"] = 0.7
-    panel = ways_to_start.panel_of(runs, ONE, "shallow", drawing.Setting(**FEW))
+    panel = ways_to_start.panel_of(runs, ONE, "shallow", choice.Setting(**FEW))
     better = sum(way.start.source in ("patches", "glyphs") for way in panel.ways)
     assert ways_to_start.title([panel]) == (
         f"Of {len(panel.ways)} ways to start on mnist5k (5 shots) {better} are better than scratch "
         "and 0 than source glyphs (shallow) (n = 3)"
     )
-    without = ways_to_start.panel_of(runs[runs["source"] != "none"], ONE, "shallow", drawing.Setting(**FEW))
+    without = ways_to_start.panel_of(runs[runs["source"] != "none"], ONE, "shallow", choice.Setting(**FEW))
     assert "than scratch" not in ways_to_start.title([without])
-    assert drawing.ABSENT in ways_to_start.title([])
+    assert wording.ABSENT in ways_to_start.title([])

@@ -1,100 +1,95 @@
 """Test accuracy against the number of top layers whose kernels are shuffled."""
 
+from collections.abc import Sequence
+from itertools import chain
+
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from whypretrain.evidence.statistics import interval
-from whypretrain.figures.plotting import drawing
+from whypretrain.evidence.statistics import Interval, interval
+from whypretrain.figures.plotting import choice, drawing, palette, wording
+from whypretrain.figures.plotting.drawing import Panel
+from whypretrain.figures.plotting.palette import Look
 from whypretrain.figures.plotting.view import View
 
 TABLES = ("design", "runs")
+LOOK = Look("kernels shuffled", palette.colour(choice.SHUFFLE))
 
 
 def draw(tables: dict[str, pd.DataFrame], view: View, weights: drawing.Loaded) -> Figure:
     """Draw a panel for each architecture (rows) and setting (columns)."""
-    design = drawing.of_study(tables["design"], view)
-    runs = drawing.of_runs(design[design["selected"]], tables["runs"])
-    settings = drawing.settings_of(runs, view)
-    panels = {
-        (architecture, setting): drawing.in_panel(runs, view, architecture, setting)
-        for architecture in view.architectures
-        for setting in settings
-    }
-    effects = [
-        (
-            f"{architecture}, {setting.name}",
-            drawing.difference(drawing.treated(rows, drawing.SHUFFLE), drawing.treated(rows, "intact")),
-        )
-        for (architecture, setting), rows in panels.items()
-    ]
-    figure = drawing.new_figure(2.2 * len(view.depths) + 0.6, drawing.cost_sentence("Shuffling all kernels", effects))
-    grid = figure.subplots(len(view.depths), max(len(settings), 1), squeeze=False)
-    shown: drawing.Entries = {}
-    counts: set[int] = set()
-    for i, architecture in enumerate(view.architectures):
-        for axes, setting in zip(grid[i], settings, strict=False):
-            drawing.name_panel(axes, architecture, setting, len(settings))
-            rows = panels[architecture, setting]
-            if rows.empty:
-                drawing.say(axes)
-                continue
-            _draw_panel(axes, rows, view, view.depths[architecture], shown, counts)
-            drawing.within(axes, 0, 100)
-        if not settings:
-            drawing.say(grid[i][0])
-    for axes in grid[:, 0]:
-        axes.set_ylabel("test top-1 (%)")
-    for axes in grid[-1]:
-        drawing.name_x(axes, "top layers with shuffled kernels", len(settings))
-    title = f"means with 95 % t-intervals, thin: seeds; {drawing.how_many(counts)}"
-    drawing.legend(figure, shown, title)
-    return figure
+    lines = drawing.setting_panels(choice.selected_runs(tables["design"], tables["runs"], view), view)
+    looks: dict[str, Look] = {}
 
+    def paint(axes: Axes, panel: Panel) -> set[int]:
+        counts = set()
+        for name, look, rows in choice.main_arms(panel.rows, view):
+            if name != choice.SHUFFLED:
+                found = interval(rows["top1_test"])
+                drawing.across(axes, choice.estimate(found), look._replace(width=1), 100)
+                looks[name] = look
+                counts.add(found.n)
+        ladder = choice.shuffled(panel.rows, view.depths[panel.architecture]).sort_values("layers")
+        for _, seed in ladder.groupby("seed"):
+            axes.plot(seed["layers"], 100 * seed["top1_test"], color=LOOK.shade, alpha=0.35, linewidth=0.6, marker=".")
+        if len(ladder):
+            counts |= drawing.curve(axes, choice.estimates(ladder, "layers", "top1_test"), "layers", LOOK, 100)
+            looks.setdefault(LOOK.name, LOOK)
+            axes.set_xlim(-0.4, view.depths[panel.architecture] + 0.4)
+            axes.set_xticks(range(view.depths[panel.architecture] + 1))
+        return counts
 
-def _draw_panel(
-    axes: Axes, rows: pd.DataFrame, view: View, depth: int, shown: drawing.Entries, counts: set[int]
-) -> None:
-    for arm in drawing.main_arms(rows, view):
-        if arm.name == drawing.SHUFFLED:
-            continue
-        found = interval(arm.rows["top1_test"])
-        low, high = drawing.limits(found)
-        if found.n > 1:
-            axes.axhspan(100 * low, 100 * high, color=arm.shade, alpha=0.15, linewidth=0)
-        axes.axhline(100 * found.mean, color=arm.shade, linestyle=arm.style, linewidth=1)
-        shown.setdefault(arm.name, arm.entry)
-        counts.add(found.n)
-    ladder = rows[(rows["source"] != drawing.UNTRAINED) & rows["treatment"].isin(["intact", drawing.SHUFFLE])]
-    layers = [
-        drawing.top_layers(str(t), str(s), depth) for t, s in zip(ladder["treatment"], ladder["span"], strict=True)
-    ]
-    ladder = ladder.assign(layers=layers).dropna(subset="layers")
-    shade = drawing.colour(drawing.SHUFFLE)
-    for _, seed in ladder.groupby("seed"):
-        line = seed.sort_values("layers")
-        axes.plot(
-            line["layers"],
-            100 * line["top1_test"],
-            color=shade,
-            alpha=0.35,
-            linewidth=0.6,
-            marker=".",
-            markersize=2.5,
-        )
-    if ladder.empty:
-        return
-    means = drawing.estimates(ladder, "layers", "top1_test")
-    counts.update(means["n"])
-    axes.errorbar(
-        means["layers"],
-        100 * means["mean"],
-        yerr=drawing.errors(means, 100),
-        color=shade,
-        marker="o",
-        markersize=4,
-        capsize=2,
+    return drawing.draw_panels(
+        title(list(chain(*lines))),
+        lines,
+        paint,
+        x="top layers with shuffled kernels",
+        y="test top-1 (%)",
+        bounds=(0, 100),
+        looks=looks.values(),
+        told="means with 95 % t-intervals, thin: seeds",
     )
-    shown.setdefault("shuffled", ("kernels shuffled", shade, "-"))
-    axes.set_xlim(-0.4, depth + 0.4)
-    axes.set_xticks(range(depth + 1))
+
+
+def title(panels: Sequence[Panel]) -> str:
+    """Say what shuffling all kernels costs or gains, in points of test top-1, panel by panel."""
+    return cost_sentence(
+        "Shuffling all kernels",
+        [
+            (
+                f"{each.architecture}, {each.of.name}",
+                choice.difference(choice.treated(each.rows, choice.SHUFFLE), choice.treated(each.rows, "intact")),
+            )
+            for each in panels
+            if each.of
+        ],
+    )
+
+
+def cost_sentence(subject: str, effects: Sequence[tuple[str, Interval]]) -> str:
+    """Say what a treatment costs or gains, in points of test top-1, by where its interval lies.
+
+    `effects` are paired differences to intact with the place each is from; with more than four the places
+    are counted, not named.
+    """
+    known = [(place, effect) for place, effect in effects if effect.n and np.isfinite(effect.mean)]
+    if not known:
+        return f"{subject}: {wording.ABSENT}"
+    costs = [(place, -effect.mean) for place, effect in known if effect.high < 0]
+    gains = [(place, effect.mean) for place, effect in known if effect.low > 0]
+    unclear = [(place, effect.mean) for place, effect in known if effect.low <= 0 <= effect.high]
+    many = len(known) > 4
+    clauses = []
+    for verb, group in (("costs", costs), ("gains", gains)):
+        sizes = wording.listed([f"{wording.points(size)} ({place})" for place, size in group])
+        if many and group:
+            sizes = wording.span([size for _, size in group], wording.points)
+        where = f" in {len(group)} of {len(known)} panels" if many else ""
+        clauses += [f"{verb} {sizes} points of test top-1{where}"] if group else []
+    if unclear:
+        places = "; ".join(f"{place}: {wording.gain(mean)}" for place, mean in unclear)
+        where = f"{len(unclear)} of {len(known)} panels" if many else places
+        clauses.append(f"shows no clear difference ({where})")
+    return f"{subject} {wording.listed(clauses)} ({wording.how_many(effect.n for _, effect in known)})"

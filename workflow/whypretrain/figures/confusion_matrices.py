@@ -5,14 +5,15 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 
-from whypretrain.figures.plotting import curve_drawing, drawing
+from whypretrain.figures.plotting import choice, drawing, wording
+from whypretrain.figures.plotting.drawing import Panel
 from whypretrain.figures.plotting.view import View
 
 TABLES = ("design", "confusion")
-
-NAMES = (drawing.INTACT, drawing.SHUFFLED, drawing.SCRATCH)
+NAMES = (choice.INTACT, choice.SHUFFLED, choice.SCRATCH)
 WRITTEN = 12  # classes up to which a cell's number is written
 NAMED = 30  # classes up to which all are named
 ACROSS = 30  # characters that fit beside each other below a panel
@@ -43,19 +44,19 @@ def worst(matrix: np.ndarray) -> tuple[int, int]:
     return int(label), int(prediction)
 
 
-def panels(tables: dict[str, pd.DataFrame], view: View) -> tuple[drawing.Setting | None, dict, set[int]]:
+def panels(tables: dict[str, pd.DataFrame], view: View) -> tuple[choice.Setting | None, dict, set[int]]:
     """Return the first setting that was measured, its matrix by architecture and arm, and the numbers of seeds.
 
     Where the target's classes are drawn anew with each seed, matrices are those of the seed shown.
     """
-    rows = curve_drawing.measured(tables["design"], tables["confusion"], view)
-    for setting in drawing.settings_of(rows, view):
+    rows = choice.measured(tables["design"], tables["confusion"], view)
+    for setting in choice.settings_of(rows, view):
         matrices, counts = {}, set()
         for architecture in view.architectures:
-            for arm in drawing.main_arms(drawing.in_panel(rows, view, architecture, setting), view):
-                found = arm.rows if setting.target in view.classes else arm.rows[arm.rows["seed"] == view.seed]
-                if arm.name in NAMES and len(found):
-                    matrices[architecture, arm.name] = shares(found)
+            for name, _, every in choice.main_arms(choice.in_panel(rows, view, architecture, setting), view):
+                found = every if setting.target in view.classes else every[every["seed"] == view.seed]
+                if name in NAMES and len(found):
+                    matrices[architecture, name] = shares(found)
                     counts.add(found["seed"].nunique())
         if matrices:
             return setting, matrices, counts
@@ -65,31 +66,33 @@ def panels(tables: dict[str, pd.DataFrame], view: View) -> tuple[drawing.Setting
 def draw(tables: dict[str, pd.DataFrame], view: View, weights: drawing.Loaded) -> Figure:
     """Draw a row for each architecture and a column for each of the three arms."""
     setting, matrices, counts = panels(tables, view)
-    names = [str(name) for name in view.classes.get(setting.target, ())] if setting else []
+    names = [_short(str(name)) for name in view.classes.get(setting.target, ())] if setting else []
     shown = [name for name in view.architectures if any(key[0] == name for key in matrices)] or view.architectures
-    room = LETTER * max((len(_short(name)) for name in names), default=0)  # names may stand upright
-    figure = drawing.new_figure((2.35 + room) * len(shown) + 0.35, title(matrices, names, counts))
-    grid = figure.subplots(len(shown), len(NAMES), squeeze=False)
-    picture = None
-    for number, (line, architecture) in enumerate(zip(grid, shown, strict=True), start=1):
-        first = True
-        for axes, name in zip(line, NAMES, strict=True):
-            axes.set_title(f"{architecture}, {name}", loc="left", fontsize=7.5)
-            matrix = matrices.get((architecture, name))
-            if matrix is None:
-                drawing.say(axes)
-                continue
-            picture = axes.imshow(100 * matrix, cmap="Blues", vmin=0, vmax=100, interpolation="nearest")
-            _write(axes, 100 * matrix)
-            _name_classes(axes, names or [str(place) for place in range(len(matrix))], first)
-            first = False
-            if number == len(shown):
-                axes.set_xlabel("prediction")
-        line[0].set_ylabel("class")
-    if picture is not None:
-        figure.colorbar(
-            picture, ax=grid, shrink=max(0.9 / len(shown), 0.3), label="share of the class's test images (%)"
-        )
+    lines = [[Panel(f"{name}, {arm}", matrices.get((name, arm), ()), name, arm) for arm in NAMES] for name in shown]
+
+    def paint(axes: Axes, panel: Panel) -> set[int]:
+        matrix = 100 * panel.rows
+        axes.imshow(matrix, cmap="Blues", vmin=0, vmax=100, interpolation="nearest")
+        _write(axes, matrix)
+        first = next(arm for arm in NAMES if (panel.architecture, arm) in matrices)
+        _name_classes(axes, names or [str(place) for place in range(len(matrix))], panel.of == first)
+        return counts
+
+    figure = drawing.draw_panels(
+        title(matrices, [str(name) for name in view.classes.get(setting.target, ())] if setting else [], counts),
+        lines,
+        paint,
+        x="prediction",
+        y="class",
+        height=2.35 + LETTER * max(map(len, names), default=0),  # names may stand upright
+        level=None,
+        told="means over seeds",
+    )
+    if matrices:
+        scale = ScalarMappable(cmap="Blues")
+        scale.set_clim(0, 100)
+        size = max(0.9 / len(shown), 0.3)
+        figure.colorbar(scale, ax=figure.axes, shrink=size, label="share of the class's test images (%)")
     return figure
 
 
@@ -112,7 +115,7 @@ def _short(name: str) -> str:
 def _name_classes(axes: Axes, names: Sequence[str], first: bool) -> None:
     """Name classes along both axes, those of rows in a line's first panel alone: all up to NAMED, of more as many."""
     places = range(0, len(names), -(-len(names) // NAMED))
-    texts = [_short(names[place]) for place in places]
+    texts = [names[place] for place in places]
     axes.set_xticks(list(places), texts, rotation=90 if len(texts) * max(map(len, texts)) > ACROSS else 0)
     axes.set_yticks(list(places), texts if first else [""] * len(texts))
     axes.tick_params(length=0, labelsize=min(5.5, 100 / len(texts)))
@@ -122,16 +125,15 @@ def _name_classes(axes: Axes, names: Sequence[str], first: bool) -> None:
 def title(matrices: dict[tuple[str, str], np.ndarray], names: Sequence[str], counts: set[int]) -> str:
     """Name the most frequent confusion of each arm in the deepest architecture that has any."""
     if not matrices:
-        return f"Confusion matrices: {drawing.ABSENT}"
+        return f"Confusion matrices: {wording.ABSENT}"
     architecture = list(matrices)[-1][0]
     said = []
     for name in NAMES:
         matrix = matrices.get((architecture, name))
-        if matrix is None or len(matrix) < 2:
-            continue
-        label, prediction = worst(matrix)
-        words = [names[place] if names else str(place) for place in (label, prediction)]
-        said.append(f"{words[0]} taken for {words[1]} in {100 * matrix[label, prediction]:.0f} % ({name})")
+        if matrix is not None and len(matrix) > 1:
+            label, prediction = worst(matrix)
+            words = [names[place] if names else str(place) for place in (label, prediction)]
+            said.append(f"{words[0]} taken for {words[1]} in {100 * matrix[label, prediction]:.0f} % ({name})")
     if not said:
         return f"Confusion matrices: one class alone ({architecture})"
-    return f"Most frequent confusion in {architecture}: {'; '.join(said)} ({drawing.how_many(counts)})"
+    return f"Most frequent confusion in {architecture}: {'; '.join(said)} ({wording.how_many(counts)})"

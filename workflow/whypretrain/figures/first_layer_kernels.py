@@ -5,17 +5,16 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from whypretrain.figures.plotting import drawing
+from whypretrain.figures.plotting import choice, drawing, palette, wording
 from whypretrain.figures.plotting.view import View
 
 TABLES = ("arms",)
 WEIGHTS = True
-
 SHOWN = 32  # filters at most
 COLUMNS = 16
 NAMED = 3  # architectures in the title
-TREATMENT = "shuffle-kernels"
-STATES = (("intact", "start"), (TREATMENT, "start"), ("intact", "final"), (TREATMENT, "final"))
+WORDS = {"intact": "pre-trained", choice.SHUFFLE: "shuffled"}
+STATES = [(treatment, what) for what in ("start", "final") for treatment in WORDS]
 
 
 def first_layer(weights: dict[str, np.ndarray]) -> np.ndarray:
@@ -27,12 +26,10 @@ def mosaic(kernels: np.ndarray, columns: int = COLUMNS) -> np.ndarray:
     """Lay kernels (n, kh, kw) side by side in lines of `columns`, with gaps of NaN between."""
     n, height, width = kernels.shape
     columns = min(columns, n)
-    lines = -(-n // columns)
-    picture = np.full((lines * (height + 1) - 1, columns * (width + 1) - 1), np.nan)
-    for k, kernel in enumerate(kernels):
-        y, x = (k // columns) * (height + 1), (k % columns) * (width + 1)
-        picture[y : y + height, x : x + width] = kernel
-    return picture
+    cells = np.full((-(-n // columns) * columns, height + 1, width + 1), np.nan)
+    cells[:n, :-1, :-1] = kernels
+    lines = cells.reshape(-1, columns, height + 1, width + 1).swapaxes(1, 2)
+    return lines.reshape(-1, columns * (width + 1))[:-1, :-1]
 
 
 def mean_cosine(a: np.ndarray, b: np.ndarray) -> float:
@@ -45,18 +42,15 @@ def mean_cosine(a: np.ndarray, b: np.ndarray) -> float:
 
 def selected_rates(arms: pd.DataFrame, view: View) -> dict[tuple[str, str], float]:
     """Return the selected learning rate of intact and of the shuffled arm of each architecture."""
-    arms = drawing.of_study(arms, view)
-    settings = drawing.settings_of(arms, view)
+    arms = choice.of_study(arms, view)
     rates = {}
-    for architecture in view.architectures:
-        for treatment in ("intact", TREATMENT):
-            rows = (
-                drawing.treated(drawing.in_panel(arms, view, architecture, settings[0]), treatment)
-                if settings
-                else arms[:0]
-            )
-            if len(rows):
-                rates[architecture, treatment] = float(rows["learning_rate"].iloc[0])
+    for setting in choice.settings_of(arms, view)[:1]:
+        for architecture in view.architectures:
+            for treatment in WORDS:
+                for rate in choice.treated(choice.in_panel(arms, view, architecture, setting), treatment)[
+                    "learning_rate"
+                ][:1]:
+                    rates[architecture, treatment] = float(rate)
     return rates
 
 
@@ -68,55 +62,32 @@ def draw(tables: dict[str, pd.DataFrame], view: View, weights: drawing.Loaded) -
         key = (label["architecture"], label["treatment"])
         if label["what"] == "start" or float(label["learning_rate"]) == rates.get(key):
             found[(*key, label["what"])] = first_layer(tensors)
-    heights = []
+    shapes = {name: [mosaic(each).shape for (a, *_), each in found.items() if a == name] for name in view.architectures}
+    heights = [max([5.2 * h / w for h, w in sizes], default=0.2) + 0.16 for sizes in shapes.values() for _ in STATES]
+    figure = drawing.new_figure(sum(heights) + 0.3 * len(shapes) + 0.25, title(found, view))
+    lines = iter(figure.subplots(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0])
     for architecture in view.architectures:
-        sizes = [mosaic(each).shape for (name, *_), each in found.items() if name == architecture]
-        heights.append(max([5.2 * h / w for h, w in sizes], default=0.2) + 0.16)
-    figure = drawing.new_figure(len(STATES) * sum(heights) + 0.3 * len(heights) + 0.25, title(found, view))
-    grid = figure.subplots(
-        len(STATES) * len(heights),
-        1,
-        squeeze=False,
-        gridspec_kw={"height_ratios": [h for h in heights for _ in STATES]},
-    )[:, 0]
-    lines = iter(grid)
-    for architecture in view.architectures:
-        for number, (treatment, what) in enumerate(STATES):
+        for treatment, what in STATES:
             axes = next(lines)
-            if number == 0:
-                axes.set_title(architecture, loc="left")
-            axes.set_ylabel(
-                _words(treatment, what, rates.get((architecture, treatment))),
-                rotation=0,
-                ha="right",
-                va="center",
-                color=drawing.colour(treatment),
-            )
+            rate = rates.get((architecture, treatment))
+            tuned = f", tuned\nat rate {rate:g}" if rate else ", tuned"
+            words = WORDS[treatment] + (tuned if what == "final" else "")
+            axes.set_ylabel(words, rotation=0, ha="right", va="center", color=palette.colour(treatment))
+            axes.set_title(architecture if (treatment, what) == STATES[0] else "", loc="left")
             _draw_line(axes, found.get((architecture, treatment, what)))
-    figure.supxlabel(
-        f"filters in file order, seed {view.seed}, first input channel; blue negative, white zero, red positive; "
-        "± is the end of each line's colour scale",
-        fontsize=7.5,
-    )
+    told = "blue negative, white zero, red positive; ± is the end of each line's colour scale"
+    drawing.below(figure, [], f"filters in file order, seed {view.seed}, first input channel; {told}")
     return figure
-
-
-def _words(treatment: str, what: str, rate: float | None) -> str:
-    words = "pre-trained" if treatment == "intact" else "shuffled"
-    if what == "start":
-        return words
-    return f"{words}, tuned" + (f"\nat rate {rate:g}" if rate else "")
 
 
 def _draw_line(axes: Axes, kernels: np.ndarray | None) -> None:
     if kernels is None:
-        axes.text(0.01, 0.5, drawing.ABSENT, transform=axes.transAxes, va="center", color="#767676")
+        axes.text(0.01, 0.5, wording.ABSENT, transform=axes.transAxes, va="center", color=palette.GREY)
     else:
         end = max(float(np.abs(kernels).max()), 1e-12)
         axes.imshow(mosaic(kernels), cmap="RdBu_r", vmin=-end, vmax=end, interpolation="nearest")
         axes.text(1.01, 0.5, f"±{end:.2g}", transform=axes.transAxes, va="center", fontsize=7)
-    axes.set_xticks([])
-    axes.set_yticks([])
+    drawing.bare(axes)
     axes.spines[:].set_visible(False)
 
 
@@ -125,13 +96,12 @@ def title(found: dict[tuple[str, str, str], np.ndarray], view: View) -> str:
     said = []
     for architecture in view.architectures:
         parts = []
-        for treatment, word in (("intact", "pre-trained"), (TREATMENT, "shuffled")):
+        for treatment, word in WORDS.items():
             start, final = (found.get((architecture, treatment, what)) for what in ("start", "final"))
             if start is not None and final is not None:
                 parts.append(f"{mean_cosine(start, final):.3f} ({word})")
-        if parts:
-            said.append(f"{drawing.listed(parts)} in {architecture}")
-    said = said[:NAMED]
+        said += [f"{wording.listed(parts)} in {architecture}"] if parts else []
     if not said:
-        return f"First-layer kernels: {drawing.ABSENT}"
-    return f"First-layer kernels after fine-tuning, mean cosine to their start: {'; '.join(said)} (seed {view.seed})"
+        return f"First-layer kernels: {wording.ABSENT}"
+    told = "; ".join(said[:NAMED])
+    return f"First-layer kernels after fine-tuning, mean cosine to their start: {told} (seed {view.seed})"

@@ -4,90 +4,69 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from whypretrain.figures.plotting import drawing
+from whypretrain.figures.plotting import choice, drawing, wording
+from whypretrain.figures.plotting.drawing import Panel
+from whypretrain.figures.plotting.palette import Look
 from whypretrain.figures.plotting.view import View
 
 TABLES = ("sources", "arms")
-
+COLUMNS = 3  # panels side by side
 # raw and annealed of the first source, of the second, and so on
 SHADES = (("#0072B2", "#E69F00"), ("#2C325F", "#D55E00"), ("#6275FF", "#682C00"), ("#22C4EC", "#FFC20A"))
 
 
 def draw(tables: dict[str, pd.DataFrame], view: View, weights: drawing.Loaded) -> Figure:
     """Draw a panel for each architecture."""
-    arms = drawing.of_study(tables["arms"], view)
-    used = arms.loc[arms["source"] != drawing.UNTRAINED, ["architecture", "source"]].drop_duplicates()
+    arms = choice.of_study(tables["arms"], view)
+    used = arms.loc[arms["source"] != choice.UNTRAINED, ["architecture", "source"]].drop_duplicates()
     sources = used.merge(tables["sources"], on=["architecture", "source"])
     # other objectives have no accuracy, or chance; test images are read at checkpoints
     sources = sources[sources["objective"] == "labels"].dropna(subset=["top1_test"])
-    columns = min(max(len(view.depths), 1), 3)
-    lines = -(-len(view.depths) // columns)
-    figure = drawing.new_figure(2.1 * lines + 0.6, title(sources, view))
-    grid = figure.subplots(lines, columns, squeeze=False, sharey=True)
-    shown: drawing.Entries = {}
-    counts: set[int] = set()
-    for axes in grid.flat[len(view.depths) :]:
-        axes.set_axis_off()
-    for axes, architecture in zip(grid.flat, view.architectures, strict=False):
-        axes.set_title(architecture, loc="left")
-        rows = sources[sources["architecture"] == architecture]
-        if rows.empty:
-            drawing.say(axes, "no source of this architecture in this study")
-            continue
-        _draw_panel(axes, rows, shown, counts)
-        drawing.within(axes, 0, 100)
-        axes.set_xlabel("epoch of pre-training")
-    for axes in grid[:, 0]:
-        axes.set_ylabel("source's test top-1 (%)")
-    drawing.legend(figure, shown, f"means over seeds with 95 % t-intervals; {drawing.how_many(counts)}")
-    return figure
+    looks: dict[str, Look] = {}
 
+    def paint(axes: Axes, panel: Panel) -> set[int]:
+        counts: set[int] = set()
+        for number, (name, mine) in enumerate(panel.rows.astype({"source": str}).groupby("source")):
+            raw, annealed = SHADES[number % len(SHADES)]
+            look = looks.setdefault(f"{name} raw", Look(f"{name}, raw", raw, "-", "."))
+            counts |= drawing.band(axes, mine[~mine["annealed"]], "epoch", "top1_test", look, 100)
+            found = choice.estimates(mine[mine["annealed"]], "epoch", "top1_test")
+            if len(found):
+                look = looks.setdefault(f"{name} annealed", Look(f"{name}, annealed from there", annealed, ":", "D"))
+                counts |= drawing.curve(axes, found, "epoch", look, 100)
+        return counts
 
-def _draw_panel(axes: Axes, rows: pd.DataFrame, shown: drawing.Entries, counts: set[int]) -> None:
-    names = sorted(map(str, rows["source"].unique()))
-    for number, name in enumerate(names):
-        raw, annealed = SHADES[number % len(SHADES)]
-        mine = rows[rows["source"] == name]
-        found = drawing.estimates(mine[~mine["annealed"]], "epoch", "top1_test")
-        drawing.band(axes, found, "epoch", raw, scale=100)
-        axes.plot(found["epoch"], 100 * found["mean"], color=raw, marker=".", linestyle="none")
-        shown[f"{name} raw"] = (f"{name}, raw", raw, "-")
-        counts.update(found["n"])
-        found = drawing.estimates(mine[mine["annealed"]], "epoch", "top1_test")
-        if len(found):
-            axes.errorbar(
-                found["epoch"],
-                100 * found["mean"],
-                yerr=drawing.errors(found, 100),
-                color=annealed,
-                marker="D",
-                markersize=4,
-                capsize=2,
-                linestyle=":",
-            )
-            shown[f"{name} annealed"] = (f"{name}, annealed from there", annealed, ":")
-            counts.update(found["n"])
+    return drawing.draw_panels(
+        title(sources, view),
+        drawing.in_lines(
+            [Panel(name, sources[sources["architecture"] == name], name) for name in view.architectures], COLUMNS
+        ),
+        paint,
+        x="epoch of pre-training",
+        y="source's test top-1 (%)",
+        bounds=(0, 100),
+        looks=looks.values(),
+        absent="no source of this architecture in this study",
+    )
 
 
 def title(sources: pd.DataFrame, view: View) -> str:
     """Say where the sources end, and what annealing adds."""
     said = []
+    last = sources["epoch"] == sources.groupby(["architecture", "source", "annealed"], observed=True)[
+        "epoch"
+    ].transform("max")
+    ends = sources[last].astype({"source": str})
     for architecture in view.architectures:
-        rows = sources[sources["architecture"] == architecture]
-        for name in sorted(map(str, rows["source"].unique())):
-            mine = rows[rows["source"] == name]
+        rows = ends[ends["architecture"] == architecture]
+        for name, mine in rows.groupby("source"):
             place = architecture if rows["source"].nunique() == 1 else f"{architecture}, {name}"
-            raw, annealed = (
-                each[each["epoch"] == each["epoch"].max()] for each in (mine[~mine["annealed"]], mine[mine["annealed"]])
-            )
-            if len(annealed):
-                gain = drawing.difference(annealed, raw) if len(raw) else None
-                text = f"{drawing.points(annealed['top1_test'].mean())} % ({place}"
-                text += f"; annealing: {drawing.points(gain.mean, signed=True)})" if gain and gain.n else ")"
-                said.append(text)
-            elif len(raw):
-                said.append(f"{drawing.points(raw['top1_test'].mean())} % ({place}, not annealed)")
+            raw, annealed = mine[~mine["annealed"]], mine[mine["annealed"]]
+            over = choice.difference(annealed, raw)
+            note = ", not annealed" if annealed.empty else f"; annealing: {wording.gain(over.mean)}" if over.n else ""
+            told = raw if annealed.empty else annealed
+            said.append(f"{wording.points(told['top1_test'].mean())} % ({place}{note})")
     if not said:
         return "Pre-training: no source in this study"
     seeds = sources.groupby(["architecture", "source"], observed=True)["seed"].nunique()
-    return f"Sources end at {drawing.listed(said)} test top-1 ({drawing.how_many(seeds)})"
+    return f"Sources end at {wording.listed(said)} test top-1 ({wording.how_many(seeds)})"

@@ -3,60 +3,50 @@
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullLocator
 
-from whypretrain.figures.plotting import curve_drawing, drawing
-from whypretrain.figures.plotting.curve_drawing import FEATURES, Look
+from whypretrain.figures.plotting import choice, drawing, palette, wording
+from whypretrain.figures.plotting.drawing import Panel
+from whypretrain.figures.plotting.palette import Look
 from whypretrain.figures.plotting.view import View
 
 TABLES = ("design", "spectra")
-
 MOST = 7  # checkpoints in a panel
 TICKS = (1, 3, 10, 30, 100, 300, 1000, 3000)
 MAIN = 0.8  # of the spectrum: the main part
+RIM = Look("80 %: the main part", palette.GREY, ":", "", width=0.8)
 
 
 def draw(tables: dict[str, pd.DataFrame], view: View, weights: drawing.Loaded) -> Figure:
     """Draw a row for each architecture, and a column for each kind of features."""
     table = tables["spectra"]
-    rows = curve_drawing.measured(tables["design"], table[~table["centred"].astype(bool)], view)
-    setting, rows = curve_drawing.checkpoints(rows, view)
-    epochs = curve_drawing.spread(sorted(set(rows["at"])), MOST)
-    shades = dict(zip(epochs, curve_drawing.along(len(epochs)), strict=False))
+    where, rows = choice.checkpoints(
+        choice.measured(tables["design"], table[~table["centred"].astype(bool)], view), view
+    )
+    epochs = choice.spread(sorted(set(rows["at"])), MOST)
+    shades = zip(epochs, palette.along(len(epochs)), strict=False)
+    looks = {epoch: Look(f"epoch {wording.epoch_text(epoch)}", shade, "-", "", width=1.2) for epoch, shade in shades}
     spectra = cumulative(rows)
-    figure = drawing.new_figure(2.1 * len(view.depths) + 0.8, title(spectra, view, setting))
-    grid = curve_drawing.panels(figure, view, len(FEATURES))
-    for i, architecture in enumerate(view.architectures):
-        for axes, (moment, images, words) in zip(grid[i], FEATURES, strict=True):
-            curve_drawing.head(axes, [architecture, words], len(FEATURES))
-            here = spectra[(spectra["architecture"] == architecture) & (spectra["moment"] == moment)]
-            here = here[(here["images"] == images) & here["at"].isin(epochs)]
-            if here.empty:
-                drawing.say(axes)
-                continue
-            axes.axhline(100 * MAIN, color="#767676", linestyle=":", linewidth=0.8)
-            for epoch, mine in here.groupby("at"):
-                axes.plot(mine["component"], 100 * mine["cumulative"], color=shades[epoch], linewidth=1.2)
-            _log_components(axes, int(here["component"].max()))
-            axes.set_ylim(0, 102)
-    for axes in grid[:, 0]:
-        axes.set_ylabel("cumulative share (%)")
-    for axes in grid[-1]:
-        drawing.name_x(axes, "component (log scale)", len(FEATURES))
-    counts = rows.groupby(["architecture", "at"], observed=True)["seed"].nunique()
-    looks = [Look(f"epoch {curve_drawing.epoch_text(epoch)}", shades[epoch], "-", "") for epoch in epochs]
-    looks += [Look("80 %: the main part", "#767676", ":", "", width=0.8)] if looks else []
-    where = "" if setting is None else f"{setting.name} ({setting.label}); "
-    curve_drawing.legend(figure, looks, f"{where}means over seeds; {drawing.how_many(counts)}")
-    return figure
+    shown = spectra[spectra["at"].isin(epochs)]
+    shown = shown.assign(features=shown["moment"].astype(str) + " " + shown["images"].astype(str))
+    seeds = rows.groupby(["architecture", "at"], observed=True)["seed"].nunique()
 
+    def paint(axes: Axes, panel: Panel) -> set[int]:
+        axes.axhline(100 * MAIN, **RIM.style)
+        for epoch, mine in panel.rows.groupby("at"):
+            axes.plot(mine["component"], 100 * mine["cumulative"], **looks[epoch].style)
+        drawing.log_axis(axes, TICKS, 1, max(panel.rows["component"].max(), 2), value="log")
+        axes.set_ylim(0, 102)
+        return set(seeds)
 
-def _log_components(axes: Axes, last: int) -> None:
-    axes.set_xscale("log")
-    axes.set_xlim(1, max(last, 2))
-    axes.set_xticks([tick for tick in TICKS if tick <= last])
-    axes.xaxis.set_major_formatter("{x:.0f}")
-    axes.xaxis.set_minor_locator(NullLocator())
+    return drawing.draw_panels(
+        title(spectra, view),
+        drawing.panels_of(shown, view, "features", choice.FEATURES),
+        paint,
+        x="component (log scale)",
+        y="cumulative share (%)",
+        looks=[*looks.values(), *([RIM] if looks else [])],
+        told=f"{where}means over seeds",
+    )
 
 
 def cumulative(rows: pd.DataFrame) -> pd.DataFrame:
@@ -75,19 +65,19 @@ def components_to_main(spectra: pd.DataFrame, architecture: str, images: str, ep
     return None if mine.empty else int(mine["component"].min())
 
 
-def title(spectra: pd.DataFrame, view: View, setting: drawing.Setting | None) -> str:
+def title(spectra: pd.DataFrame, view: View) -> str:
     """Say how many components hold 80 % of the spectrum at the first and the last checkpoint."""
     said: dict[float, list[tuple[str, float]]] = {}
     for architecture in view.architectures:
-        epochs = sorted(set(spectra.loc[spectra["architecture"] == architecture, "at"]))
-        for epoch in dict.fromkeys([*epochs[:1], *epochs[-1:]]):
+        epochs = spectra.loc[spectra["architecture"] == architecture, "at"]
+        for epoch in dict.fromkeys((epochs.min(), epochs.max())):
             count = components_to_main(spectra, architecture, "target", epoch)
             if count is not None:
                 said.setdefault(epoch, []).append((architecture, count))
-    if setting is None or not said:
-        return f"Spectra of features along checkpoints: {drawing.ABSENT}"
+    if not said:
+        return f"Spectra of features along checkpoints: {wording.ABSENT}"
     parts = [
-        f"{curve_drawing.ranged(found, '{:.0f}'.format, 'architectures')} at epoch {curve_drawing.epoch_text(epoch)}"
+        f"{wording.ranged(found, '{:.0f}'.format, 'architectures')} at epoch {wording.epoch_text(epoch)}"
         for epoch, found in sorted(said.items())
     ]
     return f"Components that hold 80 % of the spectrum of target images at the start: {', '.join(parts)}"

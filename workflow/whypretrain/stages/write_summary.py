@@ -8,7 +8,7 @@ import pandas as pd
 from whypretrain.command import Job, run_stage
 from whypretrain.evidence import advising
 from whypretrain.evidence.missing import sentence
-from whypretrain.figures.plotting import drawing
+from whypretrain.figures.plotting import choice, wording
 from whypretrain.figures.plotting.view import View
 from whypretrain.files.restructured import heading, list_table, plain, write_page
 from whypretrain.files.storage import read_columns
@@ -83,7 +83,7 @@ def quantity(value: float, unit: str) -> str:
     if pd.isna(value):
         return "–"
     if unit.startswith("points"):
-        return drawing.points(value)
+        return wording.points(value)
     return f"{value:.{1 if unit == 'steps' else 3}f}".replace("-", "−")
 
 
@@ -144,7 +144,7 @@ def source_lines(sources: pd.DataFrame, arms: pd.DataFrame, view: View) -> list[
     Of one that learns to reconstruct it is what its layers end with, of one on random labels how many it has learnt.
     """
     lines = []
-    used = arms.loc[arms["source"] != drawing.UNTRAINED, ["architecture", "source"]].astype(str).drop_duplicates()
+    used = arms.loc[arms["source"] != choice.UNTRAINED, ["architecture", "source"]].astype(str).drop_duplicates()
     for architecture in view.architectures:
         for name in sorted(used.loc[used["architecture"] == architecture, "source"]):
             rows = sources[(sources["architecture"] == architecture) & (sources["source"] == name)]
@@ -173,19 +173,19 @@ def arm_table(arms: pd.DataFrame, view: View) -> str:
     panels = {
         (architecture, setting): {
             arm.name: arm.rows.to_dict("records")[0]
-            for arm in drawing.main_arms(drawing.in_panel(arms, view, architecture, setting), view)
+            for arm in choice.main_arms(choice.in_panel(arms, view, architecture, setting), view)
         }
         for architecture in view.architectures
-        for setting in drawing.settings_of(arms, view)
+        for setting in choice.settings_of(arms, view)
     }
     names = list(dict.fromkeys(name for found in panels.values() for name in found))
     if not names:
-        return f"{drawing.ABSENT.capitalize()}: intact, all kernels shuffled, scratch.\n"
+        return f"{wording.ABSENT.capitalize()}: intact, all kernels shuffled, scratch.\n"
     rows = [["architecture", "setting", *map(plain, names), "guessing", "n"]]
     for (architecture, setting), found in panels.items():
         if found:
             cells = [share(found[name]) if name in found else "–" for name in names]
-            n = drawing.how_many(row["n"] for row in found.values()).removeprefix("n = ")
+            n = wording.how_many(row["n"] for row in found.values()).removeprefix("n = ")
             guess = f"{100 * next(iter(found.values()))['largest_class']:.1f}"
             rows.append([plain(architecture), plain(f"{setting.name} ({setting.label})"), *cells, guess, n])
     return list_table(rows, [12, 26, *[18] * len(names), 8, 4])
@@ -203,7 +203,7 @@ def study_section(
 ) -> str:
     """Return the section of one study: question, verdicts, what to do where it asks for that, key numbers."""
     view = View(**study["view"])
-    arms = drawing.of_study(arms, view)
+    arms = choice.of_study(arms, view)
     edges, total = int(arms["grid_edge"].sum()), len(arms)
     diverged, collapsed, unconverged = (int(arms[name].sum()) for name in ("diverged", "collapsed", "unconverged"))
     numbers = source_lines(sources, arms, view)
@@ -215,8 +215,8 @@ def study_section(
         [
             heading(view.title or view.study, "-"),
             plain(study["question"]) + "\n",
-            verdict_table(drawing.of_study(verdicts, view)),
-            *(advice_section(drawing.of_study(advice, view), view) if study["advice"] else []),
+            verdict_table(choice.of_study(verdicts, view)),
+            *(advice_section(choice.of_study(advice, view), view) if study["advice"] else []),
             heading("Key numbers", "~"),
             "Test top-1 (%) on the target, means with 95 % t-intervals over seeds, each arm at the learning rate that "
             "validation selected (†: that rate is at the edge of its grid); guessing: always the largest class:\n",
