@@ -46,12 +46,12 @@ results := $(if $(RESULTS),$$RESULTS,$$($(looked)))
 run: $(READY)
 	@$(looked) > /dev/null
 	$(snakemake) --cores "$$CORES" $(configfile) $(settings)
-	$(snakemake) $(configfile) --report "$(results)/report.html" $(settings)
+	@echo "The report: $(results)/report.html"
 
 # it writes nothing that a run in progress does, so it needn't wait for its lock
 partial: $(READY)
 	$(snakemake) --cores "$$CORES" --nolock $(configfile) $(shown)
-	$(snakemake) --nolock $(configfile) --report "$(results)/partial/report.html" $(shown)
+	@echo "The report: $(results)/partial/report.html"
 
 advise: $(READY)
 	@test -n "$$DATA" || { echo "say where the images are: make advise DATA=folder (or an archive of it)" >&2; exit 2; }

@@ -34,7 +34,7 @@ if workflow.is_main_process:
 shared = setup.is_shared(workflow.workflow_settings.cache, os.environ)
 
 
-report: Path.cwd() / paths["summary"]
+report: "workflow/report/snakemake.rst"
 
 
 RATE = r"none|[0-9.]+(e-?[0-9]+)?"
@@ -67,7 +67,7 @@ rule all:
         [] if plan.config.partial else plan.source_files(),
         plan.tables(),
         plan.figure_files(),
-        paths["summary"],
+        paths["report"],
         paths["advice"] if plan.advised() else [],
 
 

@@ -46,7 +46,7 @@ DAMAGE = {
     "results/tables/arms.parquet": flip_early,
     "results/figures/tiny/accuracy-by-span.svg": flip_early,
     "results/figures/tiny/first-layer-kernels.png": flip_early,
-    "results/summary.rst": flip_early,
+    "results/report.html": flip_early,
 }
 
 

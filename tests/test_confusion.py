@@ -222,6 +222,6 @@ def test_a_figure_knows_the_names_of_classes_that_every_seed_has() -> None:
     from conftest import ROOT, curves
 
     plan = Plan(config.load(curves(), ROOT), pinned_versions(ROOT / "envs" / "requirements.txt"))
-    classes = plan.form("write_summary").view("curves")["classes"]
+    classes = plan.form("write_report").view("curves")["classes"]
     assert set(classes) == {"digits"}  # the halves of the letters are drawn by seed
     assert classes["digits"] == list("0123456789")

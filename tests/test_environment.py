@@ -21,6 +21,7 @@ OUTSIDE_JOBS = {
     "snakemake-executor-plugin-slurm-jobstep",
     "pytest",
     "pytest-xdist",
+    "selenium",
     "hypothesis",
     "ruff",
     "snakefmt",

@@ -2,9 +2,7 @@
 
 import io
 import itertools
-import json
 from functools import cache
-from typing import Any
 
 import docutils.core
 import numpy as np
@@ -22,10 +20,9 @@ from whypretrain.evidence.statistics import interval
 from whypretrain.figures import accuracy_by_span, first_layer_kernels, kernel_cosine, learning_rates, source_history
 from whypretrain.figures.plotting import choice, drawing, palette
 from whypretrain.figures.plotting.view import View
-from whypretrain.files import restructured, schemas
+from whypretrain.files import schemas
 from whypretrain.grid.coordinates import Arm, key_columns
 from whypretrain.registry import constants
-from whypretrain.stages import write_summary
 
 # those of the new tables have tests of their own (test_curve_figures)
 MADE = {"runs", "pilots", "history", "kernels", "design", "arms", "contrasts", "sources"}
@@ -330,96 +327,15 @@ def test_a_mosaic_shows_every_filter_in_its_place() -> None:
     assert first_layer_kernels.mean_cosine(kernels, 3 * kernels) == pytest.approx(1)
 
 
-# --- the report's main page ------------------------------------------------------------------
-
-TRICKY = "a *b* `c` |d| _e_ **f {{ g }} {% h %} {# i #} \\ <b>j</b> http://k.l m__ .. n:: o - p"
-
-
-def verdicts_of(claims: dict[str, str], text: str) -> pd.DataFrame:
-    rows = [
-        {
-            **{"claim": claim, "paper": text, "study": "order", "setting": "different", "statement": text},
-            **{"test": "superiority", "one_source": False, "component": text, "n": 5},
-            **{"effect": -0.1216, "low": low, "high": 0.0567},
-            **{"coverage": 0.95, "p": 0.5, "margin": 0.05, "unit": unit},
-            **{"verdict": "inconclusive", "reason": text},
-        }
-        for (claim, unit), low in zip(claims.items(), (-0.187, np.nan), strict=False)
-    ]
-    return as_read(schemas.check_table("verdicts", pd.DataFrame(rows)))
-
-
-def advice_of(text: str) -> pd.DataFrame:
-    row = {
-        **{"study": "order", "setting": text, "architecture": "shallow", "target": text, "shots": "5"},
-        **{"source": text, "family": "svm-L", "mode": "svm-4", "recipe": "none", "learning_rate": np.nan},
-        **{"grid_edge": False, "expected": 0.871, "low": 0.85, "high": 0.89, "n": 5, "compared": 7},
-        **{"largest_class": 0.2, "balanced": 0.86, "balanced_low": 0.84, "balanced_high": 0.88, "classes": 5},
-        **{"learnt": True, "not_worse": f"finetune of {text}"},
-    }
-    return as_read(schemas.check_table("advice", pd.DataFrame([row])))
-
-
-def page_of(text: str, view: View, tables: dict[str, pd.DataFrame]) -> tuple[str, str]:
-    claims = {"G1": "points", "G2": "of cosine"}
-    shown = {"question": text, "view": vars(view) | {"title": text}, "advice": True}
-    spec = json.dumps({"studies": [shown, shown | {"advice": False}]}, ensure_ascii=False)
-    words = restructured.comment("spec", spec) + restructured.comment("code", "0123") + "\n"
-    made = (verdicts_of(claims, text), tables["arms"], tables["sources"], advice_of(text))
-    words += write_summary.page(json.loads(spec), *made)
-    rendered = Environment().from_string(words).render()
-    told = next(line for line in words.splitlines() if line.startswith(".. spec: "))
-    assert json.loads(told.removeprefix(".. spec: ")) == json.loads(spec)
-    return warnings_of(rendered)
-
-
-@pytest.mark.parametrize(
-    "text", [TRICKY, "- a list", "1. one", ":field: x", "", "====", "x\n\n  y", ".. raw:: html", "“ü→"]
-)
-def test_the_main_page_shows_any_text_as_it_is(text: str, full: dict[str, pd.DataFrame]) -> None:
-    warnings, html = page_of(text, FULL, full)
-    assert warnings == ""
-    for character, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;")):
-        text = text.replace(character, entity)
-    assert html.count(" ".join(text.split())) >= 4  # titles, questions, statements, reasons
-    assert html.index("inconclusive") < html.index("Key numbers")
-
-
-def test_the_main_page_gives_effects_in_their_units(full: dict[str, pd.DataFrame]) -> None:
-    _, html = page_of("Order", FULL, full)
-    assert "−12.2 points (−18.7 to 5.7, 95 %)" in html
-    assert "−0.122 of cosine (no interval)" in html
-    intact = choice.treated(choice.in_panel(full["arms"], FULL, "shallow", choice.Setting(**DIFFERENT)), "intact")
-    assert f"{100 * intact['top1_test'].iloc[0]:.1f} (" in html
-
-
-def test_the_main_page_says_what_to_do_where_a_study_asks_for_it(full: dict[str, pd.DataFrame]) -> None:
-    _, html = page_of("glyphs", FULL, full)
-    assert html.count("What to do") == 1  # one of the two studies draws the mode map
-    said = "With 5 images per class of glyphs, from glyphs: classify the features of layer 4 with an SVM"
-    assert f"{said} (svm-4, network shallow), expected 0.87 (0.85 to 0.89, n = 5) of test images right" in html
-    assert html.index("inconclusive") < html.index("What to do") < html.index("Key numbers")
-
-
-@pytest.mark.parametrize("case", CASES)
-def test_the_main_page_is_written_for_any_study(case: str) -> None:
-    assert page_of("Order", CASES[case][0], tables_of_case(case))[0] == ""
-
-
 def test_stages_of_the_report_import_no_torch() -> None:
     import subprocess
     import sys
 
     code = "import sys; sys.path.insert(0, 'workflow')\n"
     code += "".join(f"import whypretrain.figures.{name.replace('-', '_')}\n" for name in FIGURES)
-    code += "import whypretrain.stages.plot_figure, whypretrain.stages.write_summary\n"
+    code += "import whypretrain.stages.plot_figure, whypretrain.stages.write_report\n"
     code += "sys.exit('torch' in sys.modules or 'matplotlib.pyplot' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
-
-
-def test_any_report_page_can_be_scrolled_to_its_top() -> None:
-    profile: dict[str, Any] = __import__("yaml").safe_load((ROOT / "profiles/default/config.yaml").read_text())
-    assert "safe center" in (ROOT / profile["report-stylesheet"]).read_text()
 
 
 def test_a_note_above_a_figure_hides_nothing():

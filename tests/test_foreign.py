@@ -27,7 +27,7 @@ from whypretrain.jobs.failures import WIDTH
 from whypretrain.networks import foreign
 from whypretrain.networks.building import build
 from whypretrain.networks.network import Network
-from whypretrain.stages.write_summary import source_lines
+from whypretrain.pages.study import source_lines
 
 LETTERS = 26
 TINY = plain(widths=(4, 6), kernels=(3, 3), pool_after=(1,))

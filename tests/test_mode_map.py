@@ -272,9 +272,9 @@ def test_guessing_is_right_for_the_share_of_the_largest_class(tmp_path: Path):
     plan = plan_of(raw)
     assert plan.grid.largest_class("digits") == pytest.approx(0.9)
     study = next(name for name, study in plan.config.studies.items() if study.settings)
-    (setting, *_) = plan.form("write_summary").view(study)["settings"]
+    (setting, *_) = plan.form("write_report").view(study)["settings"]
     assert choice.Setting(**setting).label.endswith("guessing gives 90.0 %")
-    (even, *_) = plan_of(raw_modes()).form("write_summary").view(study)["settings"]
+    (even, *_) = plan_of(raw_modes()).form("write_report").view(study)["settings"]
     assert "guessing" not in choice.Setting(**even).label
 
 

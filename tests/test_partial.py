@@ -204,9 +204,9 @@ def marks(project: Project) -> list[str]:
         assert "<!-- PARTIAL: " in path.read_text(), path
     for path in (folder / "tables").glob("*.parquet"):
         assert b'"partial":true' in pq.read_schema(path).metadata[b"spec"], path
-    text = (folder / "summary.rst").read_text()
-    assert "partial" in text.split("=====")[0].splitlines()[-1]
-    assert text.index("PARTIAL") < text.index("What was asked")
+    text = (folder / "report.html").read_text()
+    assert "<h1>Why does pre-training work? (partial)</h1>" in text
+    assert text.index("PARTIAL: ") < text.index("What was asked")
     return [path.read_text() for path in figures]
 
 

@@ -154,7 +154,7 @@ def test_no_dataset_that_comes_with_a_package_is_unpickled(tmp_path: Path):
 def test_no_job_unpickles_anything(again: Project):
     # in every job's path, so Python begins with it
     (again.path / "workflow/sitecustomize.py").write_text(TRAP + "open('armed', 'a').write('x')\n")
-    files = ["datasets/glyphs/s0.safetensors", "summary.rst", "figures/tiny/first-layer-kernels.svg"]
+    files = ["datasets/glyphs/s0.safetensors", "report.html", "figures/tiny/first-layer-kernels.svg"]
     files += [f"tables/{name}.parquet" for name in ("runs", "arms", "contrasts", "transfer", "verdicts")]
     kinds = ["sources/**/s0/*.parquet", "starts/**/shuffle*.safetensors", "runs/**/lr-*/scores.parquet"]
     results = again.path / "results"
@@ -275,7 +275,7 @@ def test_what_a_shell_would_obey_reaches_every_job_in_one_piece(tmp_path: Path):
     specs = {job[1].rpartition(".")[2]: job[3] for job in jobs}
     assert specs["judge_claims"] == plan.form("judge_claims").told(SimpleNamespace())
     assert TEXT in json.loads(specs["judge_claims"])["config"]["claims"][HOSTILE].values()
-    assert specs["write_summary"] == plan.form("write_summary").told(SimpleNamespace())
+    assert specs["write_report"] == plan.form("write_report").told(SimpleNamespace())
     assert list(tmp_path.rglob("PWNED")) == []
 
 

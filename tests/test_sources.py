@@ -32,8 +32,9 @@ from whypretrain.networks.building import build
 from whypretrain.networks.initialisation import without_head
 from whypretrain.networks.network import in_batches
 from whypretrain.networks.tracing import Place
+from whypretrain.pages.study import source_lines
 from whypretrain.registry import constants
-from whypretrain.stages import anneal_source, pretrain_source, write_summary
+from whypretrain.stages import anneal_source, pretrain_source
 from whypretrain.training import autoencoding, pretraining, schedules
 from whypretrain.training.data import TargetData
 from whypretrain.training.learners import source_data
@@ -623,7 +624,7 @@ def test_who_reads_accuracies_leaves_layerwise_sources_out(sources: pd.DataFrame
     figure = source_history.draw({"sources": sources, "arms": arms}, view, [])
     legend = [text.get_text() for text in figure.legends[0].get_texts()]
     assert legend == ["labels, raw", "labels, annealed from there"]
-    lines = write_summary.source_lines(sources, arms, view)
+    lines = source_lines(sources, arms, view)
     assert "test top-1" in lines[0]
     assert "nan" not in " ".join(lines)
     last = sources[(sources["source"] == "reconstruction") & (sources["step"] == sources["step"].max())]

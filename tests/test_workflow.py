@@ -29,7 +29,7 @@ COLLECTORS = {
     "summarise_arms",
     "summarise_curves",
     "collect_table",
-    "write_summary",
+    "write_report",
     "write_advice",
     "all",
 }

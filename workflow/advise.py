@@ -78,9 +78,7 @@ def main() -> int:
     # the advice alone first: a figure that fails withholds none of it, and no older advice is taken for it
     if status := subprocess.run([*snakemake, *cores, "--", str(advice)], env=environment, check=False).returncode:
         return status
-    for more in (cores, ["--report", str(config.parent / "report.html")]):
-        if status := subprocess.run([*snakemake, *more], env=environment, check=False).returncode:
-            break
+    status = subprocess.run([*snakemake, *cores], env=environment, check=False).returncode
     text = advice.read_text(encoding="utf-8")
     print("\n" + "\n".join(line for line in text.split("\n") if not line.startswith(".. ")).strip())
     if status:

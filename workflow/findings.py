@@ -8,7 +8,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import pandas as pd
 
 from whypretrain.files.storage import read_columns
-from whypretrain.stages.write_summary import quantity, told_why
+from whypretrain.pages.board import quantity, told_why
 
 HEAD = """# What came out
 

@@ -145,7 +145,7 @@ class Paths:
             "table": f"{shown}/tables/{{table}}.parquet",
             "figure_svg": f"{shown}/figures/{{study}}/{{figure}}.svg",
             "figure_png": f"{shown}/figures/{{study}}/{{figure}}.png",
-            "summary": f"{shown}/summary.rst",
+            "report": f"{shown}/report.html",
             "advice": f"{shown}/advice.rst",
             "blocks": f"{results}/blocks.json",
             "failures": f"{shown}/failures.txt",

@@ -43,7 +43,7 @@ def begin(plan: Plan, workflow: Any) -> None:
 
 def _take_folder(plan: Plan) -> None:
     """Take the results folder for this call, record its blocks of seeds and rates, and forget what failed before."""
-    folder = Path(plan.paths["summary"]).parent  # what is partial has one of its own
+    folder = Path(plan.paths["report"]).parent  # what is partial has one of its own
     lock = Lock(folder / ".lock")
     try:
         lock.acquire()

@@ -1,5 +1,6 @@
-"""Pages: the figures of each study, the report's main page, and the advice in plain text."""
+"""Pages: the figures of each study, the report, and the advice in plain text."""
 
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,6 +22,12 @@ def family_named(choice: Choice) -> str:
         return "scratch"
     name, _, number = choice.mode.partition("-")
     return {"freeze": "freeze-N", "svm": "svm-L"}.get(name, f"{name}-L" if number else name)
+
+
+def templates_digest() -> str:
+    """Return a digest of the report's templates, captions and looks."""
+    files = sorted((registry.PACKAGE.parent / "report").iterdir())
+    return hashlib.sha256(b"".join(file.name.encode() + file.read_bytes() for file in files)).hexdigest()[:16]
 
 
 class _Page(Form):
@@ -195,18 +202,44 @@ class _Text(_Page):
         return {"page": [self.plan.paths[self.output]]}
 
 
-class WriteSummary(_Text):
-    """The main page of the report: what was asked and what came out."""
+class WriteReport(_Text):
+    """The report: what was asked and what came out, the figures, and the numbers behind them."""
 
-    stage, output, reads = "write_summary", "summary", ("verdicts", "arms", "sources", "advice")
+    stage, output = "write_report", "report"
+    reads = (
+        *("verdicts", "arms", "contrasts", "transfer", "maturity", "correlations", "modes", "advice"),
+        *("sources", "provenance"),
+    )
+
+    def inputs(self) -> dict[str, Reads]:
+        return super().inputs() | {"figures": lambda at, seeds: list(self._figures())}
+
+    def _figures(self) -> Iterator[str]:
+        for name, study in self.plan.config.studies.items():
+            for figure in study.figures:
+                yield self.plan.paths.file("figure_svg", study=name, figure=figure)
 
     def spec(self, at: At, seeds: Seeds) -> dict[str, Any]:
-        """Return what each study asks."""
+        """Return what each study asks and draws, the config, and what the page is made with."""
+        config = self.plan.config
         studies = [
-            {"question": study.question, "view": self.view(name), "advice": name in self.plan.advised()}
-            for name, study in self.plan.config.studies.items()
+            {
+                "question": study.question,
+                "view": self.view(name),
+                "advice": name in self.plan.advised(),
+                "figures": [
+                    {"name": figure, "tables": list(constants("figures", figure)["TABLES"])} for figure in study.figures
+                ],
+            }
+            for name, study in config.studies.items()
         ]
-        return {"studies": studies, **self.marked()}
+        return {
+            "studies": studies,
+            "config": config.model_dump(mode="json", exclude={"include", "execution", "partial"}),
+            "versions": self.plan.values.versions(*self.plan.values.packages),
+            "templates": templates_digest(),
+            **self.marked(),
+        }
 
     def every(self) -> Iterator[SimpleNamespace]:
         yield named()

@@ -42,6 +42,7 @@ NUMERICAL = (
     "torch-pruning",
     WHEEL,
 )
+OF_PAGES = ("jinja2", "docutils", "itables")  # of no table
 
 
 def pinned_versions(requirements: Path) -> dict[str, str]:
@@ -59,7 +60,8 @@ class Plan:
         self.grid = expand(config)
         self.paths = Paths(config.results, partial=config.partial)
         self.selections = Selections(lambda study: self.paths.file("selection", study=study))
-        self.values = Values(config, self.grid, self.pins)
+        shown = {package: pins[package] for package in OF_PAGES if package in pins}
+        self.values = Values(config, self.grid, self.pins | shown)
         # what a job of a kind can ever get, by resource: known once a cluster has been asked
         self.limits: dict[str, dict[str, int]] = {kind: {} for kind in ("pretrain", "train", "measure")}
 
@@ -106,7 +108,7 @@ class Plan:
         found += [tables.FindMissing(self)] if self.config.partial else []
         figures = sorted({figure for study in self.config.studies.values() for figure in study.figures})
         found += [pages.PlotFigure(self, None, figure) for figure in figures]
-        return (*found, pages.WriteSummary(self), pages.WriteAdvice(self))
+        return (*found, pages.WriteReport(self), pages.WriteAdvice(self))
 
     @cached_property
     def _training(self) -> dict[tuple[str, bool], list[runs.TrainRun]]:

@@ -41,6 +41,11 @@ class Values:
         """Return the size of a dataset's images, pixels."""
         return self.config.datasets[dataset].size or self._study_of["dataset", dataset].size
 
+    @property
+    def packages(self) -> list[str]:
+        """All packages whose versions are part of any result."""
+        return list(self._versions)
+
     def versions(self, *packages: str) -> dict[str, str]:
         """Return the versions of packages that are part of a result."""
         return {package: self._versions[package] for package in packages}

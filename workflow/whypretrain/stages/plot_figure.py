@@ -59,6 +59,7 @@ def main(job: Job) -> None:
         drawing.mark_partial(figure, f"{how_much} {one}".strip())
     elif one:
         drawing.note(figure, one)
+    title = " ".join(figure.get_suptitle().split())  # what the figure shows, for who can't see it
     origin = job.origin().columns()
     told = {"svg": canonical({**origin, "seal": BLANK.decode()}), "png": canonical(origin)}
 
@@ -66,7 +67,7 @@ def main(job: Job) -> None:
         # no date and no version, so that the same figure is the same bytes
         figure.savefig(part, format=suffix, bbox_inches="tight", metadata={"Description": told[suffix]} | metadata)
 
-    write_sealed(job.file("svg"), partial(save, suffix="svg", metadata={"Date": None, "Creator": None}))
+    write_sealed(job.file("svg"), partial(save, suffix="svg", metadata={"Date": None, "Creator": None, "Title": title}))
     write_whole(job.file("png"), partial(save, suffix="png", metadata={"Software": None}))
 
 
