@@ -17,7 +17,7 @@ from conftest import ROOT
 from figure_looks import drawn, svg
 from test_figures import CASES, DIFFERENT, FULL, as_read, tables_of_case
 
-from whypretrain.figures.plotting import drawing
+from whypretrain.figures.plotting import choice
 from whypretrain.figures.plotting.view import View
 from whypretrain.files import schemas
 from whypretrain.files.origins import BLANK, read_origin, sealed
@@ -104,7 +104,7 @@ def test_a_page_gives_effects_in_their_units_and_what_to_do_where_that_is_asked(
     assert "−18.7 to 5.7, 95 %; margin 5.0" in page
     assert "−0.112 of cosine" in page
     assert "no interval; margin 0.050" in page
-    intact = drawing.treated(drawing.in_panel(full["arms"], FULL, "shallow", drawing.Setting(**DIFFERENT)), "intact")
+    intact = choice.treated(choice.in_panel(full["arms"], FULL, "shallow", choice.Setting(**DIFFERENT)), "intact")
     assert f"{100 * intact['top1_test'].iloc[0]:.1f} (" in page
     assert page.count("What to do") == 1  # one of the two studies draws the mode map
     said = "With 5 images per class of glyphs, from glyphs: classify the features of layer 4 with an SVM"

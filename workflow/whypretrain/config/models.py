@@ -13,7 +13,7 @@ from pydantic import BaseModel, BeforeValidator, Field, ValidationError, field_v
 from whypretrain.config.claims import Claim
 from whypretrain.config.execution import Execution
 from whypretrain.config.reading import read_yaml, with_includes
-from whypretrain.config.strict import SIZE, ConfigError, Name, Number, Positive, Strict, TargetName, several, sized
+from whypretrain.config.strict import ConfigError, Name, Number, Positive, Size, Strict, TargetName, several, sized
 from whypretrain.networks.architecture import Architecture
 
 __all__ = ["Claim", "Config", "ConfigError", "load", "read_yaml", "schema", "validate"]
@@ -36,7 +36,7 @@ class Dataset(Strict):
         "share, glyphs or textures, which are drawn anew for each seed, or one of your own."
     )
     parameters: dict[str, Any] = Field(default_factory=dict, description="The module's own parameters.")
-    size: int | None = Field(None, **SIZE, description="Height and width of its images; the studies' where left out.")
+    size: Size | None = Field(None, description="Height and width of its images; the studies' where left out.")
     validation_share: float = Field(
         0.2, ge=0.01, le=0.98, description="Share of each class's images that validate, in whole percents."
     )
@@ -304,7 +304,7 @@ class Study(Strict):
 
     title: str
     question: str = Field(description="What the study asks, in one or two sentences.")
-    size: int = Field(**SIZE, description="Height and width of its images, but of those whose dataset or target says.")
+    size: Size = Field(description="Height and width of its images, but of those whose dataset or target says.")
     normalisation: Normalisation = Field(default_factory=lambda: Normalisation.model_validate({}))
     grid: tuple[Block, ...] = Field(min_length=1)
     settings: dict[Name, Settings] = Field(

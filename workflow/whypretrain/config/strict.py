@@ -1,7 +1,7 @@
 """What all models of config share: their base, and the types of names and numbers."""
 
 import re
-from typing import Annotated, Any, TypedDict
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
@@ -12,18 +12,14 @@ Positive = Annotated[float, Field(gt=0)]
 Number = Annotated[float, Field(ge=0)]
 
 
-class _Limits(TypedDict):
-    ge: int
-    le: int
-
-
-SIZE = _Limits(ge=8, le=1024)  # pixels
+LEAST, MOST = 8, 1024  # pixels
+Size = Annotated[int, Field(ge=LEAST, le=MOST)]
 
 
 def sized(text: str) -> int:
     """Return the size that stands after the `@` of a target, in pixels. Raises ValueError for one that can't be."""
-    if not re.fullmatch("[1-9][0-9]{0,5}", text) or not SIZE["ge"] <= int(text) <= SIZE["le"]:
-        raise ValueError(f"the size is '@{text}'; allowed: @{SIZE['ge']} to {SIZE['le']} pixels")
+    if not re.fullmatch("[1-9][0-9]{0,5}", text) or not LEAST <= int(text) <= MOST:
+        raise ValueError(f"the size is '@{text}'; allowed: @{LEAST} to {MOST} pixels")
     return int(text)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from whypretrain.figures.plotting import drawing
+from whypretrain.figures.plotting import choice, wording
 from whypretrain.figures.plotting.view import View
 
 MARKS = {"supported": "▲", "contradicted": "▼", "inconclusive": "○"}  # told apart without colours
@@ -22,7 +22,7 @@ def quantity(value: float, unit: str) -> str:
     if pd.isna(value):
         return "–"
     if unit.startswith("points"):
-        return drawing.points(value)
+        return wording.points(value)
     return f"{value:.{1 if unit == 'steps' else 3}f}".replace("-", "−")
 
 
@@ -76,8 +76,8 @@ def board(verdicts: pd.DataFrame, studies: Sequence[Mapping[str, Any]]) -> list[
     rows: list[dict[str, Any]] = []
     for study in studies:
         view = View(**study["view"])
-        settings = drawing.settings_of(verdicts, view) if view.settings else []
-        for row in drawing.of_study(verdicts, view).to_dict("records"):
+        settings = choice.settings_of(verdicts, view) if view.settings else []
+        for row in choice.of_study(verdicts, view).to_dict("records"):
             number = len(rows) + 1
             # of several pairs each has a number
             found = [each.label for each in settings if re.fullmatch(rf"{re.escape(row['setting'])}( \d+)?", each.name)]
@@ -104,4 +104,4 @@ def board(verdicts: pd.DataFrame, studies: Sequence[Mapping[str, Any]]) -> list[
 def counted(verdicts: Sequence[str]) -> str:
     """Count verdicts in words."""
     counts = Counter(verdicts)
-    return drawing.listed([f"{counts[verdict]} {verdict}" for verdict in MARKS if counts[verdict]])
+    return wording.listed([f"{counts[verdict]} {verdict}" for verdict in MARKS if counts[verdict]])

@@ -7,7 +7,7 @@ import pandas as pd
 import yaml
 
 from whypretrain.evidence import advising
-from whypretrain.figures.plotting import drawing
+from whypretrain.figures.plotting import choice, wording
 from whypretrain.figures.plotting.view import View
 from whypretrain.pages import html
 from whypretrain.pages.board import counted
@@ -38,7 +38,7 @@ def source_lines(sources: pd.DataFrame, arms: pd.DataFrame, view: View) -> list[
     Of one that learns to reconstruct it is what its layers end with, of one on random labels how many it has learnt.
     """
     lines = []
-    used = arms.loc[arms["source"] != drawing.UNTRAINED, ["architecture", "source"]].astype(str).drop_duplicates()
+    used = arms.loc[arms["source"] != choice.UNTRAINED, ["architecture", "source"]].astype(str).drop_duplicates()
     for architecture in view.architectures:
         for name in sorted(used.loc[used["architecture"] == architecture, "source"]):
             rows = sources[(sources["architecture"] == architecture) & (sources["source"] == name)]
@@ -60,15 +60,15 @@ def source_lines(sources: pd.DataFrame, arms: pd.DataFrame, view: View) -> list[
     return lines
 
 
-def main_panels(arms: pd.DataFrame, view: View) -> dict[tuple[str, drawing.Setting], dict[str, Mapping[Any, Any]]]:
+def main_panels(arms: pd.DataFrame, view: View) -> dict[tuple[str, choice.Setting], dict[str, Mapping[Any, Any]]]:
     """Return for each architecture and setting the rows of intact, all kernels shuffled and scratch, by name."""
     return {
         (architecture, setting): {
             arm.name: arm.rows.to_dict("records")[0]
-            for arm in drawing.main_arms(drawing.in_panel(arms, view, architecture, setting), view)
+            for arm in choice.main_arms(choice.in_panel(arms, view, architecture, setting), view)
         }
         for architecture in view.architectures
-        for setting in drawing.settings_of(arms, view)
+        for setting in choice.settings_of(arms, view)
     }
 
 
@@ -80,7 +80,7 @@ def arm_table(arms: pd.DataFrame, view: View) -> dict[str, list[Any]]:
     for (architecture, setting), found in panels.items():
         if found:
             cells = [share(found[name]) if name in found else "–" for name in names]
-            n = drawing.how_many(row["n"] for row in found.values()).removeprefix("n = ")
+            n = wording.how_many(row["n"] for row in found.values()).removeprefix("n = ")
             guess = f"{100 * next(iter(found.values()))['largest_class']:.1f}"
             rows.append([architecture, f"{setting.name} ({setting.label})", *cells, guess, n])
     return {"head": ["architecture", "setting", *names, "guessing", "n"], "rows": rows}
@@ -103,9 +103,9 @@ def _named(words: Sequence[str]) -> list[str]:
 
 def design(arms: pd.DataFrame, view: View, config: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the steps of a study's design, each with what it has of them, from `arms` and config."""
-    trained = arms[arms["source"] != drawing.UNTRAINED]
+    trained = arms[arms["source"] != choice.UNTRAINED]
     treated = trained.loc[trained["treatment"] != "intact", ["treatment", "span"]].astype(str)
-    untrained = arms[arms["source"] == drawing.UNTRAINED]
+    untrained = arms[arms["source"] == choice.UNTRAINED]
     seeds, pilots = (sum(len(block) for block in config[f"{kind}_blocks"]) for kind in ("seed", "pilot"))
     steps = {
         "Networks": list(view.architectures),
@@ -129,8 +129,8 @@ def design(arms: pd.DataFrame, view: View, config: Mapping[str, Any]) -> list[di
 def gain(arms: pd.DataFrame, view: View) -> str:
     """Say what pre-training is worth by itself in the study's first setting that tells; empty where none does."""
     for (architecture, setting), found in main_panels(arms, view).items():
-        if drawing.INTACT in found and drawing.SCRATCH in found:
-            intact, scratch = found[drawing.INTACT], found[drawing.SCRATCH]
+        if choice.INTACT in found and choice.SCRATCH in found:
+            intact, scratch = found[choice.INTACT], found[choice.SCRATCH]
             return (
                 f"With {architecture}, {setting.label}, the pre-trained network as it is comes to "
                 f"{100 * intact['top1_test']:.1f} % of test images right, one from scratch to "
@@ -172,7 +172,7 @@ def section(
 ) -> dict[str, Any]:
     """Return all that a study's section shows; `rows` are those of the board, `figures` its files by name."""
     view = View(**study["view"])
-    own = {name: drawing.of_study(frame, view) for name, frame in tables.items() if "study" in frame}
+    own = {name: choice.of_study(frame, view) for name, frame in tables.items() if "study" in frame}
     mine = [row for row in rows if row["study"] == view.study]
     numbers = [html.numbers(name, frame) for name, frame in own.items() if len(frame) and name in SHOWN]
     asked = config["studies"][view.study]
