@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import os
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,9 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 from torch.nn import functional
 
+from whypretrain import registry
 from whypretrain.data.tasks import FEW
+from whypretrain.networks.banks import pool_kernels
 from whypretrain.networks.building import build
 from whypretrain.networks.card import Card
 from whypretrain.networks.initialisation import initialise, initialise_head
@@ -26,7 +29,10 @@ from whypretrain.training import moding, probes, schedules
 from whypretrain.training.data import TargetData
 from whypretrain.training.modes import finetune, freeze, lpft, probe, svm
 from whypretrain.training.moding import Mode, parse
+from whypretrain.training.pretraining import Learner, pretrain
 from whypretrain.training.runs import Outcome, Request
+from whypretrain.training.torch_setup import set_up_torch
+from whypretrain.treatments.treating import apply_treatment, reference_of
 
 torch.set_num_threads(1)
 
@@ -116,6 +122,48 @@ def number(name: str) -> int:
     """The layer that a tensor belongs to; the head comes after all."""
     module = name.split(".")[0]
     return DEPTH + 1 if module == "head" else int(module[-1])
+
+
+# --- devices -------------------------------------------------------------------------------
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_gives_what_the_cpu_gives(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every mode of the intact start, every treatment fine-tuned, and sources, by few and small steps."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", os.environ.get("CUDA_VISIBLE_DEVICES", "0"))
+    device, few = set_up_torch({"device": "cuda", "threads": 1}), RECIPE | {"min_steps": 5}
+    pool = pool_kernels([start_of("batch")], described(), share=0.0)
+    references = {"bank": pool, "epoch-0": initialise(described(), np.random.default_rng(1))}
+    references["none"] = references["epoch-0"]
+    data = data_of()
+    images, labels = ({part: each.to(device) for part, each in of.items()} for of in (data.images, data.labels))
+    moved = TargetData(images, labels, data.classes)
+    asked = {"intact": ("finetune", "lpft", "freeze-1", "freeze-2+source-norm", "probe", "probe-2", "svm-1")}
+    for treatment in registry.names("treatments"):
+        taken = references.get(reference_of(treatment) or "")
+        start = apply_treatment(start_of("batch"), treatment, (1,), 0, described(), taken)
+        for mode in asked.get(treatment, ("finetune",)):
+            changes = {"start": start} | ({"recipe": few, "learning_rate": 0.01} if moding.by_steps(mode) else {})
+            here = request(mode, **changes)
+            there = dataclasses.replace(here, device=device, data=moved)
+            a, b = (registry.load("modes", each.mode.name).run(each)[0] for each in (here, there))
+            for name, array in a.final.items():
+                np.testing.assert_allclose(
+                    b.final[name], array, rtol=0.05, atol=0.01, err_msg=f"{treatment} {mode} {name}"
+                )
+            for name, score in a.scores.items():
+                if name.startswith(("loss", "top1")):
+                    assert b.scores[name] == pytest.approx(score, abs=0.05, nan_ok=True), (treatment, mode, name)
+    settings = {"checkpoints": [0, 1], "batch_size": 16, "learning_rate": 0.01, "warmup_epochs": 0, "weight_decay": 0.1}
+    for objective in ("labels", "random-labels", "reconstruction"):
+        spec = {"pretraining": settings | {"objective": objective, "anneal_share": 0.2}, "source": "easy"}
+        a, b = (list(pretrain(spec, [Learner(0, own, described())]))[-1][0].weights for own in (data, moved))
+        assert a
+        assert b
+        for name, array in a.items():
+            np.testing.assert_allclose(b[name], array, rtol=0.01, atol=1e-3, err_msg=f"{objective} {name}")
+    torch.use_deterministic_algorithms(False)
 
 
 # --- names ---------------------------------------------------------------------------------

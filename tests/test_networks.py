@@ -34,7 +34,7 @@ from whypretrain.networks.describing import describe
 from whypretrain.networks.foreign import fitting
 from whypretrain.networks.initialisation import head_of, initialise, initialise_head
 from whypretrain.networks.network import Weights, activations, reestimate_statistics
-from whypretrain.networks.published import read_published
+from whypretrain.networks.published import class_names, read_published
 from whypretrain.networks.tracing import Place, trace
 from whypretrain.training.data import TargetData
 from whypretrain.training.loop import standardise
@@ -396,8 +396,6 @@ PHOTOS = {
 @pytest.mark.parametrize("photo", PHOTOS, ids=lambda path: path.stem)
 @torch.no_grad()
 def test_efficientnet_lite0_of_the_wheel_names_what_is_in_a_photo(photo: Path) -> None:
-    from whypretrain.networks.vision import torchvision
-
     own = card("timm/tf_efficientnet_lite0")
     built = build(own, 1000).eval()
     built.load(fitting(own, read_published("efficientnet-lite0")))
@@ -407,8 +405,14 @@ def test_efficientnet_lite0_of_the_wheel_names_what_is_in_a_photo(photo: Path) -
     squared = picture.crop((left, top, left + side, top + side)).resize((own.size, own.size), Image.Resampling.BICUBIC)
     constants = {"mean": list(own.mean), "standard_deviation": list(own.standard_deviation)}
     images = standardise(np.asarray(squared).transpose(2, 0, 1)[None], constants, torch.device("cpu"))
-    names = torchvision.models.ResNet18_Weights.IMAGENET1K_V1.meta["categories"]
-    assert names[int(built(images).argmax())] == PHOTOS[photo]
+    assert class_names("efficientnet-lite0")[int(built(images).argmax())] == PHOTOS[photo]
+
+
+def test_the_classes_of_published_weights_are_named_where_they_are_known() -> None:
+    named = {"ResNet50_Weights.IMAGENET1K_V2": 1000, "timm/resnet18.a1_in1k": 1000}
+    named |= {"timm/vit_base_patch16_224.augreg_in21k": 0, "timm/resnet18.best": 0, "mine.safetensors": 0}
+    assert {name: len(class_names(name)) for name in named} == named
+    assert class_names("timm/resnet18.a1_in1k")[:2] == ("tench", "goldfish")
 
 
 def test_published_weights_that_arent_there_are_told_with_where_to_put_them(
@@ -423,6 +427,8 @@ def test_published_weights_that_arent_there_are_told_with_where_to_put_them(
     assert str(tmp_path / "hub" / "checkpoints" / "resnet18-f37072fd.pth") in str(caught.value)
     with pytest.raises(ValueError, match=r"torchvision has no weights 'ResNet18_Weights\.BEST'"):
         read_published("ResNet18_Weights.BEST")
+    with pytest.raises(ValueError, match=r"timm has no weights 'resnet18\.best' to download"):
+        read_published("timm/resnet18.best")
 
 
 def colours(folder: Path) -> dict[str, Any]:

@@ -4,6 +4,7 @@ What is in the cache of torch or of Hugging Face is taken from there; else it is
 """
 
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlparse
 
 import torch
@@ -12,6 +13,7 @@ from whypretrain.networks.foreign import read_weights
 from whypretrain.networks.initialisation import Weights
 
 LITE0 = "efficientnet-lite0"
+IMAGENET, CLASSES = "ResNet18_Weights.IMAGENET1K_V1", 1000  # whose classes most others have
 LITE0_NETWORK = "tf_efficientnet_lite0"  # as timm calls it; its tensors come in the same order
 
 
@@ -28,6 +30,23 @@ def read_published(name: str) -> Weights:
     if Path(name).suffix in (".safetensors", ".pth", ".pt"):
         return read_weights(name)
     return read_weights(_of_torchvision(name))
+
+
+def class_names(name: str) -> tuple[str, ...]:
+    """Return what the logits of published weights mean, in their order; none where that isn't known, as of a file.
+
+    Weights of timm with 1,000 classes, and `efficientnet-lite0`, have the classes of ImageNet, by torchvision's names.
+    """
+    from whypretrain.networks.vision import torchvision
+
+    if name.startswith("timm/"):
+        told = _told_by_timm(name.removeprefix("timm/"))
+        name = LITE0 if told and told.num_classes == CLASSES else ""
+    try:
+        found = torchvision.models.get_weight(IMAGENET if name == LITE0 else name)
+    except (ValueError, KeyError, AttributeError):
+        return ()
+    return tuple(found.meta.get("categories", ()))
 
 
 def _lite0() -> Weights:
@@ -66,6 +85,16 @@ def _of_torchvision(name: str) -> Path:
     return file
 
 
+def _told_by_timm(name: str) -> Any:
+    """Return what timm says of its weights, None where it has none of that name."""
+    from whypretrain.networks.vision import timm
+
+    try:
+        return timm and timm.models.get_pretrained_cfg(name, allow_unregistered=False)
+    except RuntimeError:
+        return None
+
+
 def _of_timm(name: str) -> Path:
     """Return the file of timm's weights in Hugging Face's cache, downloaded where it isn't there."""
     from whypretrain.networks.vision import timm
@@ -75,7 +104,7 @@ def _of_timm(name: str) -> Path:
     from huggingface_hub import hf_hub_download, hf_hub_url
     from huggingface_hub.constants import HF_HUB_CACHE
 
-    settings = timm.models.get_pretrained_cfg(name, allow_unregistered=False)
+    settings = _told_by_timm(name)
     if not name.partition(".")[2] or settings is None or not settings.hf_hub_id:
         raise ValueError(f"timm has no weights '{name}' to download; they are named as timm/resnet18.a1_in1k")
     repository, file = settings.hf_hub_id, settings.hf_hub_filename or "model.safetensors"
