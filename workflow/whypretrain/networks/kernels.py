@@ -5,7 +5,7 @@ are its own. A filter is one `weight[o]`, a slice (a 2-D kernel) one `weight[o, 
 or its kernels are 1x1. In a grouped convolution a filter has the slices of its own group; in a depthwise one it is one.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -20,9 +20,11 @@ def slices(weight: np.ndarray) -> np.ndarray:
     return weight.reshape(weight.shape[0] * weight.shape[1], -1)
 
 
-def drawn_for(stream: Stream, layer: Layer, weight: Weight) -> np.random.Generator:
-    """Return the stream of a weight: the layer's for the trunk weight, one of its own for shortcuts and gates."""
-    return stream(layer.number) if weight.role == TRUNK else stream(layer.number, weight.name)
+def with_streams(layers: tuple[Layer, ...], stream: Stream) -> Iterator[tuple[Weight, np.random.Generator]]:
+    """Yield each weight with its stream: the layer's for the trunk weight, one of its own for shortcuts and gates."""
+    for layer in layers:
+        for weight in layer.weights:
+            yield weight, stream(layer.number, *(() if weight.role == TRUNK else (weight.name,)))
 
 
 def replace_weights(
@@ -35,16 +37,8 @@ def replace_weights(
 
     Bias, affine parameters and statistics stay in place.
     """
-    treated = dict(weights)
-    for layer in layers:
-        for weight in layer.weights:
-            treated[weight.name] = draw(weights[weight.name], drawn_for(stream, layer, weight))
-    return treated
-
-
-def permute_filters(weights: Weights, weight: Weight, order: np.ndarray) -> Weights:
-    """Return the network with filter `order[o]` of a weight, and all that goes with it, at place o."""
-    return weights | {name: np.take(weights[name], order, axis=0) for name in weight.of_filters(weights)}
+    drawn = {own.name: draw(weights[own.name], generator) for own, generator in with_streams(layers, stream)}
+    return weights | drawn
 
 
 def take_layers(weights: Weights, layers: tuple[Layer, ...], reference: Weights | None) -> Weights:

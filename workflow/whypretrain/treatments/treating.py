@@ -1,12 +1,17 @@
-"""Treat a checkpoint: what config calls `shuffle-kernels+affine-reset`, done to a network's weights."""
+"""Treat a checkpoint: what config calls `shuffle-kernels+affine-reset`, done to a network's weights.
+
+A treatment is a module of `ladder`. It has either `draw`, which takes each weight of the layers by itself, with its
+stream; or `treat`, which takes the network and what its `REFERENCE` names: None where it has none.
+"""
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 
 from whypretrain import randomness, registry
 from whypretrain.networks.card import Card, Layer
-from whypretrain.networks.kernels import Weights
+from whypretrain.networks.kernels import Weights, replace_weights
 
 SUFFIXES = ("affine-reset",)
 CARD = "card"  # the reference of a treatment that looks at the whole network
@@ -21,10 +26,8 @@ def parse(treatment: str) -> tuple[str, tuple[str, ...]]:
     registry.load("treatments", name)
     for suffix in suffixes:
         if suffix not in SUFFIXES:
-            raise ValueError(
-                f"unknown suffix '+{suffix}' in treatment '{treatment}'; allowed: "
-                + ", ".join(f"+{allowed}" for allowed in SUFFIXES)
-            )
+            allowed = ", ".join(f"+{each}" for each in SUFFIXES)
+            raise ValueError(f"unknown suffix '+{suffix}' in treatment '{treatment}'; allowed: {allowed}")
         if suffixes.count(suffix) > 1:
             raise ValueError(f"suffix '+{suffix}' stands more than once in treatment '{treatment}'")
     return name, tuple(suffixes)
@@ -32,7 +35,7 @@ def parse(treatment: str) -> tuple[str, tuple[str, ...]]:
 
 def reference_of(treatment: str) -> str | None:
     """Return what the treatment takes from: `epoch-0` of the source, the source `none`, the `bank`, or None."""
-    found = registry.load("treatments", parse(treatment)[0]).REFERENCE
+    found = getattr(registry.load("treatments", parse(treatment)[0]), "REFERENCE", None)
     return None if found == CARD else found
 
 
@@ -45,33 +48,24 @@ def refuse(treatment: str, layers: Sequence[int], card: Card) -> str | None:
 
 
 def apply_treatment(
-    weights: Weights,
-    treatment: str,
-    layers: Sequence[int],
-    seed: int,
-    card: Card,
-    reference: Weights | None = None,
+    weights: Weights, treatment: str, layers: Sequence[int], seed: int, card: Card, reference: Weights | None = None
 ) -> Weights:
     """Return the weights of the start: a checkpoint's weights with some layers treated.
 
-    What is drawn for a layer depends on (seed, layer) alone, not on the span. `reference`
-    holds the weights that `reference_of` names. The input stays as it is; the arrays of
-    other layers are passed on, not copied. `+affine-reset` then sets the affine parameters
-    of the treated layers' norms to 1 and 0; it does nothing in a network without norms.
-
-    Raises ValueError where `refuse` gives a reason, or a reference is missing or doesn't fit.
+    What is drawn for a layer depends on (seed, layer) alone, not on the span. `reference` holds the weights that
+    `reference_of` names. The input stays as it is; the arrays of other layers are passed on, not copied.
+    `+affine-reset` sets the affine parameters of the treated layers' norms to 1 and 0. Raises ValueError where `refuse`
+    gives a reason, or a reference is missing or doesn't fit.
     """
     name, suffixes = parse(treatment)
-    reason = refuse(treatment, layers, card)
-    if reason is not None:
+    if reason := refuse(treatment, layers, card):
         raise ValueError(f"treatment '{treatment}': {reason}")
-    chosen = tuple(map(card.layer, layers))
-    module = registry.load("treatments", name)
-
-    def stream(*keys: int | str) -> np.random.Generator:
-        return randomness.stream("treatment", seed, *keys)
-
-    treated = module.treat(weights, chosen, stream, card if module.REFERENCE == CARD else reference)
+    module, chosen = registry.load("treatments", name), tuple(map(card.layer, layers))
+    stream = partial(randomness.stream, "treatment", seed)
+    if hasattr(module, "draw"):
+        treated = replace_weights(weights, chosen, stream, module.draw)
+    else:
+        treated = module.treat(weights, chosen, stream, card if module.REFERENCE == CARD else reference)
     return _reset_affine(treated, chosen) if "affine-reset" in suffixes else treated
 
 

@@ -4,20 +4,17 @@ Filter o, at the tap (x, y) from the centre and the input channel i, is
 
     c_i exp(-(x² + y²) / 2σ²) cos(2πf (x cos θ + y sin θ) + φ)
 
-scaled to a norm of 1. Orientation θ in [0, π), phase φ in [0, 2π) and log f, f from one
-period per kernel to 0.4 cycles per pixel, are spread evenly over the filters (a Latin
-hypercube: one filter in each of `out` equal parts of each range, paired at random). The
-colour c is a random direction, so that filters respond to brightness and to colour
-contrasts. σ gives a bandwidth of one octave, σ = 0.56 / f, but no more than a quarter of
-the kernel, so that the envelope fits. The whole layer is then scaled to the standard
-deviation that its weights had.
+scaled to a norm of 1. Orientation θ in [0, π), phase φ in [0, 2π) and log f, f from one period per kernel to 0.4 cycles
+per pixel, are spread evenly over the filters (a Latin hypercube: one filter in each of `out` equal parts of each range,
+paired at random). The colour c is a random direction, so that filters respond to brightness and to colour contrasts. σ
+gives a bandwidth of one octave, σ = 0.56 / f, but no more than a quarter of the kernel, so that the envelope fits. The
+whole layer is then scaled to the standard deviation that its weights had.
 
-Keeps nothing learnt in the layer but this one number; not its mean. Bias, affine
-parameters and statistics stay in place. Needs kernels of 5x5 or more: smaller ones have
-no room for a period. "Synthetic Gabors" in the first layer are an arm of Raghu et al.,
-"Transfusion: Understanding Transfer Learning for Medical Imaging" (2019); the formula is
-Daugman's, "Uncertainty relation for resolution in space, spatial frequency, and
-orientation optimized by two-dimensional visual cortical filters" (1985).
+Keeps nothing learnt in the layer but this one number; not its mean. Bias, affine parameters and statistics stay in
+place. Needs kernels of 5x5 or more: smaller ones have no room for a period. "Synthetic Gabors" in the first layer are
+an arm of Raghu et al., "Transfusion: Understanding Transfer Learning for Medical Imaging" (2019); the formula is
+Daugman's, "Uncertainty relation for resolution in space, spatial frequency, and orientation optimized by
+two-dimensional visual cortical filters" (1985).
 
 The first layer may be a patch embedding; one that is grouped has the slices of its own group alone; linear, attention
 and 1x1 weights are refused.
@@ -26,9 +23,6 @@ and 1x1 weights are refused.
 import numpy as np
 
 from whypretrain.networks.card import Card, Layer
-from whypretrain.networks.kernels import Stream, Weights, replace_weights
-
-REFERENCE: str | None = None
 
 SMALLEST_KERNEL = 5
 HIGHEST_FREQUENCY = 0.4  # cycles per pixel; 0.5 is what a grid can hold
@@ -46,12 +40,8 @@ def refuse(layers: tuple[Layer, ...], card: Card) -> str | None:
     return None
 
 
-def treat(weights: Weights, layers: tuple[Layer, ...], stream: Stream, reference: Weights | None) -> Weights:
-    """Return the network with Gabor filters in each layer of the span, which is layer 1."""
-    return replace_weights(weights, layers, stream, _draw)
-
-
-def _draw(weight: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+def draw(weight: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """Return Gabor filters in the place of a weight."""
     bank = _bank(weight.shape, generator)
     return (bank * (weight.std(dtype=np.float64) / bank.std())).astype(weight.dtype)
 

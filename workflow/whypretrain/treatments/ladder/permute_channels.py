@@ -2,8 +2,8 @@
 
 Filters, bias, affine parameters and running statistics move as in `shuffle-filters`, and so do the inputs of all that
 reads them, and of the head behind the last layer. Keeps the function of the network, with logits equal to rounding: a
-negative control. A span of layer L so changes the input order of the layer behind it too. Channels that are added,
-as in a residual stage, go together and are permuted once, those of grouped convolutions within their groups. Which go
+negative control. A span of layer L so changes the input order of the layer behind it too. Channels that are added, as
+in a residual stage, go together and are permuted once, those of grouped convolutions within their groups. Which go
 together is found by torch-pruning; a network for which it can't be found, or whose logits move, is refused.
 """
 
@@ -12,7 +12,7 @@ import numpy as np
 from whypretrain.networks.card import Card, Layer
 from whypretrain.networks.kernels import Stream, Weights
 
-REFERENCE: str | None = "card"
+REFERENCE = "card"
 SIZE = 64  # of the images on which channels are found to go together, where the network takes it
 
 

@@ -1,9 +1,8 @@
 """Draw each slice of a layer from its slices, with replacement.
 
-Keeps the distribution of 2-D kernels, but not the set: about 1/e of the slices of a
-large layer are not drawn. Bias, affine parameters and statistics stay in place. The
-empirical form of the deep weight prior: Atanov et al., "The Deep Weight Prior" (2019),
-who fit a generative model to the slices instead.
+Keeps the distribution of 2-D kernels, but not the set: about 1/e of the slices of a large layer are not drawn. Bias,
+affine parameters and statistics stay in place. The empirical form of the deep weight prior: Atanov et al., "The Deep
+Weight Prior" (2019), who fit a generative model to the slices instead.
 
 In a grouped convolution slices of all groups are one pool; a depthwise filter is one slice; in 1x1, linear and
 attention weights a slice is one number; a patch embedding is a convolution.
@@ -11,17 +10,10 @@ attention weights a slice is one number; a patch embedding is a convolution.
 
 import numpy as np
 
-from whypretrain.networks.card import Layer
-from whypretrain.networks.kernels import Stream, Weights, replace_weights, slices
-
-REFERENCE: str | None = None
+from whypretrain.networks.kernels import slices
 
 
-def treat(weights: Weights, layers: tuple[Layer, ...], stream: Stream, reference: Weights | None) -> Weights:
-    """Return the network with the slices of each layer drawn anew from them."""
-    return replace_weights(weights, layers, stream, _draw)
-
-
-def _draw(weight: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+def draw(weight: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """Return a weight's slices drawn anew from them."""
     rows = slices(weight)
     return rows[generator.integers(len(rows), size=len(rows))].reshape(weight.shape)

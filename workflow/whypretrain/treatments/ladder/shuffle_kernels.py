@@ -1,8 +1,8 @@
 """Permute all out x in slices of a layer: the thesis's treatment.
 
-Keeps the layer's set of 2-D kernels; breaks which filter and which input channel a
-kernel belongs to. Bias, affine parameters and statistics stay in place. In a 1x1
-layer a slice is one scalar, and this is `shuffle-weights`, to the bit.
+Keeps the layer's set of 2-D kernels; breaks which filter and which input channel a kernel belongs to. Bias, affine
+parameters and statistics stay in place. In a 1x1 layer a slice is one scalar, and this is `shuffle-weights`, to the
+bit.
 
 Golikov, "Why Does Pre-training Actually Work with Convolutional Neural Networks?" (2019).
 
@@ -12,17 +12,10 @@ weights a slice is one number; a patch embedding is a convolution with large sli
 
 import numpy as np
 
-from whypretrain.networks.card import Layer
-from whypretrain.networks.kernels import Stream, Weights, replace_weights, slices
-
-REFERENCE: str | None = None
+from whypretrain.networks.kernels import slices
 
 
-def treat(weights: Weights, layers: tuple[Layer, ...], stream: Stream, reference: Weights | None) -> Weights:
-    """Return the network with all slices of each layer in another order."""
-    return replace_weights(weights, layers, stream, _draw)
-
-
-def _draw(weight: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+def draw(weight: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """Return a weight with all its slices in another order."""
     rows = slices(weight)
     return rows[generator.permutation(len(rows))].reshape(weight.shape)

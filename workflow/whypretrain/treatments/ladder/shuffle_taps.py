@@ -1,7 +1,7 @@
 """Permute the taps inside each slice, independently for each slice.
 
-Keeps each slice's set of values, so its mean and norm; breaks its spatial pattern. Bias,
-affine parameters and statistics stay in place. In a 1x1 layer it is the identity.
+Keeps each slice's set of values, so its mean and norm; breaks its spatial pattern. Bias, affine parameters and
+statistics stay in place. In a 1x1 layer it is the identity.
 
 Grouped, depthwise and patch-embedding weights are convolutions like others; 1x1, linear and attention weights have one
 tap a slice and stay as they are.
@@ -9,16 +9,9 @@ tap a slice and stay as they are.
 
 import numpy as np
 
-from whypretrain.networks.card import Layer
-from whypretrain.networks.kernels import Stream, Weights, replace_weights, slices
-
-REFERENCE: str | None = None
+from whypretrain.networks.kernels import slices
 
 
-def treat(weights: Weights, layers: tuple[Layer, ...], stream: Stream, reference: Weights | None) -> Weights:
-    """Return the network with the taps of each slice in another order."""
-    return replace_weights(weights, layers, stream, _draw)
-
-
-def _draw(weight: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+def draw(weight: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """Return a weight with the taps of each slice in another order."""
     return generator.permuted(slices(weight), axis=1).reshape(weight.shape)
