@@ -12,9 +12,8 @@ from torch.nn import functional
 from whypretrain.measures.barriers import Barrier, barrier, interpolate
 from whypretrain.networks.building import build
 from whypretrain.networks.card import Card
-from whypretrain.networks.couplings import couplings
+from whypretrain.networks.couplings import couplings, match
 from whypretrain.networks.initialisation import initialise, initialise_head
-from whypretrain.networks.matching import match
 from whypretrain.training.loop import evaluate
 from whypretrain.treatments.treating import apply_treatment
 

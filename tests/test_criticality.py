@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nets import plain
 
-from whypretrain.measures.criticality import criticality
-from whypretrain.measures.distance import relative_l2
+from whypretrain.measures.comparing import relative_l2
+from whypretrain.measures.readouts.criticality import criticality
 from whypretrain.networks.building import build
 from whypretrain.networks.card import Card, Layer
 from whypretrain.networks.initialisation import initialise, initialise_head

@@ -24,7 +24,7 @@ from whypretrain.config import models as config
 from whypretrain.figures.plotting.view import View
 from whypretrain.files.storage import read_tensors
 from whypretrain.jobs.failures import WIDTH
-from whypretrain.networks import foreign
+from whypretrain.networks import published
 from whypretrain.networks.building import build
 from whypretrain.networks.network import Network
 from whypretrain.pages.study import source_lines
@@ -54,7 +54,7 @@ class Payload:
 
 def refusal(path: Path) -> str:
     with pytest.raises(ValueError, match=r".") as caught:
-        foreign.read_weights(path)
+        published.read_weights(path)
     return str(caught.value)
 
 
@@ -65,7 +65,7 @@ def refusal(path: Path) -> str:
 def test_named_tensors_are_read_from_either_kind_of_file(suffix: str, tmp_path: Path):
     path = tmp_path / f"theirs.{suffix}"
     (save_file if suffix == "safetensors" else torch.save)(state(), path)
-    found, expected = foreign.read_weights(path), network().weights()
+    found, expected = published.read_weights(path), network().weights()
     assert found.keys() == expected.keys()
     for name, array in expected.items():
         np.testing.assert_array_equal(found[name], array)
@@ -75,7 +75,7 @@ def test_named_tensors_are_read_from_either_kind_of_file(suffix: str, tmp_path: 
 @pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float64])
 def test_other_precisions_become_float32(kind: torch.dtype, tmp_path: Path):
     torch.save({"layer1.weight": torch.full((2, 2), 0.5, dtype=kind)}, tmp_path / "a.pth")
-    assert foreign.read_weights(tmp_path / "a.pth")["layer1.weight"].tolist() == [[0.5, 0.5], [0.5, 0.5]]
+    assert published.read_weights(tmp_path / "a.pth")["layer1.weight"].tolist() == [[0.5, 0.5], [0.5, 0.5]]
 
 
 @pytest.mark.parametrize("place", ["beside", "alone", "as a key", "nested"])
@@ -121,7 +121,7 @@ SAVED: dict[str, Callable[[], Any]] = {
 @pytest.mark.parametrize("what", SAVED)
 def test_what_training_programs_save_is_understood(what: str, tmp_path: Path):
     torch.save(SAVED[what](), tmp_path / "theirs.pth")
-    is_theirs(foreign.read_weights(tmp_path / "theirs.pth"))
+    is_theirs(published.read_weights(tmp_path / "theirs.pth"))
 
 
 def is_theirs(found: dict[str, np.ndarray]) -> None:
@@ -174,7 +174,7 @@ def test_what_is_refused_is_read_after_the_recipe_of_the_message_was_run(what: s
     }
     subprocess.run(["bash", "-c", recipe], cwd=tmp_path, env=environment, check=True)
     converted = message.split("give pretraining the file ")[1]
-    weights = foreign.read_weights(tmp_path / converted)
+    weights = published.read_weights(tmp_path / converted)
     weights.pop("again", None)
     is_theirs(weights)
 
@@ -218,7 +218,7 @@ def test_with_a_head_or_without_they_fit_and_nothing_else_does():
     body = {name: array for name, array in given.items() if not name.startswith("head.")}
     aside = {"AuxLogits.fc.weight": np.zeros((3, 3), np.float32)}
     for weights in (given, body, other):  # a head of more or fewer classes is a head
-        assert foreign.fitting(TINY, weights | aside).keys() == weights.keys()
+        assert published.fitting(TINY, weights | aside).keys() == weights.keys()
     wrong = {
         "10 tensors 9 fit:\n  missing     layer2.weight": {n: a for n, a in body.items() if n != "layer2.weight"},
         "  unexpected  conv1.weight              1": body | {"conv1.weight": np.zeros(1, np.float32)},
@@ -229,7 +229,7 @@ def test_with_a_head_or_without_they_fit_and_nothing_else_does():
     }
     for told, weights in wrong.items():
         with pytest.raises(ValueError, match=re.escape(told)):
-            foreign.fitting(TINY, weights)
+            published.fitting(TINY, weights)
 
 
 # --- config --------------------------------------------------------------------------------

@@ -8,12 +8,11 @@ import pytest
 import torch
 from nets import plain
 
-from whypretrain.networks import matching
+from whypretrain.networks import couplings as matching
 from whypretrain.networks.building import build
 from whypretrain.networks.card import Card
-from whypretrain.networks.couplings import Coupling, Part, couplings
+from whypretrain.networks.couplings import Coupling, Part, couplings, match
 from whypretrain.networks.initialisation import initialise, initialise_head
-from whypretrain.networks.matching import match
 from whypretrain.treatments.treating import apply_treatment
 
 torch.set_num_threads(1)

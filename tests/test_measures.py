@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -109,8 +110,8 @@ def trained(mode: str = "finetune", norm: str = "batch") -> Measured:
     )
 
 
-def frame(columns: dict[str, list[Any]]) -> pd.DataFrame:
-    return pd.DataFrame(columns)
+def frame(rows: Iterator[dict[str, Any]]) -> pd.DataFrame:
+    return pd.DataFrame(rows)
 
 
 # --- rows and columns ----------------------------------------------------------------------

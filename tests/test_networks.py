@@ -31,10 +31,9 @@ from whypretrain.networks.building import build
 from whypretrain.networks.card import Card
 from whypretrain.networks.couplings import check_kept, couplings
 from whypretrain.networks.describing import describe
-from whypretrain.networks.foreign import fitting
 from whypretrain.networks.initialisation import head_of, initialise, initialise_head
 from whypretrain.networks.network import Weights, activations, reestimate_statistics
-from whypretrain.networks.published import class_names, read_published
+from whypretrain.networks.published import class_names, fitting, read_published
 from whypretrain.networks.tracing import Place, trace
 from whypretrain.training.data import TargetData
 from whypretrain.training.loop import standardise

@@ -109,8 +109,8 @@ def rounds(times: int, *measured: Callable[[], Any]) -> list[Any]:
 
 def training_rows(device: str, times: int, *, replicas: bool) -> Iterator[Row]:
     """Yield how fast one network trains, and with `replicas` several together and what the machine could do."""
+    from bench_training import STEPS, Trained
     from whypretrain.data.tasks import target_images
-    from whypretrain.training.speed import STEPS, Trained
     from whypretrain.training.torch_setup import set_up_torch
 
     plan = plan_of(study(1, 1, 1))
@@ -373,7 +373,7 @@ def main() -> int:
     table = table_of(rows)
     told = {"short": asked.short, "processor": processor_name(CPU_INFO.read_text()), "cores": os.cpu_count()}
     spec = canonical({**told, "versions": pinned_versions(ROOT / "envs/requirements.txt")})
-    code = fingerprint(("whypretrain.training.speed",))
+    code = fingerprint(("whypretrain.training.supervised",))
     write_table(Path(asked.results, "benchmarks/bench.parquet"), "bench", table, Origin(spec, code, ""))
     print(shown(table))
     found = worse(table, pd.read_csv(REFERENCE)) if asked.short else []

@@ -1,6 +1,6 @@
 """The loss barrier on the line between two networks."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from torch import Tensor
@@ -9,8 +9,7 @@ from whypretrain.networks.network import Network, Weights, reestimate_statistics
 from whypretrain.training.loop import evaluate
 
 
-@dataclass(frozen=True)
-class Barrier:
+class Barrier(NamedTuple):
     """The largest rise of the loss (nats) over the chord between the ends, and where: 0 at `a`, 1 at `b`.
 
     The ends count, so that the height is never negative; it is then 0 at position 0.
@@ -31,9 +30,9 @@ def barrier(
 ) -> Barrier:
     """Return the barrier of the cross-entropy of images (n, c, h, w) with labels (n,) between weights a and b.
 
-    It is sought at equally spaced points of the line, on which all arrays lie, head and running statistics
-    too; with `statistics_images` the norms' statistics are re-estimated on those at every point, the ends
-    included. NaN where a loss isn't finite. The network's own weights are overwritten.
+    It is sought at equally spaced points of the line, on which all arrays lie, head and running statistics too; with
+    `statistics_images` the norms' statistics are re-estimated on those at every point. NaN where a loss isn't finite.
+    The network's own weights are overwritten.
     """
     along = np.arange(points) / (points - 1)
     losses = []

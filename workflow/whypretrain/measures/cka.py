@@ -11,11 +11,10 @@ ROUNDING = 1e-12  # share of the squared variance below which an HSIC is nothing
 def linear_cka(a: np.ndarray, b: np.ndarray) -> float:
     """Return the debiased linear CKA of features a (n, p) and b (n, q), whose rows belong together.
 
-    The index is Kornblith et al. 2019's, each HSIC in it estimated without bias (Song et al. 2012, eq. 5,
-    as Nguyen et al. 2021 use it), from centred features, without a matrix of n x n where rows are many. At most 1,
-    near 0 by chance, and negative values are kept. NaN where a side is constant, isn't finite, or has no HSIC
-    with itself (as where one row alone differs from the others). Raises ValueError for fewer than four rows,
-    and where the sides have different numbers of them.
+    The index is Kornblith et al. 2019's, each HSIC in it estimated without bias (Song et al. 2012, eq. 5, as Nguyen et
+    al. 2021 use it), from centred features, without a matrix of n x n where rows are many. At most 1, near 0 by chance,
+    and negative values are kept. NaN where a side is constant, isn't finite, or has no HSIC with itself. Raises
+    ValueError for fewer than four rows, and where the sides have different numbers of them.
     """
     if len(a) != len(b):
         raise ValueError(f"CKA compares rows that belong together, but one side has {len(a)} and the other {len(b)}")

@@ -1,28 +1,24 @@
 """Two networks of one architecture, layer by layer: weights and activations."""
 
+import math
 from collections.abc import Callable
 
 import numpy as np
 import torch
 
 from whypretrain.measures.cka import linear_cka
-from whypretrain.measures.distance import relative_l2
 from whypretrain.networks.network import Network, activations
-from whypretrain.randomness import stream
-from whypretrain.training.cosine import as_kernels, kernel_cosine
-from whypretrain.training.data import Columns, append
+from whypretrain.training.cosine import layer_cosine
+from whypretrain.training.data import Rows
 
 MOST_IMAGES = 500  # whose activations are compared
 ROWS: dict[str, Callable[[torch.Tensor], np.ndarray]] = {
     "cka": lambda activation: activation.flatten(1).cpu().numpy(),
     "cka_positions": lambda activation: positions(activation).cpu().numpy(),
-    "cka_pooled": lambda activation: activation.mean(axes_of(activation)).cpu().numpy(),
+    "cka_pooled": lambda activation: (
+        activation.mean(1 if activation.ndim == 3 else tuple(range(2, activation.ndim))).cpu().numpy()
+    ),
 }  # how activations (n, c, h, w), or tokens (n, t, c), become rows of features
-
-
-def axes_of(activation: torch.Tensor) -> tuple[int, ...]:
-    """Return the axes of positions."""
-    return (1,) if activation.ndim == 3 else tuple(range(2, activation.ndim))
 
 
 def positions(activation: torch.Tensor) -> torch.Tensor:
@@ -31,28 +27,28 @@ def positions(activation: torch.Tensor) -> torch.Tensor:
     return last.flatten(0, -2)
 
 
-def compare_layers(first: Network, second: Network, images: torch.Tensor, seed: int) -> Columns:
-    """Return a row for each layer: relative L2 and mean kernel cosine of the weights, debiased linear CKA.
+def relative_l2(start: np.ndarray, final: np.ndarray) -> float:
+    """Return ‖final - start‖ / ‖start‖ of two arrays of one shape; NaN where the start is all zero."""
+    before = start.astype(np.float64)
+    norm = float(np.linalg.norm(before))
+    return float(np.linalg.norm(final - before)) / norm if norm else math.nan
+
+
+def compare_layers(first: Network, second: Network, images: torch.Tensor, seed: int) -> Rows:
+    """Yield a row for each layer: relative L2 and mean kernel cosine of the weights, debiased linear CKA.
 
     CKA is of the activations in evaluation mode, with images as rows and all channels and positions as features, as
-    Kornblith et al. (2019), Nguyen et al. (2021) and Neyshabur et al. (2020) compare networks. Beside it stand
-    two others, which may say something else: with each position of each image as a row, blind to where in an image
-    something is told, and of the channels' means. NaN where it is undefined, as for a layer that answers nothing.
+    Kornblith et al. (2019), Nguyen et al. (2021) and Neyshabur et al. (2020) compare networks. Beside it stand two
+    others: with each position of each image as a row, and of the channels' means. NaN where it is undefined.
     """
-    columns: Columns = {}
-    a, b = first.weights(), second.weights()
-    layers = first.card.layers[: first.layer]
+    a, b, layers = first.weights(), second.weights(), first.card.layers[: first.layer]
     read = first.traced(images).activations
-    places = [read[layer.number] for layer in layers]
-    both = zip(layers, activations(first, images, places), activations(second, images, places), strict=True)
-    for layer, here, there in both:
+    both = (activations(network, images, [read[layer.number] for layer in layers]) for network in (first, second))
+    for layer, here, there in zip(layers, *both, strict=True):
         name = layer.weight.name
-        pairing = stream("null", seed, layer.number).permutation(len(as_kernels(a[name])))
-        row = {
+        yield {
             "layer": layer.number,
             "relative_l2": relative_l2(a[name], b[name]),
-            "cosine_mean": kernel_cosine(a[name], b[name], pairing).cosine_mean,
+            "cosine_mean": layer_cosine(layer, seed, a, b)["cosine_mean"],
             **{name: linear_cka(as_rows(here), as_rows(there)) for name, as_rows in ROWS.items()},
         }
-        append(columns, row)
-    return columns

@@ -6,9 +6,8 @@ pooling. Layers that give no map (n, c, h, w), as those of transformers, have no
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cache, partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -16,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from whypretrain.networks.network import Network, batch_of, read_places
+from whypretrain.networks.network import Network, batch_of
 from whypretrain.networks.tracing import Place
 
 STEPS = 64
@@ -31,8 +30,7 @@ NEITHER = (nn.ReLU, _BatchNorm, nn.LayerNorm, nn.GroupNorm)  # nonlinearity nor 
 Window = tuple[int, int, int, int]  # first and past-the-last row, first and past-the-last column
 
 
-@dataclass(frozen=True)
-class Unit:
+class Unit(NamedTuple):
     """A channel, counted from 0, of a layer, counted from 1, at one place (row, column) of the layer's map."""
 
     layer: int
@@ -67,9 +65,9 @@ def _instead(network: Network, kinds: Any, forward: Callable[[nn.Module, Tensor]
 def windows(network: Network, images: Tensor) -> Callable[[Unit], Window]:
     """Return a function that gives the window of images of a size that a unit sees.
 
-    It is where the unit's gradient isn't zero in a network of the same shape through which all of it comes: weights
-    that are one positive number, no norms, averages in the place of maxima, no nonlinearity. What lies beyond a map's
-    edge is padding, and is cut off. The network's weights are overwritten.
+    It is where the unit's gradient isn't zero in a network of the same shape, with positive weights, no norms, averages
+    in the place of maxima, and no nonlinearity. What lies beyond a map's edge is padding, and is cut off. The network's
+    weights are overwritten.
     """
     for name, parameter in network.module.named_parameters():
         own = 0.0 if name.endswith("bias") else 1.0
@@ -106,18 +104,16 @@ def peaks(network: Network, images: Tensor, channels: int) -> dict[int, tuple[np
 
     A place is row and column in the layer's map, the first of equal ones; `c` is at most `channels`.
     """
-    layers, read = list(maps(network, images)), network.traced(images).activations
-    found: dict[int, list[tuple[np.ndarray, np.ndarray]]] = {number: [] for number in layers}
+    layers, read, found = maps(network, images), network.traced(images).activations, []
     network.eval()
     for batch in images.split(batch_of(images)):
-        for number, activation in zip(layers, read_places(network, batch, [read[n] for n in layers]), strict=True):
-            values, at = activation[:, :channels].flatten(2).max(2)
-            places = np.stack(np.divmod(at.cpu().numpy(), activation.shape[3]), axis=2)
-            found[number].append((values.cpu().numpy(), places))
-    return {
-        number: (np.concatenate([values for values, _ in parts]), np.concatenate([places for _, places in parts]))
-        for number, parts in found.items()
-    }
+        given = network.read([read[number] for number in layers], batch)
+        found.append([each[:, :channels].flatten(2).max(2) for each in given])
+    peaks = {}
+    for (number, (_, _, width)), parts in zip(layers.items(), zip(*found, strict=True), strict=True):
+        values, at = (torch.cat(each).cpu().numpy() for each in zip(*parts, strict=True))
+        peaks[number] = values, np.stack(np.divmod(at, width), axis=2)
+    return peaks
 
 
 def strongest(values: np.ndarray, most: int) -> np.ndarray:
@@ -173,16 +169,13 @@ def maximise(
     """Return an image for each unit that gradient ascent made from `first` (c, h, w), and its activation (n,).
 
     Activation maximisation (Erhan et al. 2009) with the regularisers of Yosinski et al. 2015 ("Understanding neural
-    networks through deep visualization", section 3): after each of STEPS steps of ascent on what the unit gives before
-    its nonlinearity, L2 decay towards the mean grey (0 in standardised pixels) by the share DECAY and a Gaussian blur
-    of BLUR pixels; pixels are kept between `low` and `high` (c, 1, 1), black and white, as Mahendran & Vedaldi 2016
-    bound them. A gradient (that of `responses`) is divided by its largest entry, so that units of any scale move by
-    STEP. Of all images along the way, the first included, the one with the largest activation is returned. `units` must
-    stand in the order of their layers; the network is to be in evaluation mode, and its parameters take no gradients
-    afterwards.
+    networks through deep visualization", section 3): after each of STEPS steps of ascent on `responses`, L2 decay
+    towards the mean grey and a Gaussian blur; pixels are kept between `low` and `high` (c, 1, 1), black and white, as
+    Mahendran & Vedaldi 2016 bound them. A gradient is divided by its largest entry, so that units of any scale move
+    alike. Of all images along the way the one with the largest activation is returned. `units` must stand in the order
+    of their layers; the network is to be in evaluation mode, and its parameters take no gradients afterwards.
     """
-    for parameter in network.module.parameters():
-        parameter.requires_grad_(False)
+    network.requires_grad_(False)
     images = first.expand(len(units), *first.shape).clone(memory_format=torch.channels_last)
     best, most = images.clone(), torch.full((len(units),), -torch.inf, device=images.device)
     for step in range(STEPS + 1):

@@ -49,12 +49,14 @@ class Measured:
         network = build(self.card, self.target.classes, layer=self.mode.layer)
         network.load(weights)
         network.to(self.device)
-        if images == "source":
-            assert self.source is not None  # asked for by what has a source
-            reestimate_statistics(network, self.source.images["train"])
-        elif moment == "start" and not self.mode.source_norm:
-            reestimate_statistics(network, self.target.images["train"])
+        if images == "source" or (moment == "start" and not self.mode.source_norm):
+            reestimate_statistics(network, self._data(images).images["train"])
         return network.eval()
+
+    def _data(self, images: str) -> TargetData:
+        data = self.source if images == "source" else self.target
+        assert data is not None  # the source's are asked for where there is one
+        return data
 
     def moments(self) -> Iterator[tuple[str, str]]:
         """Yield start and final on the target's images, and on the source's where there is a source."""
@@ -64,17 +66,13 @@ class Measured:
 
     def some(self, images: str, part: str, most: int = MOST_IMAGES) -> torch.Tensor:
         """Return the places of at most `most` images of a part, drawn once for each seed; sorted."""
-        data = self.source if images == "source" else self.target
-        assert data is not None
-        count = len(data.labels[part])
+        count = len(self._data(images).labels[part])
         drawn = stream("probe-images", self.seed, images, part).permutation(count)[:most]
         return torch.from_numpy(np.sort(drawn)).to(self.device)
 
     def features(self, moment: str, images: str, parts: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return penultimate features (n, d) and labels (n,) of some images of each part."""
-        data = self.source if images == "source" else self.target
-        assert data is not None
-        network = self.network(moment, images)
+        data, network = self._data(images), self.network(moment, images)
         chosen = {part: self.some(images, part) for part in parts}
         features = {p: in_batches(network.features, data.images[p][at]).cpu().numpy() for p, at in chosen.items()}
         return features, {part: data.labels[part][at].cpu().numpy() for part, at in chosen.items()}

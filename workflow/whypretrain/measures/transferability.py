@@ -19,10 +19,9 @@ MOST_PRECISE_WEIGHTS = 1e12  # largest alpha: weights of 0
 def draw_apart(a: np.ndarray, b: np.ndarray, most: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Return the places of equally many images of two sets, `most` at the most, none of them on both sides.
 
-    `a` (n,) and `b` (m,) name images, each once. A classifier that has learnt an image as one domain's would be
-    wrong about it for certain in the other, and two equal sets seem nearer than indistinguishable. So where the sets
-    share images, all images are first dealt out to two random halves, and `a` is drawn from one and `b` from the
-    other: each stays a random draw of its own set.
+    `a` (n,) and `b` (m,) name images, each once. Where they share some, all images are first dealt out to two random
+    halves, and `a` is drawn from one and `b` from the other: a classifier that has learnt an image as one domain's
+    would be wrong about it for certain in the other.
     """
     places_a, places_b = np.arange(len(a)), np.arange(len(b))
     every = np.union1d(a, b)
@@ -37,13 +36,11 @@ def proxy_a_distance(a: np.ndarray, b: np.ndarray, rng: np.random.Generator) -> 
     """Return the proxy A-distance of two domains from features (n, d) and (m, d): 2 (1 - 2 err).
 
     The empirical estimate of the A-distance that Ben-David et al. (2007, section 5; 2010, section 3) give for linear
-    classifiers: err is the share of mistakes of a classifier that tells the domains apart. The same number of each is
-    drawn, one half is fitted on and the other counted; the classifier is a logistic regression on features
-    standardised on the fitted half, with C = 0.1 for all, so that nothing is chosen on what is counted.
+    classifiers: err is the share of mistakes of a logistic regression that tells the domains apart. The same number of
+    each is drawn, one half is fitted on, standardised and with C = 0.1, and the other counted.
 
-    2 is perfectly told apart, 0 is not told apart. It isn't clipped: an estimate of 0 lies a little below as
-    often as above, and a mean of clipped ones would be too large. NaN where a domain has fewer than two images,
-    or a feature isn't finite.
+    2 is perfectly told apart, 0 is not told apart. It isn't clipped: a mean of clipped ones would be too large. NaN
+    where a domain has fewer than two images, or a feature isn't finite.
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
@@ -53,31 +50,26 @@ def proxy_a_distance(a: np.ndarray, b: np.ndarray, rng: np.random.Generator) -> 
     if count < 2 or not (np.isfinite(a).all() and np.isfinite(b).all()):
         return math.nan
     drawn = [domain[rng.permutation(len(domain))[:count]] for domain in (a, b)]
-    fitted, counted = (np.concatenate([domain[part] for domain in drawn]) for part in _halves(count))
+    halves = slice(count // 2), slice(count // 2, None)
+    fitted, counted = (np.concatenate([domain[half] for domain in drawn]) for half in halves)
     model = make_pipeline(StandardScaler(), LogisticRegression(C=STRENGTH, max_iter=ITERATIONS))
     model.fit(fitted, np.repeat([0, 1], len(fitted) // 2))
     mistakes = model.predict(counted) != np.repeat([0, 1], len(counted) // 2)
     return float(2 * (1 - 2 * mistakes.mean()))
 
 
-def _halves(count: int) -> tuple[slice, slice]:
-    return slice(count // 2), slice(count // 2, None)
-
-
 def log_me(features: np.ndarray, labels: np.ndarray) -> float:
     """Return LogME: the log of the maximum evidence of the labels given features (n, d), per image, in nats.
 
     You et al. 2021 (arXiv 2102.11005), eq. 1 and 2 and algorithm 1: for each class, labels y of 0 and 1 are modelled as
-    y ~ N(Fw, 1/beta) with w ~ N(0, 1/alpha), without an intercept and on features as they are; w is integrated out, the
-    evidence is maximised over alpha and beta, and its logs are averaged over the classes that occur. The two precisions
-    are found by MacKay's fixed point from alpha = beta = 1, in the form of You et al. 2022 (arXiv 2110.10545) that
-    needs one SVD for all classes and iterations. The authors' code leaves out (d - rank) log(alpha) / 2 where there
-    are fewer images than dimensions (thuml/LogME, issue 23); this is the evidence as the paper defines it.
+    y ~ N(Fw, 1/beta) with w ~ N(0, 1/alpha), without an intercept and on features as they are; the logs of the maximum
+    evidence are averaged over the classes that occur. The two precisions are found by MacKay's fixed point from
+    alpha = beta = 1, in the form of You et al. 2022 (arXiv 2110.10545). The authors' code leaves out
+    (d - rank) log(alpha) / 2 where there are fewer images than dimensions (thuml/LogME, issue 23).
 
-    Where features explain the labels wholly with dimensions to spare, the evidence has no maximum: it grows as the
-    noise vanishes. So noise is held at a standard deviation of 0.001 or more (beta at most 1e6); the authors add 1e-5
-    to sums of squares instead. So the score is finite with one image a class, with constant features (which are an
-    intercept, or nothing if they are 0) and with one class. NaN where a feature isn't finite.
+    Where features explain the labels wholly with dimensions to spare, the evidence grows as the noise vanishes. So
+    noise is held at a standard deviation of 0.001 or more (beta at most 1e6): the score is finite with one image a
+    class, with constant features and with one class. NaN where a feature isn't finite.
     """
     features = np.asarray(features, dtype=np.float64)
     if not np.isfinite(features).all():
@@ -128,10 +120,8 @@ def leep(probabilities: np.ndarray, labels: np.ndarray) -> float:
 
     Nguyen et al. 2020 (arXiv 2002.12462), section 3: `probabilities` (n, source classes) are the source head's on
     target images, rows that sum to 1. From the empirical joint distribution P(y, z) = mean of [y_i = y] theta(x_i)_z
-    follows P(y | z) = P(y, z) / P(z), and LEEP is the mean over images of log sum_z P(y_i | z) theta(x_i)_z.
-
-    Always finite with at least one image: each counts in the joint distribution that it is predicted by. A source class
-    that no image has any probability of says nothing. NaN where a probability isn't finite.
+    follows P(y | z) = P(y, z) / P(z), and LEEP is the mean over images of log sum_z P(y_i | z) theta(x_i)_z. Finite
+    with at least one image; NaN where a probability isn't.
     """
     theta = np.asarray(probabilities, dtype=np.float64)
     if not np.isfinite(theta).all():

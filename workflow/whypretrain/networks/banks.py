@@ -1,9 +1,8 @@
 """A bank of kernels: the slices of several trained networks of one architecture, layer by layer, without order.
 
-A bank is a dict of arrays of shape (n, kh, kw) by the names of weights: the slices of that
-weight of all its networks. Which filter, input channel and, within a layer, which network a
-slice was of is lost on purpose: Atanov et al., "The Deep Weight Prior" (2019), whose prior is a distribution
-of single slices.
+A bank is a dict of arrays of shape (n, kh, kw) by the names of weights: the slices of that weight of all its networks.
+Which filter, input channel and network a slice was of is lost on purpose: Atanov et al., "The Deep Weight Prior"
+(2019), whose prior is a distribution of single slices.
 """
 
 import re
@@ -18,13 +17,9 @@ from whypretrain.networks.kernels import Weights
 def without_dead(kernels: np.ndarray, share: float) -> np.ndarray:
     """Return the kernels (n, k, k) whose norm is at least `share` of the largest norm among them, in their order.
 
-    1x1 kernels, and those of linear layers, are all kept: a scalar near zero is a value like another, no kernel
-    without a shape.
-
-    The paper prunes "kernels with norm almost equal to zero" without a number. Its published banks end
-    sharply, that of 7x7 kernels (9 % of all that its 100 networks have) at 0.15 of the largest norm, that of
-    5x5 at 0.23 (of the part that is published). The largest norm is the measure since it stays what it is
-    where most kernels are dead, as they are there; a median wouldn't.
+    1x1 kernels, and those of linear layers, are all kept: a scalar near zero is a value like another. The paper prunes
+    "kernels with norm almost equal to zero" without a number; its published banks end sharply, that of 7x7 kernels at
+    0.15 of the largest norm, that of 5x5 at 0.23. A median would be near zero where most kernels are dead.
     """
     if kernels.ndim == 1 or kernels.shape[-1] == 1:
         return kernels
@@ -41,8 +36,8 @@ def layer_kernels(weights: Weights, card: Card) -> Weights:
 def pool_kernels(networks: Sequence[Weights], card: Card, share: float) -> Weights:
     """Return the bank of one or more networks of an architecture: for each weight its slices, network after network.
 
-    Dead kernels are dropped from each weight of each network by itself (`without_dead`). Raises ValueError where the
-    networks aren't of this architecture.
+    Dead kernels are dropped from each weight of each network by itself. Raises ValueError where the networks aren't of
+    this architecture.
     """
     wanted = {weight.name: weight.shape for layer in card.layers for weight in layer.weights}
     if any(weights[name].shape != shape for weights in networks for name, shape in wanted.items()):

@@ -9,7 +9,7 @@ from torch import nn
 
 from whypretrain.networks import convnet
 from whypretrain.networks.card import Card
-from whypretrain.networks.initialisation import without_head
+from whypretrain.networks.initialisation import initialise_head, without_head
 from whypretrain.networks.network import Network, Weights
 from whypretrain.networks.plain import PlainNetwork
 
@@ -78,6 +78,18 @@ def _put(module: nn.Module, name: str, new: nn.Module) -> None:
     setattr(module.get_submodule(parent), child, new)
 
 
+def loaded(card: Card, weights: Weights) -> Network:
+    """Return the network of a card with weights, under the head that they have."""
+    network = build(card, len(weights[f"{card.head}.weight"]))
+    network.load(weights)
+    return network
+
+
+def with_new_head(card: Card, weights: Weights, classes: int, stream: np.random.Generator) -> Network:
+    """Return the network of a card with the weights of its layers, under a head that is drawn."""
+    return loaded(card, without_head(card, weights) | initialise_head(card, classes, stream))
+
+
 def initialise_module(card: Card, stream: np.random.Generator) -> Weights:
     """Return fresh weights of all layers, without a head, as torch draws them for this architecture."""
     with torch.random.fork_rng(devices=[]):
@@ -88,11 +100,10 @@ def initialise_module(card: Card, stream: np.random.Generator) -> Weights:
 
 def side_by_side(networks: Sequence[Network]) -> Network:
     """Return networks of one architecture as the copies of one; a single one as it is."""
-    first, *others = networks
-    if not others:
+    first = networks[0]
+    if len(networks) == 1:
         return first
     weights = [network.weights() for network in networks]
-    classes = len(weights[0][f"{first.card.head}.weight"])
-    whole = build(first.card, classes, len(networks))
+    whole = build(first.card, len(weights[0][f"{first.card.head}.weight"]), len(networks))
     whole.load({name: np.concatenate([own[name] for own in weights]) for name in weights[0]})
     return whole.to(first.device).train(first.training)

@@ -101,6 +101,11 @@ class Card:
     architecture: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @property
+    def name(self) -> str:
+        """The name of the architecture in config."""
+        return str(self.architecture["name"])
+
+    @property
     def depth(self) -> int:
         """The number of layers, without the head."""
         return len(self.layers)

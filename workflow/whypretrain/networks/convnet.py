@@ -42,18 +42,12 @@ class Parameters(BaseModel):
             yield out, taken, kernel, kernel
 
 
-def _weight(number: int, shape: tuple[int, ...], norm: str) -> Weight:
-    if norm == "none":
-        return Weight(f"layer{number}.weight", shape, along=(f"layer{number}.bias",))
-    along = norm_tensors(f"norm{number}", 4)
-    return Weight(f"layer{number}.weight", shape, along=along, norms=(f"norm{number}",))
-
-
 def card(parameters: Parameters) -> Card:
     """Return the card of a plain convnet; it has no size of its own."""
-    layers = tuple(
-        Layer(number, number, (_weight(number, shape, parameters.norm),))
-        for number, shape in enumerate(parameters.shapes(), 1)
-    )
+    layers = []
+    for number, shape in enumerate(parameters.shapes(), 1):
+        norms = (f"norm{number}",) if parameters.norm == "batch" else ()
+        along = norm_tensors(norms[0], 4) if norms else (f"layer{number}.bias",)
+        layers.append(Layer(number, number, (Weight(f"layer{number}.weight", shape, along=along, norms=norms),)))
     least = 2 ** len(set(parameters.pool_after))
-    return Card(layers, "head", parameters.widths[-1], size=0, least=least, channels=parameters.channels)
+    return Card(tuple(layers), "head", parameters.widths[-1], size=0, least=least, channels=parameters.channels)

@@ -1,22 +1,25 @@
-"""Which channels of a network go together, so that permuting them changes no output: found by torch-pruning.
+"""Which channels of a network go together, found by torch-pruning, and the order of them that is most like another's.
 
 A coupling is one set of channels, that of a residual stage or of one layer, with every tensor that has an entry for
 each of them. It finds none for some networks (ShuffleNet, ConvNeXt's layer scale, norm-free ones); that is said.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
+from scipy.optimize import linear_sum_assignment
 from torch import nn
 
-from whypretrain.networks.building import build
+from whypretrain.networks.building import build, loaded
 from whypretrain.networks.card import Card
 from whypretrain.networks.network import Network, Weights
 
+SWEEPS = 100
+LEAST_GAIN = 1e-12  # of the sum of products; less is rounding
 MOVED = 1e-3  # of the largest logit: more than rounding
 
 
@@ -72,8 +75,9 @@ def couplings(card: Card, size: int) -> list[Coupling]:
         with torch.enable_grad():  # the graph is that of the gradients
             return list(_found(network, size))
     except Exception as error:  # what a finder of graphs can't follow has many types
-        name = card.architecture["name"]
-        raise ValueError(f"the channels of '{name}' that go together can't be found ({type(error).__name__})") from None
+        raise ValueError(
+            f"the channels of '{card.name}' that go together can't be found ({type(error).__name__})"
+        ) from None
 
 
 def _found(network: Network, size: int) -> Iterator[Coupling]:
@@ -121,14 +125,10 @@ def _groups(module: nn.Module) -> int:
 
 
 def _tensors(module: nn.Module, name: str, out: bool) -> Iterator[tuple[str, int]]:
-    if isinstance(module, nn.Conv2d | nn.Linear):
-        yield f"{name}.weight", 0 if out else 1
-        if out and module.bias is not None:
-            yield f"{name}.bias", 0
-        return
-    for tensor in ("weight", "bias", "running_mean", "running_var"):
+    inputs = isinstance(module, nn.Conv2d | nn.Linear) and not out
+    for tensor in ("weight",) if inputs else ("weight", "bias", "running_mean", "running_var"):
         if isinstance(getattr(module, tensor, None), torch.Tensor):
-            yield f"{name}.{tensor}", 0
+            yield f"{name}.{tensor}", int(inputs)
 
 
 def _places(item: Any, channels: int) -> np.ndarray:
@@ -142,18 +142,49 @@ def _places(item: Any, channels: int) -> np.ndarray:
 
 def check_kept(card: Card, before: Weights, after: Weights, size: int) -> None:
     """Raise ValueError where the logits of a network of those weights moved by more than rounding."""
-    logits = []
-    generator = torch.Generator().manual_seed(0)
-    images = torch.randn(2, card.channels, size, size, generator=generator)
-    head = f"{card.head}.weight"
-    if head not in before:
+    if f"{card.head}.weight" not in before:
         return
-    network = build(card, len(before[head])).eval()
-    for weights in (before, after):
-        network.load(weights)
-        with torch.no_grad():
-            logits.append(network.eval()(images))
+    images = torch.randn(2, card.channels, size, size, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        logits = [loaded(card, weights).eval()(images) for weights in (before, after)]
     moved = float((logits[0] - logits[1]).abs().max() / logits[0].abs().max().clamp(min=1e-12))
     if moved > MOVED:
-        name = card.architecture["name"]
-        raise ValueError(f"permuting channels of '{name}' moves its logits by {moved:.1%}: they go together otherwise")
+        raise ValueError(
+            f"permuting channels of '{card.name}' moves its logits by {moved:.1%}: they go together otherwise"
+        )
+
+
+def match(a: Weights, b: Weights, couplings: Sequence[Coupling], stream: np.random.Generator) -> Weights:
+    """Return b, which keeps its function, with its channels permuted to be most like a's, of the same architecture.
+
+    Git Re-Basin (Ainsworth et al. 2023, algorithm 1), coordinate descent: couplings are visited in an order that
+    `stream` draws anew for each sweep, and each takes the order of channels that has the largest sum of products of a's
+    and b's parameters; it ends when a sweep moves nothing, or after 100, in an optimum that may be local. Channels in
+    groups stay where they are. Statistics of norms follow but don't count. Raises ValueError where weights aren't
+    finite.
+    """
+    free = [coupling for coupling in couplings if coupling.groups == 1]
+    wanted = [_channels(a, coupling) for coupling in free]
+    matched = dict(b)
+    for _ in range(SWEEPS):
+        moved = False
+        for number in stream.permutation(len(free)).tolist():
+            likeness = wanted[number] @ _channels(matched, free[number]).T
+            _, order = linear_sum_assignment(likeness, maximize=True)
+            if likeness[np.arange(len(order)), order].sum() > likeness.trace() + LEAST_GAIN:
+                matched = free[number].permuted(matched, order)
+                moved = True
+        if not moved:
+            break
+    return matched
+
+
+def _channels(weights: Weights, coupling: Coupling) -> np.ndarray:
+    """Return all parameters that move with each channel, one channel a row."""
+    rows = []
+    for part in coupling.parts:
+        if ".running_" in part.name or part.name not in weights:
+            continue
+        array = np.moveaxis(weights[part.name], part.axis, 0).reshape(weights[part.name].shape[part.axis], -1)
+        rows += [array[places] for places in part.places]
+    return np.concatenate(rows, axis=1, dtype=np.float64)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from whypretrain.networks.building import CLASSES, module_of
 from whypretrain.networks.card import Card, nearest
-from whypretrain.networks.tracing import Trace, card_of, trace
+from whypretrain.networks.tracing import Trace, trace
 from whypretrain.networks.vision import timm, torchvision
 
 LARGER = 32  # pixels by which images are made larger, to see whether a network takes other sizes
@@ -29,7 +29,11 @@ def describe(network: str) -> Card:
         near = difflib.get_close_matches(name, allowed, 3, 0.5)
         raise ValueError(f"{library} has no classification network '{name}'" + nearest(near))
     images = _of_library(library, name)
-    module = _on_meta(lambda: module_of(network, CLASSES))
+    try:  # some can only be made elsewhere, and are then moved
+        with torch.device("meta"):
+            module = module_of(network, CLASSES).eval()
+    except (NotImplementedError, RuntimeError):
+        module = module_of(network, CLASSES).eval().to("meta")
     channels = images["channels"]
 
     def blank(side: int) -> Tensor:
@@ -47,8 +51,9 @@ def describe(network: str) -> Card:
         raise ValueError(f"'{name}' can't be run on images ({channels}, {size}, {size}): {reason}") from None
     fixed = not _runs(module, blank(size + LARGER))
     least = size if fixed else max(_stride(found, size), _least(lambda side: _runs(module, blank(side)), size))
+    images |= {"least": least, "fixed": fixed, "head_convolves": found.head_convolves, **_stem(module, found, size)}
     made_by = f"{library} {(torchvision if library == 'torchvision' else timm).__version__.split('+')[0]}"
-    return card_of(found, **images, least=least, fixed=fixed, made_by=made_by, **_stem(module, found, size))
+    return Card(found.layers, found.head, found.features, made_by=made_by, **images)
 
 
 def _of_timm() -> list[str]:
@@ -68,15 +73,6 @@ def _of_library(library: str, name: str) -> dict[str, Any]:
     versions = list(torchvision.models.get_model_weights(name))
     size = versions[0].transforms().crop_size[0] if versions else USUAL
     return {"size": size, "channels": 3, "mean": mean, "standard_deviation": deviation}
-
-
-def _on_meta(make: Callable[[], nn.Module]) -> nn.Module:
-    """Return a network on the meta device; some can only be made elsewhere, and are then moved."""
-    try:
-        with torch.device("meta"):
-            return make().eval()
-    except (NotImplementedError, RuntimeError):
-        return make().eval().to("meta")
 
 
 @torch.no_grad()

@@ -2,9 +2,9 @@
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,9 +24,6 @@ HELD = 2**28  # bytes of activations
 class _Reached(Exception):
     """It ends a forward pass where no more of it is needed."""
 
-    def __init__(self, tensor: Tensor) -> None:
-        self.tensor = tensor
-
 
 @dataclass(frozen=True)
 class Entry:
@@ -36,28 +33,29 @@ class Entry:
     skipped: tuple[str, ...]
 
 
-class Network:
+class Network(nn.Module):
     """A torch module and its card, or several copies side by side (plain convnets alone).
 
     Its features are what the head takes, or, of a network that is read at a `layer`, what that layer gives; then it has
-    a head of its own behind these, and no tensors of layers above. Features are pooled over positions: (n, d).
+    a head of its own behind these, once weights with one are loaded, and no tensors of layers above. Features are
+    pooled over positions: (n, d).
     """
 
     def __init__(self, module: nn.Module, card: Card, copies: int = 1, layer: int | None = None) -> None:
+        super().__init__()
         self.module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.card, self.copies, self.layer = card, copies, layer
         self.head: nn.Module | None = None if layer else module.get_submodule(card.head)
+        self._weights = {weight.name for own in card.layers for weight in own.weights}
         self._trace: Trace | None = None
         self._fixed: frozenset[str] = frozenset()
 
-    # --- as torch has it ----------------------------------------------------------------------
-
-    def __call__(self, images: Tensor) -> Tensor:
+    def forward(self, images: Tensor) -> Tensor:
         """Return the logits (n, classes) of images (n, c, h, w); of copies those of one after those of another."""
         if self.layer is None:
             logits: Tensor = self.module(images)
             return logits
-        assert self.head is not None  # it has one once weights with a head are loaded
+        assert self.head is not None
         found: Tensor = self.head(self.features(images))
         return found
 
@@ -66,27 +64,11 @@ class Network:
         """The device of its weights."""
         return next(self.module.parameters()).device
 
-    @property
-    def training(self) -> bool:
-        """Whether it is in training mode."""
-        return self.module.training
-
     def train(self, mode: bool = True) -> "Network":
         """Put it into training mode, but for what is frozen, or into evaluation mode."""
-        self.module.train(mode)
+        super().train(mode)
         for name in self._fixed if mode else ():
             self.module.get_submodule(name).eval()
-        return self
-
-    def eval(self) -> "Network":
-        """Put it into evaluation mode."""
-        return self.train(False)
-
-    def to(self, device: torch.device) -> "Network":
-        """Move it to a device."""
-        self.module.to(device)
-        if self.head is not None:
-            self.head.to(device)
         return self
 
     def learning(self) -> dict[str, nn.Parameter]:
@@ -97,50 +79,39 @@ class Network:
         """Whether weight decay and penalties are about a parameter: weights are, biases, norms, embeddings aren't."""
         return name == f"{self.card.head}.weight" or name in self._weights
 
-    @cached_property
-    def _weights(self) -> frozenset[str]:
-        return frozenset(weight.name for layer in self.card.layers for weight in layer.weights)
-
     # --- weights --------------------------------------------------------------------------------
-
-    def _named(self) -> Iterator[tuple[str, Tensor]]:
-        state = self.module.state_dict()
-        yield from ((name, state[name]) for name in self.card.tensors(self.layer))
-        if self.head is not None:
-            yield from ((f"{self.card.head}.{name}", tensor) for name, tensor in self.head.state_dict().items())
 
     def weights(self, copy: int | None = None) -> Weights:
         """Return the weights and statistics, or those of one of the copies, as numpy arrays of their own."""
+        state = self.module.state_dict()
+        named = {name: state[name] for name in self.card.tensors(self.layer)}
+        if self.head is not None:
+            named |= {f"{self.card.head}.{name}": tensor for name, tensor in self.head.state_dict().items()}
         return {
             name: (tensor if copy is None else tensor.chunk(self.copies)[copy]).cpu().contiguous().numpy().copy()
-            for name, tensor in self._named()
+            for name, tensor in named.items()
         }
 
     def load(self, weights: Weights) -> None:
         """Put numpy weights into the network. Raises ValueError unless every tensor is there, and no other."""
-        head = f"{self.card.head}."
-        own = {
-            name.removeprefix(head): torch.from_numpy(np.array(weights[name]))
-            for name in weights
-            if name.startswith(head)
-        }
-        if self.layer is not None and own:
+        head, wanted = f"{self.card.head}.", {*self.card.tensors(self.layer)}
+        given = OrderedDict((name, torch.from_numpy(np.array(array))) for name, array in weights.items())
+        own = {name.removeprefix(head): given[name] for name in weights if name.startswith(head)}
+        if self.layer is None:
+            wanted |= {f"{head}{name}" for name in self.module.get_submodule(self.card.head).state_dict()}
+        elif own:
             classes, width = own["weight"].shape
             self.head = nn.Linear(width, classes).to(self.device)
             self.head.load_state_dict(own)
-        wanted = {*self.card.tensors(self.layer)}
-        if self.layer is None:
-            wanted |= {f"{head}{name}" for name in self.module.get_submodule(self.card.head).state_dict()}
-        given = {name for name in weights if self.layer is None or not name.startswith(head)}
-        if missing := sorted(wanted - given):
-            raise ValueError(f"the weights don't fit the network: missing {missing[:5]}")
-        if unexpected := sorted(given - wanted):
-            raise ValueError(f"the weights don't fit the network: unexpected {unexpected[:5]}")
-        tensors = OrderedDict((name, torch.from_numpy(np.array(weights[name]))) for name in given)
+            for name in own:
+                del given[f"{head}{name}"]
+        for what, names in (("missing", wanted - given.keys()), ("unexpected", given.keys() - wanted)):
+            if names:
+                raise ValueError(f"the weights don't fit the network: {what} {sorted(names)[:5]}")
         # some networks look there for the version of their own state
-        tensors._metadata = getattr(self.module.state_dict(), "_metadata", {})  # type: ignore[attr-defined]
+        given._metadata = getattr(self.module.state_dict(), "_metadata", {})  # type: ignore[attr-defined]
         try:
-            self.module.load_state_dict(tensors, strict=False)
+            self.module.load_state_dict(given, strict=False)
         except RuntimeError as error:
             raise ValueError(f"the weights don't fit the network: {error}") from None
 
@@ -156,38 +127,50 @@ class Network:
                 each.training = training
         return self._trace
 
+    def read(self, places: Sequence[Place], images: Tensor) -> list[Tensor]:
+        """Return what modules give, each at its call; what follows the last of them isn't computed."""
+        found: dict[Place, Tensor] = {}
+        calls = dict.fromkeys((place.module for place in places), 0)
+        wanted = set(places)
+
+        def note(name: str, module: nn.Module, inputs: Any, output: Tensor) -> None:
+            place, calls[name] = Place(name, calls[name]), calls[name] + 1
+            if place in wanted:
+                found[place] = output
+                if len(found) == len(wanted):
+                    raise _Reached
+                found[place] = output.clone()  # what follows may change it in place
+
+        self._run(
+            images, [self.module.get_submodule(name).register_forward_hook(partial(note, name)) for name in calls]
+        )
+        return [found[place] for place in places]
+
     def until(self, place: Place, images: Tensor) -> Tensor:
         """Return what a module gives at a call; what follows isn't computed."""
-        seen = 0
+        return self.read([place], images)[0]
 
-        def stop(module: nn.Module, inputs: Any, output: Tensor) -> None:
-            nonlocal seen
-            seen += 1
-            if seen > place.call:
-                raise _Reached(output)
-
-        return self._stopped(images, self.module.get_submodule(place.module).register_forward_hook(stop))
-
-    def _stopped(self, images: Tensor, hook: Any) -> Tensor:
+    def _run(self, images: Tensor, hooks: Sequence[Any]) -> None:
         try:
-            self.module(images)
-        except _Reached as reached:
-            return reached.tensor
+            with suppress(_Reached):
+                self.module(images)
         finally:
-            hook.remove()
-        raise AssertionError("the forward pass never came there")
+            for hook in hooks:
+                hook.remove()
 
     def features(self, images: Tensor) -> Tensor:
         """Return the features (n, d) of images; those of several copies stand side by side in each row."""
         if self.layer is not None:
             place = self.traced(images).outputs[self.layer]
             return pooled(self.until(place, images), self.card.layer(self.layer).weight.shape[0])
+        found: list[Tensor] = []
 
         def stop(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            raise _Reached(inputs[0])
+            found.append(inputs[0])
+            raise _Reached
 
-        head = self.module.get_submodule(self.card.head)
-        return pooled(self._stopped(images, head.register_forward_pre_hook(stop)), self.card.features)
+        self._run(images, [self.module.get_submodule(self.card.head).register_forward_pre_hook(stop)])
+        return pooled(found[0], self.card.features)
 
     # --- a part of it -----------------------------------------------------------------------------
 
@@ -299,6 +282,7 @@ def reestimate_statistics(network: Network, images: Tensor) -> None:
     reestimate(network.norms(), network.features, images)
 
 
+@torch.no_grad()
 def activations(network: Network, images: Tensor, places: Sequence[Place], held: int = HELD) -> Iterator[Tensor]:
     """Yield what modules give for all images (n, …), place after place, in evaluation mode.
 
@@ -310,16 +294,11 @@ def activations(network: Network, images: Tensor, places: Sequence[Place], held:
     waiting = list(places)
     try:
         while waiting:
-            group = [waiting.pop(0)]
-            size = _bytes(shapes[group[0]], len(images))
-            while waiting and size + (more := _bytes(shapes[waiting[0]], len(images))) <= held:
-                group.append(waiting.pop(0))
-                size += more
-            found: list[list[Tensor]] = [[] for _ in group]
-            for batch in images.split(batch_of(images)):
-                for parts, tensor in zip(found, read_places(network, batch, group), strict=True):
-                    parts.append(tensor)
-            yield from (torch.cat(parts) for parts in found)
+            sizes = np.cumsum([4 * len(images) * np.prod(shapes[place][1:], dtype=int) for place in waiting])
+            count = max(1, int((sizes <= held).sum()))
+            group, waiting = waiting[:count], waiting[count:]
+            found = [network.read(group, batch) for batch in images.split(batch_of(images))]
+            yield from map(torch.cat, zip(*found, strict=True))
     finally:
         network.train(was_training)
 
@@ -331,35 +310,6 @@ def pooled_layers(network: Network, images: Tensor) -> Tensor:
     Each layer's are what a probe on it takes. The network stays in its mode.
     """
     outputs, layers = network.traced(images).outputs, network.card.layers
-    found = read_places(network, images, [outputs[layer.number] for layer in layers])
+    found = network.read([outputs[layer.number] for layer in layers], images)
     widths = [layer.weight.shape[0] for layer in layers]
     return torch.cat([pooled(each, width) for each, width in zip(found, widths, strict=True)], dim=1)
-
-
-def _bytes(shape: tuple[int, ...], images: int) -> int:
-    return 4 * images * int(np.prod(shape[1:]))
-
-
-@torch.no_grad()
-def read_places(network: Network, images: Tensor, places: Sequence[Place]) -> list[Tensor]:
-    """Return what modules give for a batch, each at its call."""
-    found: dict[Place, Tensor] = {}
-    calls: dict[str, int] = {}
-
-    def note(name: str, module: nn.Module, inputs: Any, output: Any) -> None:
-        place = Place(name, calls.get(name, 0))
-        calls[name] = place.call + 1
-        if place in wanted:
-            found[place] = output.clone()  # what follows may change it in place
-
-    wanted = set(places)
-    hooks = [
-        network.module.get_submodule(name).register_forward_hook(partial(note, name))
-        for name in {place.module for place in places}
-    ]
-    try:
-        network.module(images)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return [found[place] for place in places]

@@ -8,14 +8,14 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import chain
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
-from whypretrain.networks.card import GATE, SHORTCUT, TRUNK, Card, Layer, Weight, arranged
+from whypretrain.networks.card import GATE, SHORTCUT, TRUNK, Layer, Weight, arranged
 
 CONVOLUTIONS = ("conv1d", "conv2d", "conv3d")
 PRODUCTS = ("linear", "matmul", "__matmul__", "mm", "bmm", "addmm", "baddbmm", "einsum", "multi_head_attention_forward")
@@ -49,8 +49,7 @@ class _Use:
     norms: list[str] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
-class _Output:
+class _Output(NamedTuple):
     place: Place
     at: int
     tensor: int
@@ -97,18 +96,15 @@ class _Watch(TorchFunctionMode):
         made = [leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
         self.kept += made
         if not images:
-            for leaf in made if own else ():
-                self.made_of[id(leaf)] = frozenset(own)
+            self.made_of |= {id(leaf): frozenset(own) for leaf in made if own}
             return result
         sources = self._joined(name, images)
         weights = self._weights(taken) if name in CONVOLUTIONS + PRODUCTS else []
         for weight in weights:
             self._use(weight, images, made, sources)
         self._goes_along(name, [each for each in own if each not in weights], weights, sources)
-        if weights:
-            sources = frozenset(weights[-1:])
         for leaf in made:
-            self.comes_from[id(leaf)] = sources
+            self.comes_from[id(leaf)] = frozenset(weights[-1:]) or sources
             self.first.setdefault(id(leaf), self.at)
             self.last[id(leaf)] = self.at
         return result
@@ -142,14 +138,10 @@ class _Watch(TorchFunctionMode):
 
     def _goes_along(self, name: str, others: list[str], weights: list[str], sources: frozenset[str]) -> None:
         """Note parameters and buffers that a function takes beside weights as those of the weight they follow."""
-        order = list(self.uses)
-        if not order:
-            order = [""]
-        owner = weights[-1] if weights else max(sources, key=order.index, default=order[-1])
-        if not owner:
+        if not self.uses:
             self.early += others
             return
-        use = self.uses[owner]
+        use = self.uses[weights[-1] if weights else self._last(sources or self.uses)]
         use.along += [each for each in others if each not in use.along]
         if name in NORMS:
             use.norms += [m for m in dict.fromkeys(each.rpartition(".")[0] for each in others) if m not in use.norms]
@@ -174,22 +166,23 @@ class _Watch(TorchFunctionMode):
 
     def _shortcut(self, a: frozenset[str], b: frozenset[str]) -> None:
         """Mark the single layer of the shallower branch, where it isn't on the way of the other."""
-        for branch, other in ((a, b), (b, a)):
-            if len(branch) != 1 or len(other) != 1:
-                continue
-            (layer,), (end,) = branch, other
+        if len(a) != 1 or len(b) != 1:
+            return
+        for layer, end in ((*a, *b), (*b, *a)):
             use, last = self.uses[layer], self.uses[end]
             if layer not in last.ancestors and layer != end and use.depth < last.depth and use.role == TRUNK:
                 use.role, use.branch = SHORTCUT, end
 
+    def _last(self, sources: Iterable[str]) -> str:
+        return max(sources, key=list(self.uses).index)
+
     def _size(self, sources: frozenset[str]) -> int:
         """Return how many numbers the last weight of some gives: a gate gives fewer, even where it is expanded."""
-        return prod(self.uses[max(sources, key=list(self.uses).index)].shape)
+        return prod(self.uses[self._last(sources)].shape)
 
     def _gate(self, whole: frozenset[str], gate: frozenset[str]) -> None:
         """Mark all layers between what is gated and what gates it."""
-        end = max(whole, key=list(self.uses).index)
-        waiting = list(gate - whole)
+        end, waiting = self._last(whole), list(gate - whole)
         while waiting:
             use = self.uses[waiting.pop()]
             if use.role == TRUNK and end in use.ancestors | use.sources:
@@ -282,13 +275,10 @@ def _head(network: nn.Module, watch: _Watch, result: Tensor) -> tuple[str, int, 
 
 def _places(watch: _Watch, trunk: list[str]) -> tuple[dict[int, Place], dict[int, Place], dict[int, Place]]:
     """Return for each layer the places of its output, of its activation, and of a cut, by the layer's number."""
-    outputs: dict[int, Place] = {}
-    activations: dict[int, Place] = {}
-    cuts: dict[int, Place] = {}
-    ends = [watch.uses[name].at for name in trunk[1:]]
-    ends.append(max(use.at for use in watch.uses.values()))  # of the head, which is the last
-    for number, (name, end) in enumerate(zip(trunk, ends, strict=True), 1):
-        use = watch.uses[name]
+    outputs, activations, cuts = (dict[int, Place]() for _ in range(3))
+    uses = [watch.uses[name] for name in trunk]
+    ends = [*(use.at for use in uses[1:]), max(use.at for use in watch.uses.values())]  # the head is the last
+    for number, (use, end) in enumerate(zip(uses, ends, strict=True), 1):
         window = [each for each in watch.outputs if use.at <= each.at < end]
         alone = [each for each in window if _crossing(watch, each.at) == {each.tensor}]
         if alone:
@@ -316,19 +306,15 @@ def _layers(network: nn.Module, watch: _Watch, trunk: list[str], head: str, cuts
         if name == f"{head}.weight":
             continue
         along = arranged((*use.along, *rest.get(name, ())), use.norms)
-        weight = Weight(name, watch.sizes[name], use.groups, use.role, along, tuple(use.norms))
-        found[_trunk_of(watch, name)].append(weight)
+        end = name
+        while watch.uses[end].role != TRUNK:
+            end = watch.uses[end].branch
+        found[end].append(Weight(name, watch.sizes[name], use.groups, use.role, along, tuple(use.norms)))
     layers, block = [], 0
     for number, name in enumerate(trunk, 1):
         block += number == 1 or number - 1 in cuts
         layers.append(Layer(number, block, tuple(found[name])))
     return tuple(layers)
-
-
-def _trunk_of(watch: _Watch, name: str) -> str:
-    while watch.uses[name].role != TRUNK:
-        name = watch.uses[name].branch
-    return name
 
 
 def _rest(network: nn.Module, watch: _Watch, head: str) -> dict[str, list[str]]:
@@ -344,8 +330,3 @@ def _rest(network: nn.Module, watch: _Watch, head: str) -> dict[str, list[str]]:
         if module in modules:  # of others, as auxiliary heads, nothing is used
             rest.setdefault(modules[module], []).append(name)
     return rest
-
-
-def card_of(traced: Trace, **others: Any) -> Card:
-    """Return the card of a traced network; `others` are what a forward pass doesn't tell."""
-    return Card(traced.layers, traced.head, traced.features, head_convolves=traced.head_convolves, **others)

@@ -12,14 +12,12 @@ from whypretrain.files.storage import read_tensors, write_columns
 from whypretrain.measures.barriers import barrier
 from whypretrain.measures.comparing import MOST_IMAGES, compare_layers
 from whypretrain.networks.architecture import of_spec
-from whypretrain.networks.building import build
+from whypretrain.networks.building import loaded, with_new_head
 from whypretrain.networks.card import Card
-from whypretrain.networks.couplings import Coupling, couplings
-from whypretrain.networks.initialisation import initialise_head, without_head
-from whypretrain.networks.matching import match
+from whypretrain.networks.couplings import couplings, match
 from whypretrain.networks.network import Network, Weights, reestimate_statistics
 from whypretrain.randomness import stream
-from whypretrain.training.data import Columns, TargetData, append, extend
+from whypretrain.training.data import Columns, Rows, TargetData, append
 from whypretrain.training.torch_setup import set_up_torch
 
 PLACES = ("first", "second")
@@ -27,14 +25,11 @@ PLACES = ("first", "second")
 
 def _network(card: Card, weights: Weights, data: TargetData, seed: int, trained: bool) -> Network:
     """Return a network in evaluation mode; one that hasn't learnt these images has its statistics re-estimated."""
-    network = build(card, data.classes)
-    if not trained:
-        head = initialise_head(card, data.classes, stream("head", seed, "pair"))
-        weights = without_head(card, weights) | head
-    network.load(weights)
-    if not trained:
-        reestimate_statistics(network, data.images["train"])
-    return network.eval()
+    if trained:
+        return loaded(card, weights).eval()
+    network = with_new_head(card, weights, data.classes, stream("head", seed, "pair"))
+    reestimate_statistics(network, data.images["train"])
+    return network
 
 
 def _some(data: TargetData, part: str, seed: int) -> torch.Tensor:
@@ -42,33 +37,23 @@ def _some(data: TargetData, part: str, seed: int) -> torch.Tensor:
     return torch.from_numpy(order[:MOST_IMAGES]).to(data.labels[part].device)
 
 
-def _barriers(
-    network: Network, a: Weights, b: Weights, data: TargetData, found: list[Coupling] | None, pair: tuple[int, str]
-) -> Columns:
-    """Return the barriers on up to 500 training and 500 test images; none after matching without couplings."""
-    columns: Columns = {}
-    matched = match(a, b, found, stream("matching", *pair)) if found is not None else None
-    has_norm = network.card.has_statistics
+def _barriers(network: Network, a: Weights, b: Weights, data: TargetData, pair: tuple[int, str]) -> Rows:
+    """Yield the barriers on up to 500 training and 500 test images; without couplings none after matching."""
+    others = {False: b}
+    try:
+        found = couplings(network.card, data.images["test"].shape[-1])
+    except ValueError as error:
+        log.warning("no barrier after weight matching: %s", error)
+    else:
+        others[True] = match(a, b, found, stream("matching", *pair))
     for part in ("train", "test"):
         some = _some(data, part, pair[0])
-        for is_matched, other in ((False, b), (True, matched)):
-            if other is None:
-                continue
-            for reestimated in (False, True) if has_norm else (False,):
+        for is_matched, other in others.items():
+            for reestimated in (False, True) if network.card.has_statistics else (False,):
                 statistics = data.images["train"] if reestimated else None
                 least = barrier(network, a, other, data.images[part][some], data.labels[part][some], statistics)
                 row: dict[str, Any] = {"images": part, "matched": is_matched, "reestimated": reestimated}
-                append(columns, row | {"barrier": least.height, "position": least.position})
-    return columns
-
-
-def _couplings(card: Card, data: TargetData) -> list[Coupling] | None:
-    """Return the channels that go together; None, and say so, where they can't be found."""
-    try:
-        return couplings(card, data.images["test"].shape[-1])
-    except ValueError as error:
-        log.warning("no barrier after weight matching: %s", error)
-        return None
+                yield row | {"barrier": least.height, "position": least.position}
 
 
 def main(job: Job) -> None:
@@ -93,10 +78,10 @@ def main(job: Job) -> None:
         first, second = (
             _network(card, found, data, seed, ready).to(device) for found, ready in zip((a, b), trained, strict=True)
         )
-        extend(layers, compare_layers(first, second, data.images["test"][_some(data, "test", seed)], seed), seed)
-        if all(trained):
-            channels = _couplings(card, data)
-            extend(barriers, _barriers(first, a, b, data, channels, (seed, spec["pair"])), seed)
+        for row in compare_layers(first, second, data.images["test"][_some(data, "test", seed)], seed):
+            append(layers, {"seed": seed, **row})
+        for row in _barriers(first, a, b, data, (seed, spec["pair"])) if all(trained) else ():
+            append(barriers, {"seed": seed, **row})
         log.info("seed %d: compared", seed)
     write_columns(job.file("layers"), layers, job.origin())
     if all(trained):

@@ -11,7 +11,7 @@ from whypretrain.measures.measuring import Measured
 from whypretrain.networks.architecture import of_spec
 from whypretrain.networks.initialisation import without_head
 from whypretrain.training import moding
-from whypretrain.training.data import Columns, TargetData, extend
+from whypretrain.training.data import Columns, TargetData, append
 from whypretrain.training.torch_setup import set_up_torch
 
 
@@ -42,8 +42,10 @@ def main(job: Job) -> None:
             seed=seed,
             device=device,
         )
-        count = extend(columns, module.read_out(measured), seed)
-        log.info("seed %d: %d rows", seed, count)
+        rows = list(module.read_out(measured))
+        for row in rows:
+            append(columns, {"seed": seed, **row})
+        log.info("seed %d: %d rows", seed, len(rows))
     write_columns(job.file("measured"), columns, job.origin())
 
 

@@ -20,9 +20,9 @@ from whypretrain.data.tasks import Images, source_images, target_images
 from whypretrain.files.storage import Weights, read_tensors, write_columns
 from whypretrain.measures.transferability import draw_apart, leep, log_me, proxy_a_distance
 from whypretrain.networks.architecture import of_spec
-from whypretrain.networks.building import build
+from whypretrain.networks.building import loaded, with_new_head
 from whypretrain.networks.card import Card
-from whypretrain.networks.initialisation import head_of, initialise_head, without_head
+from whypretrain.networks.initialisation import head_of
 from whypretrain.networks.network import Network, in_batches, pooled_layers, reestimate_statistics
 from whypretrain.randomness import stream
 from whypretrain.training import loop as training
@@ -33,20 +33,15 @@ from whypretrain.training.torch_setup import set_up_torch
 MOST_IMAGES = 500  # of each task, for the distance of the two
 
 
-def _with_new_head(card: Card, weights: Weights, classes: int, seed: int, task: str) -> Network:
-    network = build(card, classes)
-    network.load(without_head(card, weights) | initialise_head(card, classes, stream("head", seed, task)))
-    return network
+NOTHING = dict.fromkeys(("source_top1_stored", "source_top1_reestimated", "proxy_a_distance"), math.nan)
 
 
 def _source_scores(card: Card, weights: Weights, data: TargetData) -> dict[str, float]:
-    """Return the top-1 of the source's own head, NaN where there is none for the classes of the source's task."""
+    """Return the top-1 of the source's own head, where there is one for the classes of the source's task."""
     head = head_of(card, weights)
     if not head or len(head[f"{card.head}.weight"]) != data.classes:
-        return {"source_top1_stored": math.nan, "source_top1_reestimated": math.nan}
-    network = build(card, data.classes)
-    network.load(weights)
-    network.to(data.images["test"].device)
+        return {}
+    network = loaded(card, weights).to(data.images["test"].device)
     stored = training.evaluate(network, data.images["test"], data.labels["test"])
     reestimate_statistics(network, data.images["train"])
     reestimated = training.evaluate(network, data.images["test"], data.labels["test"])
@@ -58,7 +53,7 @@ def _suitability(
 ) -> dict[str, Any]:
     """Return the probe's read-outs from all parts, and transferability scores from the training images."""
     probe = fit_probe(features, labels)["validation"]
-    row: dict[str, Any] = {f"probe_top1_{part}": value for part, value in probe.top1.items()}
+    row: dict[str, Any] = {f"probe_top1_{part}": score.top1 for part, score in probe.scores.items()}
     row |= {"probe_strength": probe.strength, "probe_converged": probe.converged}
     row |= {"log_me": log_me(features["train"], labels["train"]), "leep": math.nan}
     if head := head_of(card, weights):
@@ -100,16 +95,16 @@ def main(job: Job) -> None:
         datasets = [job.of_seed(name, seed) for name in ("target_dataset", "source_dataset") if job.files(name)]
         tensors, *of_source = map(read, datasets)
         parts = target_images(tensors, target, seed)
-        row: dict[str, Any] = {"source_top1_stored": math.nan, "source_top1_reestimated": math.nan}
-        row["proxy_a_distance"] = math.nan
+        row: dict[str, Any] = dict(NOTHING)
         if source:
             images = source_images(of_source[0], source, seed)
             data = TargetData.on(device, images, source["class_count"], spec["normalisation"], card.channels)
             row |= _source_scores(card, weights, data)
-            network = _with_new_head(card, read_tensors(extractor), data.classes, seed, source["name"]).to(device)
+            head = stream("head", seed, source["name"])
+            network = with_new_head(card, read_tensors(extractor), data.classes, head).to(device)
             row["proxy_a_distance"] = _distance(network, images["test"], parts["test"], spec, seed)
         data = TargetData.on(device, parts, target["class_count"], spec["normalisation"], card.channels)
-        network = _with_new_head(card, weights, data.classes, seed, target["name"]).to(device)
+        network = with_new_head(card, weights, data.classes, stream("head", seed, target["name"])).to(device)
         reestimate_statistics(network, data.images["train"])
         features = {part: in_batches(network.features, data.images[part]).cpu().numpy() for part in PARTS}
         row |= _suitability(features, {part: parts[part].labels for part in PARTS}, card, weights)

@@ -95,38 +95,6 @@ def reconstruction_error(model: nn.Module, inputs: Tensor, variance: float) -> f
     return float(squares.sum()) / inputs.numel() / variance
 
 
-def _learn(
-    model: Autoencoder,
-    inputs: Tensor,
-    variance: float,
-    *,
-    rate: Callable[[int], float],
-    steps: int,
-    settings: Mapping[str, Any],
-    order: np.random.Generator,
-    done: int,
-    momentum: Weights,
-) -> Iterator[tuple[int, training.Descent]]:
-    """Lower the reconstruction error by updates `done` + 1 to `steps`, as `training.train` does the cross-entropy.
-
-    The loss is in units of the variance, so that one learning rate is of a like strength in all layers. Gradients are
-    clipped as they are in networks without norm, since no decoder has one.
-    """
-    learning = dict(model.named_parameters())
-    decaying = {name for name, parameter in learning.items() if parameter.ndim > 1}
-    descent = training.Descent(learning, decaying.__contains__, settings["weight_decay"], clip=True)
-    descent.restore(momentum)
-    batches = islice(training.batches(len(inputs), settings["batch_size"], order), done, None)
-    for number, batch in zip(range(done + 1, steps + 1), batches, strict=False):
-        model.train()
-        taken = inputs[torch.from_numpy(batch).to(inputs.device)]
-        loss = functional.mse_loss(model(taken), taken) / variance
-        descent.forget_gradients()
-        loss.backward()
-        descent.step(rate(number))
-        yield number, descent
-
-
 def _scores(model: Autoencoder, inputs: Parts, variance: float) -> dict[str, float]:
     """Read the errors out with the norm's statistics re-estimated on the training images; these stay."""
     model.reestimate(inputs["train"])
@@ -155,44 +123,49 @@ def pretrain(
     as `schedules.checkpoint_steps` does.
     """
     (one,) = learners
-    described, device = one.card.layers, one.images["train"].device
-    settings = spec["pretraining"]
-    images, size = len(one.images["train"]), settings["batch_size"]
+    settings, described, inputs = spec["pretraining"], one.card.layers, one.data.images
+    images, size = len(inputs["train"]), settings["batch_size"]
     a_pass = schedules.steps_per_pass(images, size)
     marks = schedules.checkpoint_steps(settings["checkpoints"], images, size)
     weights = without_head(one.card, initial_weights(one, spec["source"]))
     stopped = progress.state()
     if stopped:  # the layers that were done are as they ended
         weights |= {key: stopped.arrays[f"source.{key}"] for key in weights}
-    inputs, done = one.images, 0
+    done = 0
     for layer, end in zip(described, schedules.layer_ends(max(marks), len(described)), strict=True):
-        model = Autoencoder(one.card, layer, weights, inputs["train"].mean((0, 2, 3))).to(device)
+        taken = inputs["train"]
+        model = Autoencoder(one.card, layer, weights, taken.mean((0, 2, 3))).to(taken.device)
         if stopped and stopped.values["layer"] > layer.number:
             inputs, done = _outputs(model.eval(), inputs), end
             continue
-        variance = spread(inputs["train"])
+        variance = spread(taken)
         if not variance > 0:
             raise ValueError(
                 f"layer {layer.number} takes the same values everywhere, there is nothing to reconstruct: the layers "
                 "below have died; give its pretraining a lower learning_rate"
             )
+        learning = dict(model.named_parameters())
+        decaying = {name for name, parameter in learning.items() if parameter.ndim > 1}
+        # clipped as networks without norm are: no decoder has one
+        descent = training.Descent(learning, decaying.__contains__, settings["weight_decay"], clip=True)
         if stopped:
             model.restore(stopped.arrays)
+            descent.restore(stopped.arrays)
         else:
             scores = _scores(model, inputs, variance)
             yield [read_out(marks.get(done, done / a_pass), done, scores, None if done else dict(weights))]
-        for number, descent in _learn(
-            model,
-            inputs["train"],
-            variance,
-            rate=_schedule(settings, a_pass, end - done),
-            steps=end - done,
-            settings=settings,
-            order=stream("source-order", one.seed, one.architecture, spec["source"], f"layer-{layer.number}"),
-            done=stopped.values["step"] - done if stopped else 0,
-            momentum=stopped.arrays if stopped else {},
-        ):
-            step = done + number
+        first = stopped.values["step"] if stopped else done
+        rate = _schedule(settings, a_pass, end - done)
+        order = stream("source-order", one.seed, one.card.name, spec["source"], f"layer-{layer.number}")
+        batches = islice(training.batches(len(taken), size, order), first - done, None)
+        for step, batch in zip(range(first + 1, end + 1), batches, strict=False):
+            model.train()
+            drawn = taken[torch.from_numpy(batch).to(taken.device)]
+            # in units of the variance, so that one learning rate is of a like strength in all layers
+            loss = functional.mse_loss(model(drawn), drawn) / variance
+            descent.forget_gradients()
+            loss.backward()
+            descent.step(rate(step - done))
             if step in marks or step % a_pass == 0 or step == end:
                 scores, epoch = _scores(model, inputs, variance), marks.get(step, step / a_pass)
                 log.info(

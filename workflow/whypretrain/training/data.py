@@ -1,6 +1,6 @@
 """A task's images on the device, and the columns that a job's read-outs are gathered in."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ from whypretrain.data.tasks import Images
 from whypretrain.training.loop import standardise
 
 Columns = dict[str, list[Any]]
+Rows = Iterator[dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -34,21 +35,6 @@ class TargetData:
         images = {part: standardise(data.images, normalisation, device, channels) for part, data in parts.items()}
         labels = {part: torch.from_numpy(data.labels).to(device) for part, data in parts.items()}
         return cls(images, labels, classes)
-
-
-def device_of(name: str) -> torch.device:
-    """Return the device that config asks for; `auto` is the GPU where there is one."""
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(name)
-
-
-def extend(columns: Columns, more: Mapping[str, Sequence[Any]], seed: int) -> int:
-    """Append a seed's rows to columns, of which `seed` is the first; return their number."""
-    count = len(next(iter(more.values())))
-    for name, values in {"seed": [seed] * count, **more}.items():
-        columns.setdefault(name, []).extend(values)
-    return count
 
 
 def append(columns: Columns, row: Mapping[str, Any]) -> None:

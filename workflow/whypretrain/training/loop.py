@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from whypretrain.files.snapshots import Progress, State
 from whypretrain.networks.network import Network, Weights, batch_of
 from whypretrain.training.regularising import NONE, Regulariser
 from whypretrain.training.schedules import steps_per_pass
@@ -57,13 +58,11 @@ def standardise(
     scaled = torch.from_numpy(np.ascontiguousarray(images)).to(device, torch.float32) / 255
     if channels is not None and scaled.shape[1] != channels:
         scaled = scaled.expand(-1, channels, -1, -1)
-    mean, deviation = (_constants(normalisation[name], device) for name in ("mean", "standard_deviation"))
+    mean, deviation = (
+        torch.tensor(told, device=device)[:, None, None] if isinstance(told, Sequence) else told
+        for told in (normalisation["mean"], normalisation["standard_deviation"])
+    )
     return ((scaled - mean) / deviation).contiguous(memory_format=torch.channels_last)
-
-
-def _constants(values: float | Sequence[float], device: torch.device) -> float | Tensor:
-    """Return one constant as it is, and those of channels in the shape (channels, 1, 1)."""
-    return torch.tensor(values, device=device)[:, None, None] if isinstance(values, Sequence) else values
 
 
 def batches(images: int, batch_size: int, order: np.random.Generator) -> Iterator[np.ndarray]:
@@ -161,12 +160,11 @@ def train(
 ) -> Iterator[Step]:
     """Train on the given images for `steps` updates and yield each of them.
 
-    Each copy of the network has its own of the `rates`. Images, labels and orders are by set: as many copies after
-    one another as there are to a set share its batches.
-    Weight decay leaves out biases and norms; networks without norm have their gradients clipped. Frozen layers don't
-    change. What the network itself draws, as for dropout, it draws from torch's own stream, begun with `seed`.
-    Without a regulariser a step takes the gradient of the cross-entropy alone.
-    After `done` steps it goes on from the `state` of the last of them, in the bits of one that was never stopped.
+    Each copy of the network has its own of the `rates`. Images, labels and orders are by set: as many copies after one
+    another as there are to a set share its batches. Weight decay leaves out biases and norms; networks without norm
+    have their gradients clipped. What the network itself draws, as for dropout, it draws from torch's own stream, begun
+    with `seed`. After `done` steps it goes on from the `state` of the last of them, in the bits of one that was never
+    stopped.
     """
     copies, device = network.copies, images[0].device
     descent = Descent(network.learning(), network.is_decaying, weight_decay, not network.card.has_norm, copies)
@@ -205,6 +203,47 @@ def train(
             yield Step(number, now, loss.detach(), correct, truth.shape[1], state_now)
     finally:
         hook.remove()
+
+
+def follow(
+    network: Network,
+    images: Sequence[Tensor],
+    labels: Sequence[Tensor],
+    *,
+    steps: int,
+    reads: Callable[[int], bool],
+    progress: Progress,
+    stopped: State | None,
+    by_image: bool = False,
+    kept: Callable[[], Mapping[str, Any]] = dict,
+    **options: Any,
+) -> Iterator[tuple[int, Tensor, Tensor, int, int]]:
+    """Train as `train` does, from where it was `stopped` if it was; stop at each step that `reads` picks.
+
+    Yield its number and what the steps since the last one came to: losses and numbers of correct images of each copy,
+    how many steps, how many images. Losses are summed over steps, or `by_image`. Between steps the state is offered to
+    `progress`, with the plain values that `kept` gives.
+    """
+    zero = [0.0] * network.copies
+    begun: Mapping[str, Any] = (
+        stopped.values if stopped else {"loss": zero, "correct": zero, "since": 0, "seen": 0, "step": 0}
+    )
+    loss, correct = (torch.tensor(begun[name], device=images[0].device) for name in ("loss", "correct"))
+    since, seen = begun["since"], begun["seen"]
+
+    def state() -> State:
+        sums = {"loss": loss.tolist(), "correct": correct.tolist(), "since": since, "seen": seen}
+        return State(step.state(), {**kept(), **sums, "step": step.number})
+
+    options |= {"done": begun["step"], "state": stopped.arrays if stopped else None}
+    for step in train(network, images, labels, steps=steps, **options):
+        loss = loss + step.loss * (step.images if by_image else 1)
+        correct, since, seen = correct + step.correct, since + 1, seen + step.images
+        if reads(step.number):
+            yield step.number, loss, correct, since, seen
+            loss, correct, since, seen = torch.zeros_like(loss), torch.zeros_like(correct), 0, 0
+        if step.number < steps:
+            progress.offer(state)
 
 
 def _cross_entropy(logits: Tensor, truth: Tensor, smoothing: float = 0.0) -> Tensor:

@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from whypretrain import registry
-from whypretrain.files.snapshots import UNKEPT, Progress, State
-from whypretrain.networks.building import build, side_by_side
+from whypretrain.files.snapshots import UNKEPT, Progress
+from whypretrain.networks.building import loaded, side_by_side
 from whypretrain.networks.card import Card
 from whypretrain.networks.initialisation import initialise, initialise_head, without_head
 from whypretrain.networks.network import Network, Weights
@@ -37,32 +36,17 @@ SCORES = dict.fromkeys((*OF_LABELS, *OF_LAYERS), NOTHING)
 class Learner:
     """A source with one seed: its images, its network's card, and the weights that it starts from.
 
-    Those are of a parent or of a raw checkpoint. What is `published` needs no images of its own: then there are none.
+    Those are of a parent or of a raw checkpoint. What is `published` may have no images of its own: they are `NO_DATA`.
     """
 
     seed: int
-    data: TargetData | None
+    data: TargetData
     card: Card
     start: Weights | None = None
     published: tuple[Weights, ...] = ()
 
-    @property
-    def images(self) -> dict[str, Tensor]:
-        """Its images by part."""
-        assert self.data is not None  # what learns has some
-        return self.data.images
 
-    @property
-    def labels(self) -> dict[str, Tensor]:
-        """Their labels by part."""
-        assert self.data is not None
-        return self.data.labels
-
-    @property
-    def architecture(self) -> str:
-        """The name of the architecture in config."""
-        name: str = self.card.architecture["name"]
-        return name
+NO_DATA = TargetData({}, {}, classes=0)
 
 
 @dataclass(frozen=True)
@@ -91,9 +75,9 @@ def initial_weights(learner: Learner, source: str) -> Weights:
 
     The head is drawn after the layers, so it is the same with and without a parent.
     """
-    card, init = learner.card, stream("source-init", learner.seed, learner.architecture, source)
+    card, init = learner.card, stream("source-init", learner.seed, learner.card.name, source)
     own = initialise(card, init)
-    head = initialise_head(card, learner.data.classes, init) if learner.data else {}
+    head = initialise_head(card, learner.data.classes, init) if learner.data.classes else {}
     return {**(own if learner.start is None else without_head(card, learner.start)), **head}
 
 
@@ -110,7 +94,7 @@ def _read_out(
     ]
     # what tests is far more than what validates, and only checkpoints are judged by it
     for part in ("validation", "test") if kept else ("validation",):
-        images, labels = ([getattr(one, of)[part] for one in learners] for of in ("images", "labels"))
+        images, labels = _of_part(learners, part)
         for row, score in zip(rows, training.evaluate_copies(network, images, labels), strict=True):
             row |= {f"loss_{part}": score.loss, f"top1_{part}": score.top1}
     for learner, row in zip(learners, rows, strict=True):
@@ -121,104 +105,73 @@ def _read_out(
     return [read_out(epoch, step, row, network.weights(copy) if kept else None) for copy, row in enumerate(rows)]
 
 
+def _of_part(learners: Sequence[Learner], part: str) -> tuple[list[Tensor], list[Tensor]]:
+    return [one.data.images[part] for one in learners], [one.data.labels[part] for one in learners]
+
+
+def _a_pass(spec: Mapping[str, Any], learners: Sequence[Learner]) -> int:
+    return schedules.steps_per_pass(len(learners[0].data.images["train"]), spec["pretraining"]["batch_size"])
+
+
+def _raw_rate(settings: Mapping[str, Any], a_pass: int) -> Callable[[int], float]:
+    return schedules.constant_after_warmup(settings["learning_rate"], round(settings["warmup_epochs"] * a_pass))
+
+
 def _train(
-    network: Network,
+    spec: Mapping[str, Any],
     learners: Sequence[Learner],
+    weights: Sequence[Weights],
     marks: Mapping[int, float],
-    a_pass: int,
-    progress: Progress,
-    stopped: State | None,
     rate: Callable[[int], float],
-    **options: Any,
+    progress: Progress,
+    *branch: str,
 ) -> Iterator[list[ReadOut]]:
-    """Train to the last mark, from where it was stopped if it was.
+    """Train the learners from their weights, as copies of one network, to the last mark; or from where it was stopped.
 
-    Yield read-outs with weights at each mark, and without at every whole pass.
+    Yield read-outs with weights at each mark, and without at every whole pass; before the first step too, but for a
+    `branch`, whose name its order of images has.
     """
-    zero = [0.0] * len(learners)
-    nothing: dict[str, Any] = {"loss": zero, "correct": zero, "since": 0, "seen": 0, "step": 0}
-    values = stopped.values if stopped else nothing
-    loss, correct = torch.tensor(values["loss"]), torch.tensor(values["correct"])
-    since, seen, end = values["since"], values["seen"], max(marks)
-
-    def state() -> State:
-        sums = {"loss": loss.tolist(), "correct": correct.tolist(), "since": since, "seen": seen}
-        return State(step.state(), {**sums, "step": step.number})
-
-    images, labels = ([getattr(one, of)["train"] for one in learners] for of in ("images", "labels"))
-    options |= {"done": values["step"], "state": stopped.arrays if stopped else None}
-    for step in training.train(network, images, labels, rates=[rate] * len(learners), steps=end, **options):
-        loss, correct, since, seen = loss + step.loss, correct + step.correct, since + 1, seen + step.images
-        if step.number in marks or step.number % a_pass == 0:
-            epoch = marks.get(step.number, step.number / a_pass)
-            batches = (loss / since).tolist(), (correct / seen).tolist()
-            yield _read_out(network, learners, epoch, step.number, batches, step.number in marks)
-            loss, correct, since, seen = torch.zeros_like(loss), torch.zeros_like(correct), 0, 0
-        if step.number < end:
-            progress.offer(state)
-
-
-def _network(weights: Sequence[Weights], learners: Sequence[Learner]) -> Network:
-    """Return the learners' networks, one for each of the weights, as copies of one, on the device of their images."""
-    networks = []
-    for own, learner in zip(weights, learners, strict=True):
-        networks.append(build(learner.card, len(own[f"{learner.card.head}.weight"])))
-        networks[-1].load(own)
-    return side_by_side(networks).to(learners[0].images["train"].device)
+    settings, source, a_pass = spec["pretraining"], spec["source"], _a_pass(spec, learners)
+    images, labels = _of_part(learners, "train")
+    networks = [loaded(one.card, own) for one, own in zip(learners, weights, strict=True)]
+    network = side_by_side(networks).to(images[0].device)
+    stopped = progress.state()
+    if not (stopped or branch):
+        nothing = [NOTHING] * len(learners)
+        yield _read_out(network, learners, 0.0, 0, (nothing, nothing), kept=True)
+    for step, loss, correct, since, seen in training.follow(
+        network,
+        images,
+        labels,
+        steps=max(marks),
+        reads=lambda step: step in marks or step % a_pass == 0,
+        progress=progress,
+        stopped=stopped,
+        rates=[rate] * len(learners),
+        batch_size=settings["batch_size"],
+        weight_decay=settings["weight_decay"],
+        orders=[stream("source-order", one.seed, one.card.name, source, *branch) for one in learners],
+        seed=int(stream("dropout", learners[0].seed, source).integers(2**63)),
+    ):
+        batches = (loss / since).tolist(), (correct / seen).tolist()
+        yield _read_out(network, learners, marks.get(step, step / a_pass), step, batches, step in marks)
 
 
 def learn(spec: Mapping[str, Any], learners: Sequence[Learner], progress: Progress = UNKEPT) -> Iterator[list[ReadOut]]:
     """Yield the read-outs of sources that learn the labels of their training images, as `pretrain` does."""
-    settings = spec["pretraining"]
-    network = _network([initial_weights(one, spec["source"]) for one in learners], learners)
-    images, size = len(learners[0].images["train"]), settings["batch_size"]
-    a_pass = schedules.steps_per_pass(images, size)
-    stopped = progress.state()
-    if not stopped:
-        nothing = [NOTHING] * len(learners)
-        yield _read_out(network, learners, 0.0, 0, (nothing, nothing), kept=True)
-    yield from _train(
-        network,
-        learners,
-        schedules.checkpoint_steps(settings["checkpoints"], images, size),
-        a_pass,
-        progress,
-        stopped,
-        rate=schedules.constant_after_warmup(settings["learning_rate"], round(settings["warmup_epochs"] * a_pass)),
-        batch_size=size,
-        weight_decay=settings["weight_decay"],
-        orders=[stream("source-order", one.seed, one.architecture, spec["source"]) for one in learners],
-        seed=_drawn(learners, spec["source"]),
-    )
-
-
-def _drawn(learners: Sequence[Learner], source: str) -> int:
-    """Return what torch's own stream begins with, for networks that draw when they learn."""
-    return int(stream("dropout", learners[0].seed, source).integers(2**63))
+    settings, images = spec["pretraining"], len(learners[0].data.images["train"])
+    marks = schedules.checkpoint_steps(settings["checkpoints"], images, settings["batch_size"])
+    weights = [initial_weights(one, spec["source"]) for one in learners]
+    yield from _train(spec, learners, weights, marks, _raw_rate(settings, _a_pass(spec, learners)), progress)
 
 
 def branch(spec: Mapping[str, Any], learners: Sequence[Learner], progress: Progress = UNKEPT) -> list[ReadOut]:
     """Return the ends of the branches of sources that learn the labels of their training images, as `anneal` does."""
-    settings, epoch = spec["pretraining"], spec["epoch"]
-    network = _network([one.start or {} for one in learners], learners)
-    a_pass = schedules.steps_per_pass(len(learners[0].images["train"]), settings["batch_size"])
-    raw = schedules.constant_after_warmup(settings["learning_rate"], round(settings["warmup_epochs"] * a_pass))
+    settings, epoch, a_pass = spec["pretraining"], spec["epoch"], _a_pass(spec, learners)
     steps = max(1, round(settings["anneal_share"] * epoch * a_pass))
-    *_, end = _train(
-        network,
-        learners,
-        {steps: epoch},
-        a_pass,
-        progress,
-        progress.state(),
-        rate=schedules.linear_to_zero(raw(max(1, round(epoch * a_pass))), steps),
-        batch_size=settings["batch_size"],
-        weight_decay=settings["weight_decay"],
-        orders=[
-            stream("source-order", one.seed, one.architecture, spec["source"], f"anneal-{epoch!r}") for one in learners
-        ],
-        seed=_drawn(learners, spec["source"]),
-    )
+    reached = _raw_rate(settings, a_pass)(max(1, round(epoch * a_pass)))
+    rate, starts = schedules.linear_to_zero(reached, steps), [one.start or {} for one in learners]
+    *_, end = _train(spec, learners, starts, {steps: epoch}, rate, progress, f"anneal-{epoch!r}")
     return end
 
 
@@ -227,11 +180,10 @@ def pretrain(
 ) -> Iterator[list[ReadOut]]:
     """Yield the read-outs of a source, those of all learners at once: at every epoch, with weights at its checkpoints.
 
-    Learners train as copies of one network; they have as many images as each other, and of an objective that is
-    `ALONE` there is one. The first read-outs are their initialisations, or the layers of their starts, the ends of the
-    source that it starts from; of what was stopped, the first after that.
-    Raises ValueError for a source that diverges, for a start of another architecture, and as
-    `schedules.checkpoint_steps` does.
+    Learners train as copies of one network; they have as many images as each other, and of an objective that is `ALONE`
+    there is one. The first read-outs are their initialisations, or the layers of their starts, the ends of the source
+    that it starts from; of what was stopped, the first after that. Raises ValueError for a source that diverges, for a
+    start of another architecture, and as `schedules.checkpoint_steps` does.
     """
     objective = registry.load("objectives", spec["pretraining"]["objective"])
     yield from objective.pretrain(spec, learners, progress)

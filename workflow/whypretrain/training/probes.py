@@ -1,14 +1,23 @@
-"""Linear classifiers from scikit-learn on the features of frozen weights: probes and support vector machines."""
+"""Runs on the frozen start: linear classifiers from scikit-learn, probes and SVMs, on the features of one layer."""
 
+import logging
 import math
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from whypretrain.data.tasks import FEW
+from whypretrain.networks.card import Card
+from whypretrain.networks.initialisation import as_head
+from whypretrain.networks.network import Network, Weights, in_batches
+from whypretrain.training import runs
+from whypretrain.training.loop import Score
+from whypretrain.training.runs import Outcome, Request
+
+log = logging.getLogger("whypretrain")
 
 STRENGTHS = tuple(float(c) for c in np.logspace(-4, 2, 7))  # C = 1 / L2 of the grid
 ITERATIONS = 1000
@@ -19,20 +28,24 @@ Parts = dict[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Probe:
-    """A classifier's read-outs by part, the C that validation selected, whether the fit converged, and its weights.
+    """A classifier's scores by part, the C that validation selected, whether the fit converged, and its weights.
 
-    Losses are cross-entropies in nats, NaN for an SVM; predictions (n,) are of training and test images. `weight`
-    (classes, d) and `bias` (classes,) act on features as they are, not standardised, and give logits, or an SVM's
-    decision values.
+    An SVM has no cross-entropy: its losses are NaN. `weight` (classes, d) and `bias` (classes,) act on features as they
+    are, not standardised, and give logits, or an SVM's decision values.
     """
 
-    top1: dict[str, float]
-    loss: dict[str, float]
-    predictions: Parts
+    scores: dict[str, Score]
     strength: float
     converged: bool
     weight: np.ndarray
     bias: np.ndarray
+
+    def head(self, card: Card, layer: int | None = None) -> Weights:
+        """Return the classifier as a network's head; a linear one where the network is read at a layer."""
+        return as_head(replace(card, head_convolves=False) if layer else card, self.weight, self.bias)
+
+
+Fit = Callable[[Parts, Parts], dict[str, Probe]]
 
 
 def _logits(coefficients: np.ndarray, intercepts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -57,25 +70,16 @@ def _fit(features: Parts, labels: Parts, build: Callable[[float], Any]) -> dict[
             warnings.simplefilter("always", ConvergenceWarning)
             model = build(strength).fit(scaled["train"], labels["train"])
         coefficients, intercepts = _logits(model.coef_.astype(np.float64), model.intercept_.astype(np.float64))
-        weight = coefficients / scaler.scale_
-        loss = dict.fromkeys(scaled, math.nan)
-        if hasattr(model, "predict_proba"):
-            loss = {
-                part: float(log_loss(labels[part], model.predict_proba(values), labels=model.classes_))
-                for part, values in scaled.items()
-            }
-        probe = Probe(
-            top1={part: float(model.score(values, labels[part])) for part, values in scaled.items()},
-            loss=loss,
-            predictions={part: model.predict(scaled[part]) for part in ("train", "test")},
-            strength=strength,
-            converged=not any(issubclass(w.category, ConvergenceWarning) for w in caught),
-            weight=weight,
-            bias=intercepts - weight @ scaler.mean_,
-        )
-        found.append(probe)
+        weight, scores = coefficients / scaler.scale_, {}
+        for part, values in scaled.items():
+            loss, predicted = math.nan, model.predict(values)
+            if hasattr(model, "predict_proba"):
+                loss = float(log_loss(labels[part], model.predict_proba(values), labels=model.classes_))
+            scores[part] = Score(loss, float((predicted == labels[part]).mean()), predicted)
+        converged = not any(issubclass(w.category, ConvergenceWarning) for w in caught)
+        found.append(Probe(scores, strength, converged, weight, intercepts - weight @ scaler.mean_))
     return {
-        part: min(found, key=lambda probe: (-probe.top1[part], _known(probe.loss[part]), probe.strength))
+        part: min(found, key=lambda each: (-each.scores[part].top1, _known(each.scores[part].loss), each.strength))
         for part in SELECTING
         if part in features
     }
@@ -107,3 +111,32 @@ def fit_svm(features: Parts, labels: Parts) -> dict[str, Probe]:
     return _fit(
         features, labels, lambda strength: LinearSVC(C=strength, dual="auto", max_iter=ITERATIONS, random_state=0)
     )
+
+
+def classify(request: Request, network: Network, fit: Fit) -> dict[str, Probe]:
+    """Fit a classifier on a network's penultimate features of the target's images; see `fit_probe`."""
+    data = request.data
+    features = {part: in_batches(network.features, images).cpu().numpy() for part, images in data.images.items()}
+    return fit(features, {part: labels.cpu().numpy() for part, labels in data.labels.items()})
+
+
+def run_on_features(request: Request, fit: Fit) -> Outcome:
+    """Fit one classifier and return what is read out of it; there are no steps, so no history and no kernels.
+
+    The final weights are the start's as far as the layer that is read, with the statistics used, and the
+    classifier that all validation images select as the head. The row also has what the few select.
+    """
+    network, layer = runs.start_network(request), request.mode.layer
+    found = classify(request, network, fit)
+    probe, few = found["validation"], found[FEW]
+    converged, strengths = probe.converged and few.converged, (probe.strength, few.strength)
+    scored = probe.scores | {FEW: few.scores[FEW], runs.TEST_FEW: few.scores["test"]}
+    row = runs.scores(request.data, scored, steps=0, converged=converged, strength=strengths)
+    log.info(
+        "%s on layer %d, seed %d: C %g%s, train top-1 %.3f, validation top-1 %.3f",
+        *(request.mode.name, layer or request.card.depth, request.seed),
+        *(probe.strength, "" if probe.converged else " (not converged)"),
+        *(scored["train"].top1, scored["validation"].top1),
+    )
+    final = network.weights() | probe.head(request.card, layer)
+    return Outcome({}, {}, row, scored["test"].predictions.astype(np.uint8), final)

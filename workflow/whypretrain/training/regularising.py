@@ -13,14 +13,6 @@ from whypretrain import registry
 from whypretrain.networks.network import Network
 
 
-def _as_they_are(tensor: Tensor, generator: torch.Generator) -> Tensor:
-    return tensor
-
-
-def _unchanged(network: Network, number: int, generators: Sequence[torch.Generator]) -> None:
-    pass
-
-
 @dataclass(frozen=True)
 class Regulariser:
     """What changes in a step, in the order of the step; what isn't named stays as it is without a regulariser.
@@ -34,10 +26,10 @@ class Regulariser:
     set of images: copies that share their images share what is drawn, as those of a seed do at all learning rates.
     """
 
-    images: Callable[[Tensor, torch.Generator], Tensor] = _as_they_are
-    features: Callable[[Tensor, torch.Generator], Tensor] = _as_they_are
+    images: Callable[[Tensor, torch.Generator], Tensor] = lambda tensor, generator: tensor
+    features: Callable[[Tensor, torch.Generator], Tensor] = lambda tensor, generator: tensor
     smoothing: float = 0.0
-    gradients: Callable[[Network, int, Sequence[torch.Generator]], None] = _unchanged
+    gradients: Callable[[Network, int, Sequence[torch.Generator]], None] = lambda network, number, generators: None
     generators: tuple[torch.Generator, ...] = ()
 
     def on_images(self, sets: Sequence[Tensor]) -> Sequence[Tensor]:
@@ -72,17 +64,22 @@ def learning(network: Network) -> Iterator[tuple[str, Tensor, Tensor]]:
             yield name, parameter.detach(), parameter.grad
 
 
-def penalised(network: Network) -> Iterator[tuple[str, Tensor, Tensor]]:
-    """Yield of those what penalties are about, as weight decay is: neither biases nor norms."""
-    return (found for found in learning(network) if network.is_decaying(found[0]))
+def pulling(strength: float, pull: Callable[[str, Tensor], Tensor | None]) -> Regulariser:
+    """Return what adds strength · pull(name, weight) to the gradients, but for biases and norms; nothing for None."""
+
+    def add(network: Network, number: int, generators: Sequence[torch.Generator]) -> None:
+        for name, weight, gradient in learning(network):
+            if network.is_decaying(name) and (force := pull(name, weight)) is not None:
+                gradient.add_(force, alpha=strength)
+
+    return Regulariser(gradients=add)
 
 
 def build(chosen: Mapping[str, Any] | None, network: Network, streams: Sequence[np.random.Generator]) -> Regulariser:
     """Return the regulariser that a recipe names (`name`, `strength`) for a network before it learns, or none.
 
-    The module is given the weights that training begins with, but for the head, which is new on every target.
-    It draws from generators on the CPU, one seeded from each of the `streams`, so what is drawn doesn't depend on the
-    device.
+    The module is given the weights that training begins with, but for the head, which is new on every target. It draws
+    from generators on the CPU, one seeded from each of the `streams`, so what is drawn doesn't depend on the device.
     Raises ValueError for a name that doesn't exist.
     """
     if chosen is None:

@@ -15,6 +15,7 @@ from whypretrain.networks.initialisation import initialise_head, without_head
 from whypretrain.networks.network import Network, reestimate_statistics
 from whypretrain.randomness import stream
 from whypretrain.training.data import Columns, TargetData
+from whypretrain.training.loop import Score
 from whypretrain.training.moding import Mode
 
 Weights = dict[str, np.ndarray]
@@ -29,8 +30,8 @@ class Request:
     """One run: the start's weights, the network's card, the data, the recipe, a learning rate, a seed and the mode.
 
     Modes that don't learn by gradient steps have neither recipe nor learning rate. In `shared` a mode keeps what is the
-    same at every learning rate of a seed; `progress` keeps where the training is, of
-    all runs that train together. `precision` is what steps are computed in; weights and scores are float32 ones.
+    same at every learning rate of a seed; `progress` keeps where the training is, of all runs that train together.
+    `precision` is what steps are computed in; weights and scores are float32 ones.
     """
 
     start: Weights
@@ -82,30 +83,26 @@ def balanced_accuracy(labels: np.ndarray, predictions: np.ndarray) -> float:
 
 def scores(
     data: TargetData,
-    top1: Mapping[str, float],
-    loss: Mapping[str, float],
-    predictions: Mapping[str, np.ndarray],
+    scored: Mapping[str, Score],
     *,
     steps: int,
     diverged: bool = False,
     converged: bool = True,
     strength: tuple[float, float] = (math.nan, math.nan),
 ) -> dict[str, Any]:
-    """Return a run's scores as a row: top-1 and loss by part, balanced accuracy on test, and how the run ended.
+    """Return a run's scores by part as a row: top-1 and loss, balanced accuracy on test, and how the run ended.
 
     One that diverged has the score of guessing all classes alike; one whose balanced accuracy is near that on its own
     training images, however uneven these are, is `collapsed`. `strength` is the C of a probe or SVM, as all validation
-    images and as the few select it; an SVM has no cross-entropy, so its losses are NaN. Where the few select another
-    classifier, `test_few` are its scores.
+    images and as the few select it. Where the few select another classifier, `test_few` are its scores.
     """
     chance = 1.0 / data.classes
-    balanced = {
-        part: balanced_accuracy(data.labels[part].cpu().numpy(), predictions[part]) for part in ("train", "test")
-    }
-    row: dict[str, Any] = {"diverged": diverged, "collapsed": not diverged and balanced["train"] < chance + COLLAPSE}
-    for part in (*top1, TEST_FEW):
-        of = part if part in top1 else "test"
-        row[f"top1_{part}"] = chance if diverged else top1[of]
-        row[f"loss_{part}"] = math.log(data.classes) if diverged else loss[of]
-    row["balanced_test"] = chance if diverged else balanced["test"]
+    train, test = (
+        balanced_accuracy(data.labels[part].cpu().numpy(), scored[part].predictions) for part in ("train", "test")
+    )
+    row: dict[str, Any] = {"diverged": diverged, "collapsed": not diverged and train < chance + COLLAPSE}
+    for part, score in {**scored, TEST_FEW: scored.get(TEST_FEW, scored["test"])}.items():
+        row[f"top1_{part}"] = chance if diverged else score.top1
+        row[f"loss_{part}"] = math.log(data.classes) if diverged else score.loss
+    row["balanced_test"] = chance if diverged else test
     return row | {"steps": steps, "converged": converged, "strength": strength[0], "strength_few": strength[1]}

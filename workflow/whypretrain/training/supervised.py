@@ -6,17 +6,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from whypretrain.files.snapshots import State
 from whypretrain.networks.building import side_by_side
 from whypretrain.networks.network import Entry, Network, Weights, in_batches
 from whypretrain.randomness import stream
 from whypretrain.training import loop as training
 from whypretrain.training import regularising, runs, schedules
-from whypretrain.training.cosine import as_kernels, kernel_cosine
-from whypretrain.training.data import Columns, append
+from whypretrain.training.cosine import layer_cosine
+from whypretrain.training.data import append
 from whypretrain.training.runs import Outcome, Request
 
 log = logging.getLogger("whypretrain")
@@ -29,31 +27,22 @@ def run_steps(recipe: Mapping[str, Any], images: int) -> tuple[int, int]:
     return steps, a_pass * math.ceil(recipe["epoch_steps"] / a_pass)
 
 
-def _record_kernels(kernels: Columns, request: Request, current: Weights, epoch: int) -> None:
-    for layer in request.card.layers:
-        name = layer.weight.name
-        pairing = stream("null", request.seed, layer.number).permutation(len(as_kernels(current[name])))
-        cosine = kernel_cosine(request.start[name], current[name], pairing)
-        append(kernels, {"target_epoch": epoch, "layer": layer.number, **cosine.columns()})
-
-
 def _inputs(network: Network, images: Tensor, entry: Entry | None) -> Tensor:
     """Return what the network takes at its entry, or the images where it is run whole."""
     return in_batches(lambda batch: network.until(entry.place, batch), images) if entry else images
 
 
-def train_above(requests: Sequence[Request], frozen: int, heads: Sequence[Weights] = ()) -> list[Outcome]:
-    """Train runs of one arm, but for their first `frozen` layers, as copies of one network; return what each gives.
+def train_above(requests: Sequence[Request], heads: Sequence[Weights] = ()) -> list[Outcome]:
+    """Train runs of one arm, but for the layers that the mode freezes, as copies of one network; return their outcomes.
 
     Runs of a seed come one after another, as many for each seed: they share its batches. Frozen layers are a fixed
     function, in evaluation mode. Where one tensor alone crosses behind them, it is computed once a seed for training
     and validation images, and kept in memory; elsewhere they are run in each step, without gradients. A run whose loss
     is not finite is `diverged`, with the chance score, and is read out no more; the others go on. One that ends near
     chance on its own training images is `collapsed`. Both are results. Runs start from a new head, or from those given,
-    and go on where they were stopped.
-    Raises ValueError without a recipe or learning rate.
+    and go on where they were stopped. Raises ValueError without a recipe or learning rate.
     """
-    one, recipe = requests[0], requests[0].recipe
+    one, recipe, frozen = requests[0], requests[0].recipe, requests[0].mode.frozen
     peaks = [request.learning_rate for request in requests if request.learning_rate is not None]
     if recipe is None or len(peaks) < len(requests):
         raise ValueError(f"mode '{one.mode.name}' learns by gradient steps; give it a recipe and a learning rate")
@@ -74,84 +63,63 @@ def train_above(requests: Sequence[Request], frozen: int, heads: Sequence[Weight
     draws = [stream("regulariser", request.seed, request.task) for request in seeds]
     steps, epoch_steps = run_steps(recipe, len(images[0]))
     stopped = one.progress.state()
-    nothing: dict[str, Any] = {name: [{} for _ in requests] for name in ("history", "kernels")}
-    nothing |= {name: [0.0] * len(requests) for name in ("loss", "correct")}
-    nothing |= {"diverged": [0] * len(requests), "seen": 0, "step": 0}
-    values = stopped.values if stopped else nothing
-    history, kernels, seen, done = (values[name] for name in ("history", "kernels", "seen", "step"))
-    losses, correct = (torch.tensor(values[name], device=one.device) for name in ("loss", "correct"))
-    diverged: list[int] = values["diverged"]  # the step after which each was seen to be, 0 of those that aren't
+    read: dict[str, Any] = {"history": [{} for _ in requests], "kernels": [{} for _ in requests]}
+    read["diverged"] = [0] * len(requests)  # the step after which each was seen to be, 0 of those that aren't
+    if stopped:
+        read = {name: stopped.values[name] for name in read}
+    diverged: list[int] = read["diverged"]
 
     def record(epoch: int, step: int, scores: Iterable[tuple[float, float]]) -> None:
         validated = training.evaluate_copies(network, held_out, truth)
         for copy, ((loss, top1), validation) in enumerate(zip(scores, validated, strict=True)):
             if diverged[copy]:
                 continue
-            row = {
-                "target_epoch": epoch,
-                "step": step,
-                "loss_train": loss,
-                "top1_train": top1,
-                "loss_validation": validation.loss,
-                "top1_validation": validation.top1,
-            }
-            append(history[copy], row)
-            _record_kernels(kernels[copy], requests[copy], network.weights(copy), epoch)
+            row = {"target_epoch": epoch, "step": step, "loss_train": loss, "top1_train": top1}
+            row |= {"loss_validation": validation.loss, "top1_validation": validation.top1}
+            append(read["history"][copy], row)
+            request, current = requests[copy], network.weights(copy)
+            for layer in request.card.layers:
+                cosines = layer_cosine(layer, request.seed, request.start, current)
+                append(read["kernels"][copy], {"target_epoch": epoch, "layer": layer.number, **cosines})
             log.info(
                 "rate %g seed %d epoch %d/%d step %d/%d: train loss %.3f top-1 %.3f, validation loss %.3f top-1 %.3f",
-                *(peaks[copy], requests[copy].seed, epoch, math.ceil(steps / epoch_steps), step, steps),
+                *(peaks[copy], request.seed, epoch, math.ceil(steps / epoch_steps), step, steps),
                 *(loss, top1, validation.loss, validation.top1),
             )
-
-    def state() -> State:
-        sums = {"loss": losses.tolist(), "correct": correct.tolist(), "seen": seen, "diverged": diverged}
-        return State(step.state(), {"history": history, "kernels": kernels, **sums, "step": step.number})
 
     with network.entered(entry):
         if not stopped:
             starts = training.evaluate_copies(network, images, labels)
             record(0, 0, [(start.loss, start.top1) for start in starts])
-
-        for step in training.train(
+        for done, losses, correct, _, seen in training.follow(
             network,
             images,
             labels,
-            rates=[schedules.rate_of(recipe, peak, steps) for peak in peaks],
             steps=steps,
+            reads=lambda step: step % epoch_steps == 0 or step == steps,
+            progress=one.progress,
+            stopped=stopped,
+            by_image=True,
+            kept=lambda: read,
+            rates=[schedules.rate_of(recipe, peak, steps) for peak in peaks],
             batch_size=recipe["batch_size"],
             weight_decay=recipe["weight_decay"],
             orders=[stream("target-order", request.seed, request.task) for request in seeds],
             seed=int(stream("dropout", one.seed, one.task).integers(2**63)),
             regulariser=regularising.build(recipe["regulariser"], network, draws),
             precision=one.precision,
-            done=done,
-            state=stopped.arrays if stopped else None,
         ):
-            done = step.number
-            losses, correct, seen = losses + step.loss * step.images, correct + step.correct, seen + step.images
-            if step.number % epoch_steps == 0 or step.number == steps:
-                means = [
-                    (loss / seen, right / seen) for loss, right in zip(losses.tolist(), correct.tolist(), strict=True)
-                ]
-                for copy, (loss, _) in enumerate(means):
-                    diverged[copy] = diverged[copy] or (0 if math.isfinite(loss) else done)
-                if all(diverged):
-                    break
-                record(math.ceil(done / epoch_steps), done, means)
-                losses, correct, seen = torch.zeros_like(losses), torch.zeros_like(correct), 0
-            if step.number < steps:
-                one.progress.offer(state)
-    return _outcomes(requests, network, history, kernels, [step or done for step in diverged], diverged)
+            pairs = zip(losses.tolist(), correct.tolist(), strict=True)
+            means = [(loss / seen, right / seen) for loss, right in pairs]
+            for copy, (loss, _) in enumerate(means):
+                diverged[copy] = diverged[copy] or (0 if math.isfinite(loss) else done)
+            if all(diverged):
+                break
+            record(math.ceil(done / epoch_steps), done, means)
+    return _outcomes(requests, network, read, done)
 
 
-def _outcomes(
-    requests: Sequence[Request],
-    network: Network,
-    history: list[Columns],
-    kernels: list[Columns],
-    steps: list[int],
-    diverged: list[int],
-) -> list[Outcome]:
+def _outcomes(requests: Sequence[Request], network: Network, read: Mapping[str, Any], done: int) -> list[Outcome]:
     seeds = list({request.seed: request.data for request in requests}.values())
     parts = {
         part: training.evaluate_copies(
@@ -160,19 +128,13 @@ def _outcomes(
         for part in seeds[0].images
     }
     outcomes = []
-    for copy, request in enumerate(requests):
-        scored = {part: scores[copy] for part, scores in parts.items()}
-        failed = bool(diverged[copy]) or not all(math.isfinite(score.loss) for score in scored.values())
+    for copy, (request, diverged) in enumerate(zip(requests, read["diverged"], strict=True)):
+        scored, steps = {part: scores[copy] for part, scores in parts.items()}, diverged or done
+        failed = bool(diverged) or not all(math.isfinite(score.loss) for score in scored.values())
         if failed:
-            log.info("rate %g seed %d diverged after %d steps", request.learning_rate, request.seed, steps[copy])
-        row = runs.scores(
-            request.data,
-            {part: score.top1 for part, score in scored.items()},
-            {part: score.loss for part, score in scored.items()},
-            {part: score.predictions for part, score in scored.items()},
-            steps=steps[copy],
-            diverged=failed,
-        )
+            log.info("rate %g seed %d diverged after %d steps", request.learning_rate, request.seed, steps)
+        row = runs.scores(request.data, scored, steps=steps, diverged=failed)
         predictions = scored["test"].predictions.astype(np.uint8)
-        outcomes.append(Outcome(history[copy], kernels[copy], row, predictions, network.weights(copy)))
+        history, kernels = read["history"][copy], read["kernels"][copy]
+        outcomes.append(Outcome(history, kernels, row, predictions, network.weights(copy)))
     return outcomes

@@ -8,11 +8,10 @@ import torch
 
 from whypretrain.command import StageError
 from whypretrain.running import devices
-from whypretrain.training.data import device_of
 
 
 def set_up_torch(spec: Mapping[str, Any]) -> torch.device:
-    """Set torch's threads as the spec says and return the device, a GPU of this process's own (see `devices`).
+    """Set torch's threads as the spec says and return the device, a GPU of this process's own; `auto` is one if any is.
 
     Raises StageError where the spec asks for a GPU and there is none.
     """
@@ -22,7 +21,8 @@ def set_up_torch(spec: Mapping[str, Any]) -> torch.device:
         raise StageError(devices.why_none())
     if spec["device"] == "cuda" and not torch.cuda.is_available():
         raise StageError(f"config says device: cuda, but torch can't use {gpu}: is its driver too old? See nvidia-smi")
-    device = device_of(spec["device"])
+    found = "cuda" if torch.cuda.is_available() else "cpu"
+    device = torch.device(found if spec["device"] == "auto" else spec["device"])
     if device.type == "cuda":  # on a CPU all that is used here is deterministic, and the call costs a second
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic only so
         torch.use_deterministic_algorithms(True)

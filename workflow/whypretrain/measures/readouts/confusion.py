@@ -3,18 +3,15 @@
 import numpy as np
 
 from whypretrain.measures.measuring import Measured
-from whypretrain.training.data import Columns
+from whypretrain.training.data import Rows
 from whypretrain.training.loop import evaluate
 
 
-def read_out(measured: Measured) -> Columns:
-    """Return a row for each class and each prediction, with the number of test images; classes in the task's order."""
+def read_out(measured: Measured) -> Rows:
+    """Yield a row for each class and each prediction, with the number of test images; classes in the task's order."""
     data = measured.target
     found = evaluate(measured.network("final", "target"), data.images["test"], data.labels["test"])
     counts = np.zeros((data.classes, data.classes), np.int64)
     np.add.at(counts, (data.labels["test"].cpu().numpy(), found.predictions), 1)
-    labels, predictions = np.indices(counts.shape)
-    return {
-        name: array.ravel().tolist()
-        for name, array in (("label", labels), ("prediction", predictions), ("images", counts))
-    }
+    for (label, prediction), images in np.ndenumerate(counts):
+        yield {"label": label, "prediction": prediction, "images": int(images)}

@@ -6,15 +6,14 @@ The source's images are read at the start alone: what of them the checkpoint has
 from whypretrain.data.partition import PARTS
 from whypretrain.measures.measuring import Measured
 from whypretrain.measures.spectra import components_of_main, effective_rank, singular_values, split
-from whypretrain.training.data import Columns, append
+from whypretrain.training.data import Rows
 from whypretrain.training.probes import fit_probe
 
 PACKAGES = ("scikit-learn",)  # what the numbers depend on beside torch and numpy
 
 
-def read_out(measured: Measured) -> Columns:
-    """Return a row for all features, the main part and the residual, with the probe's top-1 on each."""
-    columns: Columns = {}
+def read_out(measured: Measured) -> Rows:
+    """Yield a row for all features, the main part and the residual, with the probe's top-1 on each."""
     for moment, images in measured.moments():
         if (moment, images) == ("final", "source"):
             continue
@@ -27,6 +26,5 @@ def read_out(measured: Measured) -> Columns:
             probe = fit_probe(of_part, labels)["validation"]
             row = {"moment": moment, "images": images, "part": part, "components": components}
             row |= {"effective_rank": effective_rank(singular_values(of_part["train"], centred=False))}
-            row |= {f"top1_{name}": probe.top1[name] for name in PARTS}
-            append(columns, row | {"strength": probe.strength, "converged": probe.converged})
-    return columns
+            row |= {f"top1_{name}": probe.scores[name].top1 for name in PARTS}
+            yield row | {"strength": probe.strength, "converged": probe.converged}

@@ -2,12 +2,11 @@
 
 from whypretrain.measures.measuring import Measured
 from whypretrain.measures.spectra import shares, singular_values
-from whypretrain.training.data import Columns, append
+from whypretrain.training.data import Rows
 
 
-def read_out(measured: Measured) -> Columns:
-    """Return a row for each component of up to 1,000 test images' features, centred and not."""
-    columns: Columns = {}
+def read_out(measured: Measured) -> Rows:
+    """Yield a row for each component of up to 1,000 test images' features, centred and not."""
     for moment, images in measured.moments():
         features = measured.features(moment, images, ("test",))[0]["test"]
         for centred in (False, True):
@@ -16,5 +15,4 @@ def read_out(measured: Measured) -> Columns:
             for number, (value, share, squared) in enumerate(zip(values, by_value, by_square, strict=True), 1):
                 row = {"moment": moment, "images": images, "centred": centred, "component": number}
                 numbers = {"singular_value": value, "share": share, "share_squared": squared}
-                append(columns, row | {name: float(number) for name, number in numbers.items()})
-    return columns
+                yield row | {name: float(number) for name, number in numbers.items()}

@@ -16,7 +16,7 @@ from torch import Tensor
 from whypretrain.measures.excitation import NOISE, Unit, Window, maps, maximise, peaks, strongest, windows
 from whypretrain.measures.measuring import Measured
 from whypretrain.randomness import stream
-from whypretrain.training.data import Columns, append
+from whypretrain.training.data import Rows
 
 UNITS = 4
 PATCHES = 6
@@ -25,10 +25,8 @@ BLACK, WHITE = 0, 255
 
 def constants(normalisation: Mapping[str, Any], channels: int) -> tuple[np.ndarray, np.ndarray]:
     """Return mean and standard deviation of each channel, (c, 1, 1)."""
-    found = (
-        np.broadcast_to(np.asarray(normalisation[n], np.float64), channels) for n in ("mean", "standard_deviation")
-    )
-    mean, deviation = (each.reshape(-1, 1, 1).astype(np.float32) for each in found)
+    told = (np.asarray(normalisation[name], np.float64) for name in ("mean", "standard_deviation"))
+    mean, deviation = (np.broadcast_to(each, channels).reshape(-1, 1, 1).astype(np.float32) for each in told)
     return mean, deviation
 
 
@@ -46,15 +44,15 @@ def _picture(pixels: np.ndarray, at: Window, activation: float) -> dict[str, obj
     return {"activation": activation, **place, "pixels": pixels[top:bottom, left:right].tobytes()}
 
 
-EMPTY = {"activation": float("nan"), "top": 0, "left": 0, "height": 0, "width": 0, "pixels": b""}
+NOWHERE = {"activation": float("nan"), "top": 0, "left": 0, "height": 0, "width": 0, "pixels": b""}
+EMPTY: dict[str, object] = {"image": None, "label": None, **NOWHERE}
 
 
-def read_out(measured: Measured) -> Columns:
-    """Return for each moment, layer and unit its maximised image (rank 0) and its `PATCHES` best patches (rank 1 up).
+def read_out(measured: Measured) -> Rows:
+    """Yield for each moment, layer and unit its maximised image (rank 0) and its `PATCHES` best patches (rank 1 up).
 
     Patches are of up to 1,000 test images of the target. Where the activation is not above zero there is no picture.
     """
-    columns: Columns = {}
     chosen = measured.some("target", "test")
     images, labels = measured.target.images["test"][chosen], measured.target.labels["test"][chosen].cpu().numpy()
     seen = windows(measured.network("final", "target"), images)
@@ -65,20 +63,17 @@ def read_out(measured: Measured) -> Columns:
         middle = middle_units(measured, images)
         made, activations = _maximised(measured, moment, middle)
         for k, unit in enumerate(middle):
-            row = {"moment": moment, "layer": unit.layer, "unit": unit.channel + 1}
-            picture = _picture(made[k], seen(unit), float(activations[k])) if activations[k] > 0 else EMPTY
-            append(columns, {**row, "rank": 0, "image": None, "label": None, **picture})
+            pictures: list[dict[str, object]] = [EMPTY] * (1 + PATCHES)
+            if activations[k] > 0:
+                pictures[0] = EMPTY | _picture(made[k], seen(unit), float(activations[k]))
             values, at = (each[:, unit.channel] for each in found[unit.layer])
-            best = strongest(values, PATCHES)
-            for rank in range(1, PATCHES + 1):
-                shown = {"image": None, "label": None, **EMPTY}
-                if rank <= len(best):
-                    image = best[rank - 1]
-                    where = seen(Unit(unit.layer, unit.channel, *map(int, at[image])))
-                    shown = {"image": int(places[image]), "label": int(labels[image])}
-                    shown |= _picture(pixels[image], where, float(values[image]))
-                append(columns, {**row, "rank": rank, **shown})
-    return columns
+            for rank, image in enumerate(strongest(values, PATCHES), 1):
+                where = seen(Unit(unit.layer, unit.channel, *map(int, at[image])))
+                shown = {"image": int(places[image]), "label": int(labels[image])}
+                pictures[rank] = shown | _picture(pixels[image], where, float(values[image]))
+            row = {"moment": moment, "layer": unit.layer, "unit": unit.channel + 1}
+            for rank, picture in enumerate(pictures):
+                yield {**row, "rank": rank, **picture}
 
 
 def middle_units(measured: Measured, images: Tensor) -> list[Unit]:

@@ -6,4 +6,4 @@ from whypretrain.training.supervised import train_above
 
 def run(*requests: Request) -> list[Outcome]:
     """Train runs together and return what is read out of each."""
-    return train_above(requests, frozen=0)
+    return train_above(requests)

@@ -9,4 +9,4 @@ from whypretrain.training.supervised import train_above
 
 def run(*requests: Request) -> list[Outcome]:
     """Train runs together above their frozen layers and return what is read out of each."""
-    return train_above(requests, requests[0].mode.frozen)
+    return train_above(requests)

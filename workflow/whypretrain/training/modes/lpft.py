@@ -7,8 +7,7 @@ from dataclasses import replace
 
 from whypretrain.data.tasks import FEW
 from whypretrain.training import runs
-from whypretrain.training.frozen import classify, head_of
-from whypretrain.training.probes import Probe, fit_probe
+from whypretrain.training.probes import Probe, classify, fit_probe
 from whypretrain.training.runs import Outcome, Request
 from whypretrain.training.supervised import train_above
 
@@ -24,9 +23,8 @@ def run(*requests: Request) -> list[Outcome]:
         if "probe" not in request.shared:
             request.shared["probe"] = classify(request, runs.start_network(request), fit_probe)[FEW]
     probes: list[Probe] = [request.shared["probe"] for request in requests]
-    outcomes = train_above(
-        requests, 0, [head_of(probe, request.card) for request, probe in zip(requests, probes, strict=True)]
-    )
+    heads = [probe.head(request.card) for request, probe in zip(requests, probes, strict=True)]
+    outcomes = train_above(requests, heads)
     told = [dict.fromkeys(("strength", "strength_few"), probe.strength) for probe in probes]
     return [
         replace(outcome, scores=outcome.scores | strengths | {"converged": probe.converged})

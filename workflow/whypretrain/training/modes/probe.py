@@ -1,7 +1,6 @@
 """The linear probe: a logistic regression on the penultimate features of the frozen start, or on those of a layer."""
 
-from whypretrain.training.frozen import run_on_features
-from whypretrain.training.probes import fit_probe
+from whypretrain.training.probes import fit_probe, run_on_features
 from whypretrain.training.runs import Outcome, Request
 
 PACKAGES = ("scikit-learn",)

@@ -1,7 +1,6 @@
 """A linear support vector machine on the pooled features of one layer of the frozen start."""
 
-from whypretrain.training.frozen import run_on_features
-from whypretrain.training.probes import fit_svm
+from whypretrain.training.probes import fit_svm, run_on_features
 from whypretrain.training.runs import Outcome, Request
 
 PACKAGES = ("scikit-learn",)

@@ -4,10 +4,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from whypretrain.data.partition import PARTS
 from whypretrain.files.snapshots import UNKEPT, Progress
-from whypretrain.networks.building import build
-from whypretrain.networks.foreign import fitting
-from whypretrain.networks.initialisation import head_of
+from whypretrain.networks.building import loaded
+from whypretrain.networks.initialisation import Weights, head_of
+from whypretrain.networks.published import fitting
 from whypretrain.training import loop as training
 from whypretrain.training.pretraining import Learner, ReadOut, initial_weights, read_out
 
@@ -31,15 +32,10 @@ def pretrain(
         yield [read_out(epoch, 0, _scores(one, weights), weights)]
 
 
-def _scores(one: Learner, weights: Mapping[str, Any]) -> dict[str, float]:
-    data, head = one.data, head_of(one.card, dict(weights))
-    if data is None or not head or len(head[f"{one.card.head}.weight"]) != data.classes:
+def _scores(one: Learner, weights: Weights) -> dict[str, float]:
+    data, head = one.data, head_of(one.card, weights)
+    if not head or len(head[f"{one.card.head}.weight"]) != data.classes:
         return {}
-    network = build(one.card, data.classes)
-    network.load(dict(weights))
-    network.to(data.images["train"].device)
-    scores: dict[str, float] = {}
-    for part in ("train", "validation", "test"):
-        score = training.evaluate(network, data.images[part], data.labels[part])
-        scores |= {f"loss_{part}": score.loss, f"top1_{part}": score.top1}
-    return scores
+    network = loaded(one.card, weights).to(data.images["train"].device)
+    found = {part: training.evaluate(network, data.images[part], data.labels[part]) for part in PARTS}
+    return {f"{what}_{part}": getattr(score, what) for part, score in found.items() for what in ("loss", "top1")}

@@ -30,7 +30,7 @@ def relabelled(data: TargetData, seed: int, source: str) -> TargetData:
 
 
 def _relabelled(spec: Mapping[str, Any], learners: Sequence[Learner]) -> list[Learner]:
-    return [replace(one, data=relabelled(one.data, one.seed, spec["source"])) for one in learners if one.data]
+    return [replace(one, data=relabelled(one.data, one.seed, spec["source"])) for one in learners]
 
 
 def pretrain(

@@ -4,22 +4,15 @@ It is weight decay, on top of the recipe's own, but for networks without norm: t
 penalty's inside, weight decay comes after the clipping.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
-import torch
 from torch import Tensor
 
-from whypretrain.networks.network import Network
-from whypretrain.training.regularising import Regulariser, penalised
+from whypretrain.training.regularising import Regulariser, pulling
 
 STRENGTH = "the factor of half the sum of squared weights"
 
 
 def regularise(strength: float, start: Mapping[str, Tensor]) -> Regulariser:
     """Return the hook that adds strength · w to the gradients."""
-
-    def pull(network: Network, number: int, generators: Sequence[torch.Generator]) -> None:
-        for _, weight, gradient in penalised(network):
-            gradient.add_(weight, alpha=strength)
-
-    return Regulariser(gradients=pull)
+    return pulling(strength, lambda name, weight: weight)

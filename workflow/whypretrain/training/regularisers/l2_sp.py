@@ -6,23 +6,15 @@ layers; here it is added to the recipe's, so that strength 0 is no regulariser a
 the pull alone. With the recipe's `weight_decay` 0 the copied layers are penalised as in the paper.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
-import torch
 from torch import Tensor
 
-from whypretrain.networks.network import Network
-from whypretrain.training.regularising import Regulariser, penalised
+from whypretrain.training.regularising import Regulariser, pulling
 
 STRENGTH = "the factor of half the squared distance to the start's weights"
 
 
 def regularise(strength: float, start: Mapping[str, Tensor]) -> Regulariser:
     """Return the hook that adds strength · (w - w⁰) to the gradients of all weights that the start has."""
-
-    def pull(network: Network, number: int, generators: Sequence[torch.Generator]) -> None:
-        for name, weight, gradient in penalised(network):
-            if name in start:
-                gradient.add_(weight - start[name], alpha=strength)
-
-    return Regulariser(gradients=pull)
+    return pulling(strength, lambda name, weight: weight - start[name] if name in start else None)

@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from typing import Any
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
@@ -72,7 +71,7 @@ class Trained:
         found: list[float] = []
 
         def whole() -> None:
-            outcomes = train_above([self._request(self._data())] * copies, frozen=0)
+            outcomes = train_above([self._request(self._data())] * copies)
             found.append(outcomes[0].scores["top1_test"])
 
         return self.seconds(whole), found[0]
@@ -140,16 +139,26 @@ class Trained:
         transforms, told = torchvision.transforms, self.spec["normalisation"]
         scale = transforms.Normalize([told["mean"]], [told["standard_deviation"]])
         prepared = transforms.Compose([transforms.ToTensor(), scale])
-        loaders = {
-            part: DataLoader(_Pictures(self.parts[part], prepared), size, shuffle=part == "train")
-            for part, size in (("train", self.recipe["batch_size"]), ("test", EVALUATED))
+
+        def batch(pairs: list[tuple[Image.Image, int]]) -> tuple[Tensor, Tensor]:
+            return torch.stack([prepared(picture) for picture, _ in pairs]), torch.tensor([label for _, label in pairs])
+
+        pictures = {
+            part: [
+                (Image.fromarray(image[0]), label) for image, label in zip(own.images, own.labels.tolist(), strict=True)
+            ]
+            for part, own in self.parts.items()
         }
+        train, test = (
+            DataLoader(pictures[part], size, shuffle=part == "train", collate_fn=batch)  # type: ignore[arg-type]
+            for part, size in (("train", self.recipe["batch_size"]), ("test", EVALUATED))
+        )
         network = self._plain().to(self.device)
         descent, rate = self._sgd(network.parameters()), rate_of(self.recipe, self.rate, STEPS)
         schedule = torch.optim.lr_scheduler.LambdaLR(descent, lambda step: rate(step + 1) / self.rate)
         done = 0
         while done < STEPS:
-            for images, labels in loaders["train"]:
+            for images, labels in train:
                 loss = functional.cross_entropy(network(images.to(self.device)), labels.to(self.device))
                 descent.zero_grad()
                 loss.backward()
@@ -158,7 +167,7 @@ class Trained:
                 done += 1
         network.eval()
         with torch.no_grad():
-            right = [network(x.to(self.device)).argmax(1).cpu() == labels for x, labels in loaders["test"]]
+            right = [network(x.to(self.device)).argmax(1).cpu() == labels for x, labels in test]
         return float(torch.cat(right).double().mean())
 
     def _plain(self) -> nn.Sequential:
@@ -177,17 +186,3 @@ class Trained:
         plain = nn.Sequential(*parts, nn.AdaptiveAvgPool2d(1), nn.Flatten(), head)
         plain.load_state_dict(dict(zip(plain.state_dict(), network.state_dict().values(), strict=True)))
         return plain.train()
-
-
-class _Pictures(torch.utils.data.Dataset):
-    """Images as files give them, each transformed whenever it is asked for."""
-
-    def __init__(self, images: Images, transform: Callable[[Image.Image], Tensor]) -> None:
-        self.pictures = [Image.fromarray(np.squeeze(each, 0)) for each in images.images]
-        self.labels, self.transform = images.labels.tolist(), transform
-
-    def __len__(self) -> int:
-        return len(self.pictures)
-
-    def __getitem__(self, place: int) -> tuple[Tensor, int]:
-        return self.transform(self.pictures[place]), self.labels[place]
