@@ -26,7 +26,7 @@ def test_a_scaled_copy_has_cosine_one_and_a_negated_one_minus_one(seed: int, sca
         assert alike[name] == pytest.approx(1, abs=1e-12)
         assert opposed[name] == pytest.approx(-1, abs=1e-12)
     assert opposed["cosine_abs_mean"] == pytest.approx(1, abs=1e-12)
-    assert alike.kernels == len(as_kernels(start))
+    assert alike["kernels"] == len(as_kernels(start))
 
 
 @given(st.lists(st.floats(0, math.pi), min_size=4, max_size=4))
