@@ -1,5 +1,7 @@
-"""What is wrong with files of the user's own, told by a dataset's module to whoever asked it."""
+"""What is wrong with files that the user brought, told by a dataset's module to whoever asked it."""
 
 
 class UnusableFiles(Exception):
-    """A dataset can't be made of what its parameter `path` leads to: one line that says why and how to mend it."""
+    """A dataset can't be made of what its `parameter` leads to: one line that says why and how to mend it."""
+
+    parameter = "path"

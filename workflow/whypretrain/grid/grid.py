@@ -123,7 +123,7 @@ class Grid:
             try:
                 found[name] = self.dataset_module(name).class_counts(self.dataset_parameters(name))
             except UnusableFiles as error:
-                raise ConfigError(f"datasets.{name}.parameters.path: {error}") from None
+                raise ConfigError(f"datasets.{name}.parameters.{error.parameter}: {error}") from None
         return found
 
     def dataset_module(self, dataset: str) -> ModuleType:

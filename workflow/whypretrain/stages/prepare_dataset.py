@@ -8,6 +8,8 @@ from whypretrain.data import partition
 from whypretrain.data.problems import UnusableFiles
 from whypretrain.files.storage import checksum, write_card, write_tensors
 
+BLOCK = 1024  # images
+
 
 def main(job: Job) -> None:
     """Read nothing but the dataset's own source; write the file and its card."""
@@ -20,7 +22,7 @@ def main(job: Job) -> None:
         own = {"seed": spec["seed"]} if "seed" in spec else {}
         images, labels, *groups = module.prepare(parameters, spec["size"], **own)
     except UnusableFiles as error:
-        raise StageError(f"datasets.{spec['dataset']}.parameters.path: {error}") from None
+        raise StageError(f"datasets.{spec['dataset']}.parameters.{error.parameter}: {error}") from None
     counts = module.class_counts(parameters)
     found = np.bincount(labels, minlength=len(counts)).tolist()
     if found != list(counts.values()):
@@ -28,9 +30,7 @@ def main(job: Job) -> None:
     tensors = {"images": images, "labels": labels, **dict(zip(["groups"], groups, strict=False))}
     if hasattr(module, "parts") and (given := module.parts(parameters)):
         tensors["parts"] = partition.given_parts(counts, given)
-    levels = np.arange(256) / 255
-    shares = [np.bincount(images[:, c].ravel(), minlength=256) / images[:, c].size for c in range(images.shape[1])]
-    means = [float(share @ levels) for share in shares]
+    means, deviations = _moments(images)
     card = {
         "dataset": spec["dataset"],
         "module": spec["module"],
@@ -40,16 +40,23 @@ def main(job: Job) -> None:
         "channels": images.shape[1],
         "size": list(images.shape[2:]),
         "class_counts": counts,
-        "channel_mean": means,
-        "channel_standard_deviation": [
-            float(np.sqrt(share @ (levels - mean) ** 2)) for share, mean in zip(shares, means, strict=True)
-        ],
+        "channel_mean": means.tolist(),
+        "channel_standard_deviation": deviations.tolist(),
         "sha256": checksum(tensors),
     }
     origin = job.origin_of(map(str, module.files(parameters)) if hasattr(module, "files") else ())
     write_tensors(job.file("dataset"), tensors, origin)
     write_card(job.file("card"), card, origin)
     log.info("%s: %d images of %s, %d classes", spec["dataset"], len(images), images.shape[1:], len(counts))
+
+
+def _moments(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and standard deviation of each channel of images scaled to 0…1."""
+    levels = np.arange(256) / 255
+    shares = np.stack([np.bincount(images[:, c].ravel(), minlength=256) for c in range(images.shape[1])])
+    shares = shares / shares.sum(1, keepdims=True)
+    means = shares @ levels
+    return means, np.sqrt(((levels - means[:, None]) ** 2 * shares).sum(1))
 
 
 if __name__ == "__main__":
