@@ -1,5 +1,6 @@
 """Fingerprints: they change when, and only when, code that a job can reach does."""
 
+import ast
 import time
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from whypretrain.jobs.fingerprints import (
     ASIDE,
     PACKAGE,
     closure,
-    digest_source,
+    digest,
     fingerprint,
     imported,
     stage_fingerprint,
@@ -44,6 +45,10 @@ def f(x, y=2):
     z = x + y
     return z
 """
+
+
+def digest_source(text: str) -> str:
+    return digest(ast.parse(text))
 
 
 def test_a_known_source_has_the_known_digest():
@@ -123,6 +128,14 @@ def test_the_closure_follows_every_import(tmp_path: Path, source: str):
     assert fingerprint(("whypretrain.a",), other) != before
 
 
+def test_a_table_beside_a_module_is_part_of_its_code(tmp_path: Path):
+    first, second = (package(tmp_path / name, a="X = 1", b="Y = 1") for name in ("first", "second"))
+    (first / "a.csv").write_text("table,column\n")
+    (second / "a.csv").write_text("table,description\n")
+    assert fingerprint(("whypretrain.a",), first) != fingerprint(("whypretrain.a",), second)
+    assert fingerprint(("whypretrain.b",), first) == fingerprint(("whypretrain.b",), second)
+
+
 def test_a_circle_of_imports_is_followed_once(tmp_path: Path):
     root = package(tmp_path, a="import whypretrain.b", b="import whypretrain.a")
     assert {"whypretrain.a", "whypretrain.b"} <= set(closure(["whypretrain.a"], root))
@@ -145,7 +158,9 @@ def test_no_job_reaches_code_by_way_of_what_looks_after_jobs_alone():
     def imports(module: str) -> set[str]:
         path = PACKAGE.joinpath(*module.split(".")[1:])
         found = (path / "__init__.py" if path.is_dir() else path.with_suffix(".py")).read_text()
-        return {module for module in imported(found) if not (PACKAGE.joinpath(*module.split(".")[1:])).is_dir()}
+        return {
+            module for module in imported(ast.parse(found)) if not (PACKAGE.joinpath(*module.split(".")[1:])).is_dir()
+        }
 
     stages = [f"whypretrain.stages.{path.stem}" for path in (PACKAGE / "stages").glob("[a-z]*.py")]
     waiting = {each for module in closure(stages) for each in imports(module) if each.startswith(ASIDE)}

@@ -3,7 +3,8 @@
 A job's code is its stage, the modules that its spec selects, and all modules of this
 package that those import, at any depth. The fingerprint is a hash of their syntax trees
 without docstrings and comments, in a form of our own that leaves out empty fields, so
-that neither a comment nor the version of Python changes it.
+that neither a comment nor the version of Python changes it. A table that a module reads (`schemas.csv`, beside
+`schemas.py`) is part of its code.
 """
 
 import ast
@@ -47,30 +48,18 @@ def _dump(node: object) -> str:
     return f"{type(node).__name__}:{node!r}"
 
 
-def _digest(tree: ast.AST) -> str:
+def digest(tree: ast.AST) -> str:
+    """Return the digest of a syntax tree, without docstrings and comments."""
     return hashlib.sha256(_dump(tree).encode()).hexdigest()
 
 
-def digest_source(source: str) -> str:
-    """Return the digest of one module's syntax tree, without docstrings and comments."""
-    return _digest(ast.parse(source))
-
-
 def _path(module: str, package: Path) -> Path | None:
-    parts = module.split(".")[1:]
-    for path in (package.joinpath(*parts).with_suffix(".py"), package.joinpath(*parts, "__init__.py")):
-        if path.is_file() and parts:
-            return path
-    init = package / "__init__.py"
-    return init if not parts and init.is_file() else None
+    path = package.joinpath(*module.split(".")[1:])
+    return next((file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()), None)
 
 
-def imported(source: str | bytes, package: Path = PACKAGE) -> Iterator[str]:
+def imported(tree: ast.AST, package: Path = PACKAGE) -> Iterator[str]:
     """Yield the modules of this package that a module imports, wherever in it. Raises ValueError of a relative one."""
-    return _imported(ast.parse(source), package)
-
-
-def _imported(tree: ast.AST, package: Path) -> Iterator[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name.split(".")[0] == ROOT)
@@ -78,10 +67,8 @@ def _imported(tree: ast.AST, package: Path) -> Iterator[str]:
             if node.level:
                 raise ValueError(f"relative import of '{node.module}': write it absolute, fingerprints follow those")
             if (node.module or "").split(".")[0] == ROOT:
-                yield str(node.module)
-                for alias in node.names:
-                    if _path(f"{node.module}.{alias.name}", package):
-                        yield f"{node.module}.{alias.name}"
+                names = (f"{node.module}.{alias.name}" for alias in node.names)
+                yield from (str(node.module), *(name for name in names if _path(name, package)))
 
 
 class _Known:
@@ -102,14 +89,13 @@ class _Known:
             self.entries = found["modules"] if found["version"] == self.version else {}
         self.changed = False
 
-    def of(self, source: bytes, package: Path) -> tuple[str, tuple[str, ...]]:
+    def of(self, source: bytes, package: Path) -> list[Any]:
         key = hashlib.sha256(source).hexdigest()
         if key not in self.entries:
             tree = ast.parse(source)
-            self.entries[key] = [_digest(tree), sorted(set(_imported(tree, package)))]
+            self.entries[key] = [digest(tree), sorted(set(imported(tree, package)))]
             self.changed = True
-        digest, imports = self.entries[key]
-        return digest, tuple(imports)
+        return self.entries[key]
 
     def keep(self) -> None:
         if self.changed:
@@ -130,14 +116,13 @@ def _known(package: Path) -> _Known:
 
 @cache
 def _module(module: str, package: Path) -> tuple[str, tuple[str, ...]]:
+    """Return the digest of a module and of its table, and what it imports."""
     path = _path(module, package)
     if path is None:
         raise ValueError(f"no module {module} in {package}")
-    return _known(package).of(path.read_bytes(), package)
-
-
-def _aside(module: str) -> bool:
-    return module == ASIDE or module.startswith(f"{ASIDE}.")
+    found, imports = _known(package).of(path.read_bytes(), package)
+    table = path.with_suffix(".csv")
+    return found + (hashlib.sha256(table.read_bytes()).hexdigest() if table.exists() else ""), tuple(imports)
 
 
 def closure(modules: Iterable[str], package: Path = PACKAGE) -> tuple[str, ...]:
@@ -146,7 +131,7 @@ def closure(modules: Iterable[str], package: Path = PACKAGE) -> tuple[str, ...]:
     waiting = list(modules)
     while waiting:
         module = waiting.pop()
-        if module not in found and not _aside(module):
+        if module not in found and not f"{module}.".startswith(f"{ASIDE}."):
             found.add(module)
             waiting.extend(_module(module, package)[1])
     return tuple(sorted(found))
