@@ -12,8 +12,8 @@ BASE = Path(workflow.basedir)
 sys.path.insert(0, str(BASE / "workflow"))
 
 from whypretrain import registry
-from whypretrain.jobs import setup
-from whypretrain.jobs import hooks
+from whypretrain.jobs import hooks, setup
+from whypretrain.running import internals
 
 if not workflow.overwrite_configfiles:
 
@@ -72,17 +72,15 @@ rule all:
 
 
 include: "workflow/rules/jobs.smk"
-include: "workflow/rules/figures.smk"
 
 
 # of what is partial only the tables, figures and pages are made
 if not plan.config.partial:
 
-    include: "workflow/rules/sources.smk"
     include: "workflow/rules/select.smk"
 
 
-hooks.drop_refused_benchmarks(workflow)
+internals.drop_refused_benchmarks(workflow)
 
 
 onstart:

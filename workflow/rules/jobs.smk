@@ -1,5 +1,5 @@
 # A rule for each form (workflow/whypretrain/jobs): what it reads, writes, is told and runs stands there.
-for form in plan.ruled("pretrain_source", "anneal_source", "select_rates", "plot_figure"):
+for form in plan.ruled("select_rates"):
 
     rule:
         name:
@@ -7,13 +7,14 @@ for form in plan.ruled("pretrain_source", "anneal_source", "select_rates", "plot
         input:
             **form.reading,
         output:
-            **{name: temp(files) if name in form.temporary else files for name, files in form.writing.items()},
+            **form.flagged(temp, report),
         log:
             form.log,
         benchmark:
             form.benchmark
         wildcard_constraints:
             **form.constraints,
+        cache: shared and form.may_be_shared
         priority: form.priority
         localrule: not form.needs
         conda:

@@ -54,6 +54,8 @@ class Form(ABC):
     silent: tuple[str, ...] = ()  # inputs that the job finds out itself
     undigested: tuple[str, ...] = ()  # inputs that no origin tells of
     temporary: tuple[str, ...] = ()  # outputs that go when nothing needs them any more
+    outputs_as = ""  # the one name under which its command has all outputs, which then need names for Snakemake alone
+    may_be_shared = False  # whether its results may come from a store that others use too
     told_apart = True  # whether logs of rules of the stage would have one name without `parts`
     priority = 0
 
@@ -83,6 +85,11 @@ class Form(ABC):
     def every(self) -> Iterator[SimpleNamespace]:
         """Yield the coordinates of each job that this config has."""
         return iter(())
+
+    @property
+    def category(self) -> str:
+        """What the report calls it; nothing of what is no figure."""
+        return ""
 
     @property
     def constraints(self) -> dict[str, str]:
@@ -134,10 +141,21 @@ class Form(ABC):
         found = self.outputs(self.block.seeds)
         return {name: files[0] if len(files) == 1 else files for name, files in found.items()}
 
+    def flagged(self, temp: Any, report: Any) -> dict[str, Any]:
+        """Return its outputs, marked by Snakemake's functions of these names where they are temporary, or reported."""
+        found: dict[str, Any] = self.writing
+        found |= {name: temp(found[name]) for name in self.temporary}
+        if self.category:
+            (figure,) = self.parts
+            words = {"category": self.category, "labels": {"figure": figure.replace("-", " ")}}
+            found["svg"] = report(found["svg"], caption=f"../report/{figure}.rst", **words)
+        return found
+
     def files(self, wildcards: At, input: Any, output: Any) -> "Words":
         """Return how its command names its files, of Snakemake's `input` and `output`."""
         named = [("in", name, input.get(name)) for name in self.inputs() if name not in self.silent]
-        named += [("out", name, output.get(name)) for name in self.outputs(self.block.seeds)]
+        outputs = {self.outputs_as: [*output]} if self.outputs_as else dict(output.items())
+        named += [("out", name, paths) for name, paths in outputs.items()]
         lists = ((way, name, [paths] if isinstance(paths, str) else paths) for way, name, paths in named)
         return Words(shlex.join(word for way, name, paths in lists for word in (f"--{way}", name, *paths)))
 

@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, NoReturn
+from typing import Any
 
 from whypretrain.jobs.auditing import forget_stale
 from whypretrain.jobs.blocks import record_blocks
@@ -14,13 +14,6 @@ from whypretrain.jobs.failures import Ended, Failure, report
 from whypretrain.jobs.plan import Plan
 from whypretrain.running import devices, internals, slurm
 from whypretrain.running.locking import Held, Lock
-
-
-def drop_refused_benchmarks(workflow: Any) -> None:
-    """Take the benchmark from rules whose outputs may come from a store: Snakemake refuses both together."""
-    for rule in workflow.rules:
-        if rule.cache.output:
-            internals.drop_benchmark(rule)
 
 
 def begin(plan: Plan, workflow: Any) -> None:
@@ -32,7 +25,10 @@ def begin(plan: Plan, workflow: Any) -> None:
     if workflow.touch and not plan.config.partial:
         atexit.register(forget_stale, plan)  # once they are touched; the next call names them
     if workflow.executor_plugin.name == "slurm":
-        prepare_cluster(workflow, plan)
+        try:
+            slurm.prepare(workflow, jobs_to_run(workflow), Path(plan.paths.results), plan.limits, getpass.getuser())
+        except slurm.ClusterError as error:
+            sys.exit(f"SLURM: {error}.")
     if workflow.local_exec:
         internals.lift_rate_limit(workflow)
         needs = (job.resources.get("gpu", 0) for job in jobs_to_run(workflow))
@@ -47,26 +43,16 @@ def _take_folder(plan: Plan) -> None:
     lock = Lock(folder / ".lock")
     try:
         lock.acquire()
-    except Held as held:
-        print(
-            f"{folder} is in use by another snakemake: {held}. Nothing was started; wait for it to end, or stop it.",
-            file=sys.stderr,
-        )
-        sys.exit(1)
-    except OSError as error:
-        _end(error)
-    atexit.register(lock.release)
-    try:
+        atexit.register(lock.release)
         if not plan.config.partial:  # which uses none
             record_blocks(plan.config, Path(plan.paths["blocks"]))
         Path(plan.paths["failures"]).unlink(missing_ok=True)
+    except Held as held:
+        sys.exit(
+            f"{folder} is in use by another snakemake: {held}. Nothing was started; wait for it to end, or stop it."
+        )
     except OSError as error:
-        _end(error)
-
-
-def _end(error: OSError) -> NoReturn:
-    print(f"{error.filename}: {error.strerror}. Nothing was started; mend it and run again.", file=sys.stderr)
-    sys.exit(1)
+        sys.exit(f"{error.filename}: {error.strerror}. Nothing was started; mend it and run again.")
 
 
 def jobs_to_run(workflow: Any) -> list[Any]:
@@ -100,15 +86,6 @@ def share_gpus(plan: Plan, asked: int | None, most: int) -> int | None:
         print(f"Note: --resources gpu={asked}, but {told} here.", file=sys.stderr)
     count = min(asked, found) if found and asked is not None else asked or found
     return max(count * shares, most) if count else None
-
-
-def prepare_cluster(workflow: Any, plan: Plan) -> None:
-    """See to what Snakemake's executor for SLURM leaves open; what can't run ends the program with one message."""
-    try:
-        slurm.prepare(workflow, jobs_to_run(workflow), Path(plan.paths.results), plan.limits, getpass.getuser())
-    except slurm.ClusterError as error:
-        print(f"SLURM: {error}.", file=sys.stderr)
-        sys.exit(1)
 
 
 def tell_failures(plan: Plan, workflow: Any) -> None:

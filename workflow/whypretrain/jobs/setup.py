@@ -24,12 +24,8 @@ from whypretrain.networks.architecture import is_shipped
 from whypretrain.running import devices
 
 TOLD = 10  # so many files stand in a message; of more it says how many
-
-LOOKED_AT = (
-    "WHYPRETRAIN_LOOKED_AT"  # the environment's variable that names the folder whose images were looked at just now
-)
-
-STORE = "SNAKEMAKE_OUTPUT_CACHE"  # the environment's variable that says where what is shared is kept
+# the environment's variables that name the folder whose images were looked at just now, and where what is shared is
+LOOKED_AT, STORE = "WHYPRETRAIN_LOOKED_AT", "SNAKEMAKE_OUTPUT_CACHE"
 
 
 def make_plan(raw: Mapping[str, Any], files: Iterable[str | Path], base: Path, *, conda: bool = False) -> Plan:
@@ -49,8 +45,7 @@ def make_plan(raw: Mapping[str, Any], files: Iterable[str | Path], base: Path, *
         _check_files(plan)
         return plan
     except ConfigError as error:
-        print(f"Mistake in config: {error}", file=sys.stderr)
-        sys.exit(1)
+        sys.exit(f"Mistake in config: {error}")
 
 
 def installed_versions(pins: Mapping[str, str]) -> dict[str, str]:
@@ -79,9 +74,8 @@ def describe_networks(config: Config, versions: Mapping[str, str], base: Path) -
                 continue
         command = [sys.executable, "-m", "whypretrain.stages.describe_network"]
         command += ["--spec", spec, "--code", code, "--out", "described", str(path)]
-        ended = subprocess.run(
-            command, env={**os.environ, "PYTHONPATH": str(base / "workflow")}, capture_output=True, text=True
-        )
+        environment = {**os.environ, "PYTHONPATH": str(base / "workflow")}
+        ended = subprocess.run(command, env=environment, capture_output=True, text=True)
         if ended.returncode:
             why = ended.stderr.strip().splitlines()[-1:] or ["it can't be described"]
             raise ConfigError(f"architectures.{name}.network: {why[0].removeprefix('error: ')}")
@@ -104,11 +98,9 @@ def _check_files(plan: Plan) -> None:
     """
     for name in plan.pretrainings() if not plan.config.partial else ():
         for epoch, file in plan.published(name).items():
-            if file not in plan.config.pretraining[name].files:
-                continue
-            if Path(plan.paths.file("published", pretraining=name, epoch=epoch)).exists():
-                continue
-            if not (os.access(file, os.R_OK) and Path(file).is_file()):
+            made = Path(plan.paths.file("published", pretraining=name, epoch=epoch)).exists()
+            readable = made or (os.access(file, os.R_OK) and Path(file).is_file())
+            if file in plan.config.pretraining[name].files and not readable:
                 raise ConfigError(
                     f"pretraining.{name}.weights: is '{file}', which is no file that can be read in {Path.cwd()}"
                 )
@@ -122,9 +114,8 @@ def _check_files(plan: Plan) -> None:
                 f"results: is '{plan.config.results}', in the folder of images {images} of datasets.{name}, where each "
                 "folder is a class; choose another"
             )
-        if Path(plan.paths.file("dataset", dataset=name)).exists():
-            continue
-        if dataset.parameters["path"] == os.environ.get(LOOKED_AT):
+        made = Path(plan.paths.file("dataset", dataset=name)).exists()
+        if made or dataset.parameters["path"] == os.environ.get(LOOKED_AT):
             continue
         report = module.check(dataset.parameters["path"])
         if report.message:
@@ -140,31 +131,24 @@ def refuse_stale(plan: Plan, files: Sequence[str | Path], changes: Mapping[str, 
     """
     if plan.config.partial:
         if not plan.there():
-            print(
+            sys.exit(
                 f"Nothing to show yet: of {len(plan.arms)} arms none has a run in {plan.paths.results}. "
-                "Make some first, without `partial` in config.",
-                file=sys.stderr,
+                "Make some first, without `partial` in config."
             )
-            sys.exit(1)
         _, table = plan.partial_tables()
         if Path(table).exists() and not recorded(table):
-            folder = plan.paths.shown
-            print(f"Snakemake has lost its records of {folder}. Delete it, then run again.", file=sys.stderr)
-            sys.exit(1)
+            sys.exit(f"Snakemake has lost its records of {plan.paths.shown}. Delete it, then run again.")
         return
     findings = [*unknown_and_stale(plan), *half_made_and_stale(plan)]
     if not findings:
         return
-    print(f"{len(findings)} results are stale, and Snakemake has no record that would tell it so:", file=sys.stderr)
-    for finding in findings[:TOLD]:
-        print(f"  {finding.path}: {finding.why}", file=sys.stderr)
-    if len(findings) > TOLD:
-        print(f"  and {len(findings) - TOLD} more", file=sys.stderr)
+    told = [f"{len(findings)} results are stale, and Snakemake has no record that would tell it so:"]
+    told += [f"  {finding.path}: {finding.why}" for finding in findings[:TOLD]]
+    told += [f"  and {len(findings) - TOLD} more"] if len(findings) > TOLD else []
     words = ["python", "workflow/audit.py", *(["--conda"] if conda else [])]
     words += ["--configfile", *map(str, files)] if files else []
     words += ["--config", *(f"{key}={json.dumps(value)}" for key, value in changes.items())] if changes else []
-    print(f"Remove them: {shlex.join([*words, '--remove'])}. Then run again.", file=sys.stderr)
-    sys.exit(1)
+    sys.exit("\n".join([*told, f"Remove them: {shlex.join([*words, '--remove'])}. Then run again."]))
 
 
 def is_shared(cache: Sequence[str] | None, environment: Mapping[str, str]) -> bool:
@@ -173,12 +157,10 @@ def is_shared(cache: Sequence[str] | None, environment: Mapping[str, str]) -> bo
         return False
     store = environment.get(STORE, "")
     if not (Path(store).is_absolute() and os.access(store, os.R_OK | os.W_OK | os.X_OK)):
-        print(
+        sys.exit(
             f"--cache: {STORE} is '{store}'; allowed: the absolute path of a folder that is there and that you may "
-            f"write to, as in: mkdir -p /group/whypretrain && export {STORE}=/group/whypretrain",
-            file=sys.stderr,
+            f"write to, as in: mkdir -p /group/whypretrain && export {STORE}=/group/whypretrain"
         )
-        sys.exit(1)
     return True
 
 
@@ -189,12 +171,10 @@ def prefix(plan: Plan, base: Path) -> str:
     path of the project holds what can't stand in it.
     """
     if found := sorted(set(str(base)) & set(":{}")):
-        print(
+        sys.exit(
             f"{base}: the path of the project has {' and '.join(found)} in it, which Snakemake and Python take for "
-            "more than a name. Nothing was started; move or rename the folder, then run again.",
-            file=sys.stderr,
+            "more than a name. Nothing was started; move or rename the folder, then run again."
         )
-        sys.exit(1)
     execution = plan.config.execution
     told = {
         "PYTHONPATH": base / "workflow",

@@ -134,7 +134,7 @@ class ReadWeights(Form):
 
 
 class _Source(Form):
-    needs = "pretrain"
+    needs, outputs_as, may_be_shared = "pretrain", "outputs", True
 
     def _spec(self, at: At) -> dict[str, Any]:
         config, values = self.plan.config, self.plan.values
@@ -155,10 +155,7 @@ class _Source(Form):
         return [registry.module_name("objectives", config.pretraining[config.sources[at.source].pretraining].objective)]
 
     def inputs(self) -> dict[str, Reads]:
-        # of both stages, so that one text runs either: the key under which a source is shared holds no path
-        nothing: Reads = lambda at, seeds: []  # noqa: E731
-        found = {"card": self.card, "dataset": self.dataset_of_source}
-        return found | {name: self.starts.get(name, nothing) for name in ("parents", "published", "checkpoints")}
+        return {"card": self.card, "dataset": self.dataset_of_source, **self.starts}
 
     @property
     @abstractmethod

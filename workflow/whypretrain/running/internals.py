@@ -11,9 +11,11 @@ from typing import Any
 from snakemake.iocontainers import InputFiles  # type: ignore[import-untyped]
 
 
-def drop_benchmark(rule: Any) -> None:
-    """Take the benchmark from a rule: Snakemake refuses one whose outputs may come from a store."""
-    rule._benchmark = None
+def drop_refused_benchmarks(workflow: Any) -> None:
+    """Take the benchmark from rules whose outputs may come from a store: Snakemake refuses both together."""
+    for rule in workflow.rules:
+        if rule.cache.output:
+            rule._benchmark = None
 
 
 def needs_of(rule: Any) -> Any:
