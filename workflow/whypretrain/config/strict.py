@@ -1,13 +1,16 @@
 """What all models of config share: their base, and the types of names and numbers."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
-Name = Annotated[
-    str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=40)
-]  # logs are named by several
+from whypretrain.data.problems import UnusableFiles
+
+# logs are named by several
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=40)]
 Positive = Annotated[float, Field(gt=0)]
 Number = Annotated[float, Field(ge=0)]
 
@@ -37,6 +40,15 @@ TargetName = Annotated[str, AfterValidator(_named)]
 
 class ConfigError(Exception):
     """A mistake in config: one message with the key, the value and what is allowed."""
+
+
+@contextmanager
+def mistakes_at(key: str, more: str = "") -> Iterator[None]:
+    """Tell of a value that can't be, or a file that can't be read, as of a mistake at a key of config."""
+    try:
+        yield
+    except (OSError, ValueError, UnusableFiles) as error:
+        raise ConfigError(f"{key}: {error}{more}") from None
 
 
 class Strict(BaseModel):

@@ -4,6 +4,7 @@ import math
 
 from whypretrain import registry
 from whypretrain.config.models import ConfigError, Regulariser, Setting, Study
+from whypretrain.config.strict import mistakes_at
 from whypretrain.grid.claim_arms import ClaimArms
 from whypretrain.grid.coordinates import UNTRAINED
 from whypretrain.grid.grid import Grid, known
@@ -63,11 +64,8 @@ def check_parts(grid: Grid) -> None:
             raise ConfigError(f"sources.{name}.start: its weights are published ones; leave the start out")
         sizes = [images for own in grid.tasks_of(name) for images in grid.training_images(own)]
         for images in sizes if not settings.weights else ():
-            try:
+            with mistakes_at(f"pretraining.{source.pretraining}.checkpoints", f" with source '{name}'"):
                 checkpoint_steps(settings.checkpoints, images, settings.batch_size)
-            except ValueError as error:
-                key = f"pretraining.{source.pretraining}.checkpoints"
-                raise ConfigError(f"{key}: {error} with source '{name}'") from None
     if config.bank:
         for name in config.bank.sources:
             known("bank.sources", name, config.sources)
@@ -77,11 +75,11 @@ def check_parts(grid: Grid) -> None:
 def _check_regulariser(regulariser: Regulariser, key: str) -> None:
     """Check that there is such a regulariser, and that it has the strength."""
     known(f"{key}.name", regulariser.name, registry.names("regularisers"))
-    declared = constants("regularisers", regulariser.name)
-    how, most = declared.get("LIMIT", ("up to", math.inf))
+    described = constants("regularisers", regulariser.name)
+    how, most = described.get("LIMIT", ("up to", math.inf))
     if regulariser.strength > most or (how == "below" and regulariser.strength == most):
         raise ConfigError(
-            f"{key}.strength: is {regulariser.strength}; for {regulariser.name} it is {declared['STRENGTH']}, "
+            f"{key}.strength: is {regulariser.strength}; for {regulariser.name} it is {described['STRENGTH']}, "
             f"allowed: 0 or more, {how} {most}"
         )
 
@@ -113,20 +111,17 @@ def _check_chain(grid: Grid, name: str) -> None:
 def check_sources(grid: Grid) -> None:
     """Refuse sources whose layers learn one after another in fewer steps than they are."""
     for architecture, name in grid.trained_sources:
-        source = grid.config.sources[name]
-        settings, depth = grid.config.pretraining[source.pretraining], grid.depth(architecture)
-        sizes = [images for task in grid.tasks_of(name) for images in grid.training_images(task)]
-        if settings.objective == "reconstruction" and grid.config.architectures[architecture].network != "convnet":
-            key = f"pretraining.{source.pretraining}.objective"
+        settings, key = grid.pretraining(name), f"pretraining.{grid.config.sources[name].pretraining}"
+        if settings.objective != "reconstruction":
+            continue
+        if grid.config.architectures[architecture].network != "convnet":
             raise ConfigError(
-                f"{key}: layer after layer only plain convnets learn to reconstruct, not '{architecture}'"
+                f"{key}.objective: layer after layer only plain convnets learn to reconstruct, not '{architecture}'"
             )
-        for images in sizes if settings.objective == "reconstruction" else ():
-            try:
-                layer_ends(max(checkpoint_steps(settings.checkpoints, images, settings.batch_size)), depth)
-            except ValueError as error:
-                key = f"pretraining.{source.pretraining}.checkpoints"
-                raise ConfigError(f"{key}: {error}, with source '{name}' and architecture '{architecture}'") from None
+        for images in (images for task in grid.tasks_of(name) for images in grid.training_images(task)):
+            with mistakes_at(f"{key}.checkpoints", f", with source '{name}' and architecture '{architecture}'"):
+                steps = checkpoint_steps(settings.checkpoints, images, settings.batch_size)
+                layer_ends(max(steps), grid.depth(architecture))
 
 
 def _check_setting(grid: Grid, study: Study, key: str, name: str, setting: Setting) -> None:

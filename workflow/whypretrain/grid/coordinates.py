@@ -4,7 +4,9 @@ A coordinate that can't matter is made canonical (`Grid.canonical`), so that not
 trained twice under two names.
 """
 
+import re
 from dataclasses import dataclass
+from functools import cached_property
 
 UNTRAINED = "none"  # the source that is no pre-training
 ANNEAL = "+anneal"
@@ -46,30 +48,14 @@ class Arm:
         return self.target.rpartition(".")[2]
 
 
-KEYS = (
-    "architecture",
-    "source",
-    "epoch",
-    "treatment",
-    "span",
-    "target",
-    "shots",
-    "mode",
-    "recipe",
-    "learning_rate",
-    "seed",
-)
+ARM_KEYS = ["architecture", "source", "epoch", "treatment", "span", "target", "shots", "mode", "recipe"]
+KEYS = (*ARM_KEYS, "learning_rate", "seed")
 
 
 def key_columns(arm: Arm) -> dict[str, str]:
     """Return an arm's key columns as the tables have them: task and shots apart."""
-    columns = arm.columns()
-    columns["target"] = arm.task
-    columns["shots"] = arm.shots
-    return {key: columns[key] for key in KEYS if key in columns}
-
-
-ARM_KEYS = [key for key in KEYS if key not in ("learning_rate", "seed")]
+    columns = arm.columns() | {"target": arm.task, "shots": arm.shots}
+    return {key: columns[key] for key in ARM_KEYS}
 
 
 def key_of(arm: Arm) -> tuple[str, ...]:
@@ -154,6 +140,16 @@ class Paths:
     def __getitem__(self, name: str) -> str:
         """Return a pattern, its wildcards open."""
         return self.patterns[name]
+
+    def match(self, path: str) -> dict[str, str] | None:
+        """Return the coordinates that a file carries in its path; None where it is no file of a result."""
+        found = next(filter(None, (pattern.fullmatch(path) for pattern in self._expressions)), None)
+        return found.groupdict() if found else None
+
+    @cached_property
+    def _expressions(self) -> list[re.Pattern[str]]:
+        patterns = map(re.escape, self.patterns.values())
+        return [re.compile(re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>[^/]+?)", pattern)) for pattern in patterns]
 
     def file(self, name: str, **coordinates: object) -> str:
         """Return the path of one file."""

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 from whypretrain import registry
 from whypretrain.config.models import Config, ConfigError, Study
+from whypretrain.config.strict import mistakes_at
 from whypretrain.grid.checks import check_names_shared, check_parts, check_recipe_in_mode, check_sources, check_study
 from whypretrain.grid.coordinates import NO_RECIPE, UNTRAINED, Arm
 from whypretrain.grid.grid import START, Grid, Side, known
@@ -19,12 +20,10 @@ def _expand_block(grid: Grid, study: Study, number: int, key: str) -> Iterable[A
     for name in block.architectures:
         known(f"{key}.architectures", name, config.architectures)
         grid.card(name)
-    for name in block.sources:
-        known(f"{key}.sources", name, [UNTRAINED, *config.sources])
-    for name in block.recipes:
-        known(f"{key}.recipes", name, config.recipes)
-    for name in block.measures:
-        known(f"{key}.measures", name, [START, *registry.names("measures")])
+    allowed = {"sources": [UNTRAINED, *config.sources], "recipes": config.recipes}
+    for kind, names_known in {**allowed, "measures": [START, *registry.names("measures")]}.items():
+        for name in getattr(block, kind):
+            known(f"{key}.{kind}", name, names_known)
     for target in block.targets:
         grid.target(target, f"{key}.targets")
         for architecture in block.architectures:
@@ -33,22 +32,14 @@ def _expand_block(grid: Grid, study: Study, number: int, key: str) -> Iterable[A
             grid.refuse_overlap(source, target, key)
     if not block.layers and (lacking := [text for text in (*block.spans, *block.modes) if "N" in text]):
         raise ConfigError(f"{key}.layers: '{lacking[0]}' needs to be told what N is; give a list of numbers of layers")
-    for architecture, source, epoch, treatment, span, target, mode, layers in itertools.product(
-        block.architectures,
-        block.sources,
-        block.epochs,
-        block.treatments,
-        block.spans,
-        block.targets,
-        block.modes,
-        block.layers or (0,),
-    ):
+    names = ("architecture", "source", "epoch", "treatment", "span", "target", "mode")
+    lists = [getattr(block, f"{name}s") for name in names]
+    for *coordinates, layers in itertools.product(*lists, block.layers or (0,)):
+        architecture, source, _, _, span, target, mode = coordinates
         mode, span = (text.replace("N", str(layers)) for text in (mode, span))
         if block.unit == "block":
-            try:
+            with mistakes_at(key, f" ('{architecture}')"):
                 mode, span = (in_layers(text, grid.card(architecture)) for text in (mode, span))
-            except ValueError as error:
-                raise ConfigError(f"{key}: {error} ('{architecture}')") from None
         grid.canonical_mode(architecture, mode, f"{key}.modes")
         recipes = block.recipes if moding.by_steps(mode) else (NO_RECIPE,)
         if not recipes:
@@ -57,17 +48,8 @@ def _expand_block(grid: Grid, study: Study, number: int, key: str) -> Iterable[A
             if recipe != NO_RECIPE:
                 check_recipe_in_mode(grid, recipe, mode, f"{key}.recipes")
             grid.refuse_colours(architecture, [target.rpartition(".")[0], *grid.tasks_of(source)], key)
-            yield grid.arm(
-                key,
-                architecture=architecture,
-                source=source,
-                epoch=epoch,
-                treatment=treatment,
-                span=span,
-                target=target,
-                mode=mode,
-                recipe=recipe,
-            )
+            told = dict(zip(names, coordinates, strict=True)) | {"span": span, "mode": mode}
+            yield grid.arm(key, **told, recipe=recipe)
 
 
 def _check_images(grid: Grid, task: str, key: str) -> None:

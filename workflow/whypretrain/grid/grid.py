@@ -13,9 +13,9 @@ from types import ModuleType
 from typing import Any
 
 from whypretrain import registry
-from whypretrain.config.models import Config, ConfigError, Network, Study, validate
+from whypretrain.config.models import Config, ConfigError, Network, Pretraining, Study, validate
+from whypretrain.config.strict import mistakes_at
 from whypretrain.data import partition
-from whypretrain.data.problems import UnusableFiles
 from whypretrain.grid.coordinates import (
     ANNEAL,
     BANK,
@@ -103,12 +103,9 @@ class Grid:
         """
         if architecture not in self._cards:
             settings = self.config.architectures[architecture]
-            shipped = is_shipped(settings)
-            path = None if shipped else Path(Paths(self.config.results).file("network", architecture=architecture))
-            try:
-                self._cards[architecture] = card_of(architecture, settings, path)
-            except (OSError, ValueError) as error:
-                raise ConfigError(f"architectures.{architecture}: {error}") from None
+            path = Path(Paths(self.config.results).file("network", architecture=architecture))
+            with mistakes_at(f"architectures.{architecture}"):
+                self._cards[architecture] = card_of(architecture, settings, None if is_shipped(settings) else path)
         return self._cards[architecture]
 
     def depth(self, architecture: str) -> int:
@@ -120,10 +117,9 @@ class Grid:
         """Images per class of each dataset, known without reading it."""
         found: dict[str, dict[str, int]] = {}
         for name in self.config.datasets:
-            try:
-                found[name] = self.dataset_module(name).class_counts(self.dataset_parameters(name))
-            except UnusableFiles as error:
-                raise ConfigError(f"datasets.{name}.parameters.{error.parameter}: {error}") from None
+            module, parameters = self.dataset_module(name), self.dataset_parameters(name)
+            with mistakes_at(f"datasets.{name}.parameters.path"):
+                found[name] = module.class_counts(parameters)
         return found
 
     def dataset_module(self, dataset: str) -> ModuleType:
@@ -137,36 +133,26 @@ class Grid:
         raw = self.config.datasets[dataset].parameters
         return validate(self.dataset_module(dataset).Parameters, raw, f"datasets.{dataset}.parameters")
 
-    def channels(self, task: str) -> int:
-        """Return the channels of a task's images."""
-        dataset = self.config.tasks[task].dataset
-        module = self.dataset_module(dataset)
-        found: int = module.channels(self.dataset_parameters(dataset)) if hasattr(module, "channels") else 1
-        return found
-
     def refuse_size(self, architecture: str, study: Study, target: str, key: str) -> None:
         """Raise ConfigError where a network can't take a target's images."""
         task, card = target.rpartition(".")[0], self.card(architecture)
-        own = self.config.datasets[self.config.tasks[task].dataset].size
+        own, usual = (self.config.datasets[self.config.tasks[name].dataset].size for name in (task, without_size(task)))
         size = own or study.size
-        if "@" in task and size == (
-            self.config.datasets[self.config.tasks[without_size(task)].dataset].size or study.size
-        ):
-            raise ConfigError(
-                f"{key}.targets: the images of '{without_size(task)}' have {size} pixels; leave out '@{size}'"
-            )
-        if size < card.least:
-            allowed = f"from {card.least} up"
-            raise ConfigError(
-                f"{key}.architectures: '{architecture}' makes nothing of images of {size}; allowed: {allowed}"
-            )
-        if card.fixed and size != card.size:
-            raise ConfigError(f"{key}.architectures: '{architecture}' takes images of {card.size} alone, not of {size}")
+        with mistakes_at(f"{key}.targets"):
+            if "@" in task and size == (usual or study.size):
+                raise ValueError(f"the images of '{without_size(task)}' have {size} pixels; leave out '@{size}'")
+        with mistakes_at(f"{key}.architectures"):
+            if size < card.least:
+                raise ValueError(f"'{architecture}' makes nothing of images of {size}; allowed: from {card.least} up")
+            if card.fixed and size != card.size:
+                raise ValueError(f"'{architecture}' takes images of {card.size} alone, not of {size}")
 
     def refuse_colours(self, architecture: str, tasks: Iterable[str], key: str) -> None:
         """Raise ConfigError where images have more channels than a network takes; grey ones are repeated."""
         for task in tasks:
-            if (found := self.channels(task)) not in (1, takes := self.card(architecture).channels):
+            module = self.dataset_module(dataset := self.config.tasks[task].dataset)
+            found = module.channels(self.dataset_parameters(dataset)) if hasattr(module, "channels") else 1
+            if found not in (1, takes := self.card(architecture).channels):
                 raise ConfigError(
                     f"{key}.architectures: '{architecture}' takes images of {takes} channels, and those of '{task}' "
                     f"have {found}; give a plain convnet `channels: {found}`"
@@ -254,11 +240,11 @@ class Grid:
     def target(self, target: str, key: str) -> Target:
         """Return a target from `task.shots`, checked against the images there are."""
         task, _, text = target.rpartition(".")
-        if not task:
-            raise ConfigError(f"{key}: '{target}' has no shots; allowed: {target}.N with N from 1 up, or {target}.full")
-        known(key, task, self.config.tasks)
-        if not re.fullmatch("full|[1-9][0-9]*", text):
-            raise ConfigError(f"{key}: '{target}' has no shots; allowed: {task}.N with N from 1 up, or {task}.full")
+        if task:
+            known(key, task, self.config.tasks)
+        if not task or not re.fullmatch("full|[1-9][0-9]*", text):
+            name = task or target
+            raise ConfigError(f"{key}: '{target}' has no shots; allowed: {name}.N with N from 1 up, or {name}.full")
         shots = None if text == "full" else int(text)
         asked = self.config.tasks[task].validation_shots
         images = self.images_per_class(task)
@@ -290,8 +276,12 @@ class Grid:
             start = self.config.sources[start].start
         return tuple(found)
 
+    def pretraining(self, source: str) -> Pretraining:
+        """Return the hyper-parameters of a source."""
+        return self.config.pretraining[self.config.sources[source].pretraining]
+
     def _objective(self, source: str) -> dict[str, Any]:
-        return constants("objectives", self.config.pretraining[self.config.sources[source].pretraining].objective)
+        return constants("objectives", self.pretraining(source).objective)
 
     def has_branches(self, source: str) -> bool:
         """Whether a source's checkpoints have annealed branches."""
@@ -299,12 +289,8 @@ class Grid:
 
     def is_one_network(self, source: str) -> bool:
         """Whether a source, or one that it starts from, was published: all seeds have the same network."""
-        if source == UNTRAINED:
-            return False
-        chain = (source, *self.ancestors(source))
-        return any(
-            self.config.pretraining[self.config.sources[each].pretraining].objective == "published" for each in chain
-        )
+        chain = () if source == UNTRAINED else (source, *self.ancestors(source))
+        return any(self.pretraining(each).objective == "published" for each in chain)
 
     def end(self, source: str) -> str:
         """Return the checkpoint that other sources start from: the last, annealed where it has branches."""
@@ -343,11 +329,9 @@ class Grid:
         here, there = self.drawn_classes(own, seed), self.drawn_classes(task, seed)
         if without_size(a.dataset) != without_size(b.dataset) or not here & there:
             return "different"
-        if here != there:
-            return "overlapping"
-        if a.images == b.images:
+        if here == there and a.images == b.images:
             return "same-images"
-        return "same-distribution" if {a.images, b.images} == {"a", "b"} else "overlapping"
+        return "same-distribution" if here == there and {a.images, b.images} == {"a", "b"} else "overlapping"
 
     # --- arms --------------------------------------------------------------------------
 
@@ -360,7 +344,7 @@ class Grid:
             return "0"
         if epoch == f"last{ANNEAL}" and not self.has_branches(source):
             epoch = "last"
-        checkpoints = self.config.pretraining[self.config.sources[source].pretraining].checkpoints
+        checkpoints = self.pretraining(source).checkpoints
         text = epoch if isinstance(epoch, str) else write_number(epoch)
         text = text.replace("last", write_number(checkpoints[-1]), 1)
         allowed = [write_number(c) for c in checkpoints]
@@ -382,10 +366,8 @@ class Grid:
     def canonical_mode(self, architecture: str, mode: str, key: str) -> str:
         """Return the one name of a mode: to freeze no layer is to fine-tune, and a probe is of the last layer."""
         depth = self.depth(architecture)
-        try:
+        with mistakes_at(key):
             found = moding.parse(mode)
-        except ValueError as error:
-            raise ConfigError(f"{key}: {error}") from None
         if max(found.frozen, found.layer or 0) > depth:
             least = 0 if found.name == "freeze" else 1
             raise ConfigError(
@@ -407,17 +389,15 @@ class Grid:
         if not card.has_norm:  # no affine parameters to reset
             suffixes = ()
             arm = replace(arm, treatment=name)
-        at_zero = split_epoch(arm.epoch)[0] == 0
-        if name == "rewind" and at_zero and not suffixes:
-            name = "intact"
-        if arm.source == UNTRAINED and name == "reinit" and not suffixes:
-            name = "intact"
-        if not layers or (name == "intact" and not suffixes):
+        if not suffixes:
+            nothing_learnt = {"rewind": split_epoch(arm.epoch)[0] == 0, "reinit": arm.source == UNTRAINED}
+            if name == "intact" or nothing_learnt.get(name):
+                layers = ()
+            elif name in ("reinit", "glorot") and len(layers) == card.depth:  # nothing of the source is left
+                treatment = "intact" if name == "reinit" else arm.treatment
+                return replace(arm, source=UNTRAINED, epoch="0", treatment=treatment, span="all")
+        if not layers:
             return replace(arm, treatment="intact", span="all")
-        if name == "reinit" and not suffixes and len(layers) == card.depth:
-            return replace(arm, source=UNTRAINED, epoch="0", treatment="intact", span="all")
-        if name == "glorot" and not suffixes and len(layers) == card.depth:  # nothing of the source is left
-            return replace(arm, source=UNTRAINED, epoch="0", span="all")
         return replace(arm, span=canonical_span(layers, card))
 
     def arm(self, key: str, **coordinates: Any) -> Arm:
@@ -426,14 +406,10 @@ class Grid:
         mode = self.canonical_mode(architecture, coordinates["mode"], f"{key}.modes")
         epoch = self.epoch(source, coordinates["epoch"], f"{key}.epochs")
         arm = Arm(**{**coordinates, "epoch": epoch, "mode": mode})
-        try:
+        with mistakes_at(f"{key}.spans", f" ('{architecture}')"):
             layers = span_layers(arm.span, self.card(architecture))
-        except ValueError as error:
-            raise ConfigError(f"{key}.spans: {error} ('{architecture}')") from None
-        try:
+        with mistakes_at(f"{key}.treatments"):
             refusal = treating.refuse(arm.treatment, layers, self.card(architecture))
-        except ValueError as error:
-            raise ConfigError(f"{key}.treatments: {error}") from None
         if refusal:
             raise ConfigError(
                 f"{key}.treatments: '{arm.treatment}' on span '{arm.span}' of '{architecture}': {refusal}"

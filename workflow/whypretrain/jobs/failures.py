@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from whypretrain.grid.coordinates import Paths
+from whypretrain.running.slurm import KINDS
 
 LINES = 5  # of a log
 MESSAGE = 24  # of a message
@@ -19,12 +20,6 @@ SHOWN = 5  # groups of failures that ended alike
 NAMED = 4  # failures of a group
 TAIL = 16_000  # bytes of a log that are looked at
 PROGRESS = re.compile(r"\d\d:\d\d:\d\d ")  # what a stage says while all is well
-NEEDS = {
-    "pretrain": "pretrain",
-    "anneal": "pretrain",
-    "train": "train",
-    "measure": "measure",
-}  # of `execution`, by rule
 WORDS = {"epoch": "epochs", "batch": "batches", "seed": "seeds"}  # of coordinates in the plural
 KEPT_OPTIONS = ("--snakefile -s", "--directory -d", "--profile", "--workflow-profile", "--executor -e", "--cores -c")
 
@@ -52,14 +47,9 @@ class Ended:
 
 def coordinates(paths: Paths, files: Iterable[str]) -> dict[str, list[str]]:
     """Return the coordinates that files carry in their paths, each with all its values, in the order of the files."""
-    patterns = [
-        re.compile(re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>[^/]+?)", re.escape(pattern)))
-        for pattern in paths.patterns.values()
-    ]
     found: dict[str, list[str]] = {}
     for file in files:
-        match = next(filter(None, (pattern.fullmatch(file) for pattern in patterns)), None)
-        for name, value in (match.groupdict() if match else {}).items():
+        for name, value in (paths.match(file) or {}).items():
             if value not in found.setdefault(name, []):
                 found[name].append(value)
     return found
@@ -92,7 +82,7 @@ def without_message(failure: Failure, lines: Sequence[str]) -> str:
     """Say what to think of a log whose last line tells of progress, or that has none; nothing of any other."""
     if lines and not PROGRESS.match(lines[-1]):
         return ""
-    kind = NEEDS.get(failure.rule.split("_")[0])
+    kind = KINDS.get(failure.rule.split("_")[0])
     told = "It ended without a message: killed from outside, perhaps out of memory or past its time limit"
     return f"{told}; see execution.{kind}.mem_mb and .runtime in config." if kind else f"{told}."
 

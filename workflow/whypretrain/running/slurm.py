@@ -15,6 +15,7 @@ import re
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,10 +23,9 @@ from typing import Any
 
 from whypretrain.running import internals
 
-# Snakemake asks for the state of its jobs at least this often, in seconds
-SLOWEST_POLL = 180
-# how long the jobs of a former call may take to end after they were told to, in seconds
-TIME_TO_END = 900
+SLOWEST_POLL = 180  # seconds, at most, between two questions of Snakemake for the state of its jobs
+TIME_TO_END = 900  # seconds that the jobs of a former call may take to end after they were told to
+UNITS = {"mem_mb": "MB", "threads": "CPUs", "runtime": "minutes"}
 # rules by the first word of their name, and the part of the config section `execution` that says what they need
 KINDS = {"pretrain": "pretrain", "anneal": "pretrain", "train": "train", "measure": "measure"}
 # states of a job that SLURM may hold, and the reasons that it gives when a node couldn't start it
@@ -63,10 +63,19 @@ class Node:
 
     partition: str
     default: bool
-    cpus: int
+    threads: int
     mem_mb: int
     gpus: Mapping[str, int] = field(default_factory=dict)
     runtime: float = float("inf")
+
+    def gpu(self, model: str | None) -> int:
+        """Return its GPUs of a model, or of any."""
+        return sum(number for name, number in self.gpus.items() if model in (None, name))
+
+    def fits(self, request: "Request") -> bool:
+        """Whether it has all of what a job asks for."""
+        enough = (getattr(self, key) >= getattr(request, key) for key in UNITS)
+        return self.gpu(request.gpu_model) >= request.gpu and all(enough)
 
 
 @dataclass(frozen=True)
@@ -84,13 +93,12 @@ class Request:
 
 def gpus_of(gres: str) -> dict[str, int]:
     """Return the number of GPUs by model from a node's generic resources; a model without a name is ''."""
-    found: dict[str, int] = {}
+    found: Counter[str] = Counter()
     for entry in re.sub(r"\([^)]*\)", "", gres).split(","):
         kind, *rest = entry.split(":")
         if kind == "gpu":
             number = int(rest.pop()) if rest and rest[-1].isdigit() else 1
-            model = ":".join(rest)
-            found[model] = found.get(model, 0) + number
+            found[":".join(rest)] += number
     return found
 
 
@@ -107,17 +115,10 @@ def nodes_of(text: str) -> list[Node]:
     """Return the kinds of nodes from `sinfo -h -e -o '%P|%c|%m|%G|%l'`."""
     found = []
     for line in text.split():
-        partition, cpus, memory, gres, limit = line.split("|")
-        found.append(
-            Node(
-                partition=partition.rstrip("*"),
-                default=partition.endswith("*"),
-                cpus=int(cpus.rstrip("+")),
-                mem_mb=int(memory.rstrip("+")),
-                gpus=gpus_of(gres),
-                runtime=minutes_of(limit),
-            )
-        )
+        partition, *numbers, gres, limit = line.split("|")
+        threads, mem_mb = (int(number.rstrip("+")) for number in numbers)
+        place = partition.rstrip("*"), partition.endswith("*")
+        found.append(Node(*place, threads, mem_mb, gpus_of(gres), minutes_of(limit)))
     return found
 
 
@@ -129,10 +130,6 @@ def candidates(request: Request, nodes: Iterable[Node]) -> list[Node]:
     return [node for node in known if node.default] or known
 
 
-def _gpus(node: Node, model: str | None) -> int:
-    return sum(number for name, number in node.gpus.items() if model is None or name == model)
-
-
 def refusal(request: Request, nodes: Iterable[Node]) -> str | None:
     """Return why no node will ever grant a request, naming the config key and what there is; None where one can."""
     known = list(nodes)
@@ -142,10 +139,9 @@ def refusal(request: Request, nodes: Iterable[Node]) -> str | None:
         return f"{request.where}.partition: no partition {', '.join(request.partitions)}; there are {names}"
     place = "partition " + ", ".join(sorted({node.partition for node in there}))
     if request.gpu:
-        most = max(_gpus(node, request.gpu_model) for node in there)
-        models = (
-            ", ".join(sorted({f"{name or 'gpu'}:{n}" for node in there for name, n in node.gpus.items()})) or "none"
-        )
+        most = max(node.gpu(request.gpu_model) for node in there)
+        known_models = {f"{name or 'gpu'}:{number}" for node in there for name, number in node.gpus.items()}
+        models = ", ".join(sorted(known_models)) or "none"
         if request.gpu_model and not most:
             return f"{request.where}.gpu_model: no node of {place} has a {request.gpu_model}; there are {models}"
         if request.gpu > most:
@@ -155,35 +151,22 @@ def refusal(request: Request, nodes: Iterable[Node]) -> str | None:
                 f"{request.where}.gpu: {request.gpu} GPUs{kind} are asked for, no node of {place} has more than {most} "
                 f"(GPUs by node: {models}){advice}"
             )
-    for key, unit in (("mem_mb", "MB"), ("threads", "CPUs"), ("runtime", "minutes")):
-        asked = getattr(request, key)
-        granted = max(node.cpus if key == "threads" else getattr(node, key) for node in there)
+    for key, unit in UNITS.items():
+        asked, granted = getattr(request, key), max(getattr(node, key) for node in there)
         if asked > granted:
             name = key if key == "threads" else f"{request.where}.{key}"
             what = f"no job of {place} may take" if key == "runtime" else f"no node of {place} has"
             return f"{name}: {asked:g} {unit} are asked for, {what} more than {granted:g}"
-    if not any(_fits(request, node) for node in there):
-        return f"{request.where}: no single node of {place} has all of {_all(request)}"
-    return None
-
-
-def _fits(request: Request, node: Node) -> bool:
-    return (
-        (not request.gpu or _gpus(node, request.gpu_model) >= request.gpu)
-        and node.mem_mb >= request.mem_mb
-        and node.cpus >= request.threads
-        and node.runtime >= request.runtime
-    )
-
-
-def _all(request: Request) -> str:
+    if any(node.fits(request) for node in there):
+        return None
     model = f" {request.gpu_model}" if request.gpu_model else ""
-    return f"{request.gpu} GPUs{model}, {request.mem_mb} MB, {request.threads} CPUs and {request.runtime:g} minutes"
+    asked = f"{request.gpu} GPUs{model}, {request.mem_mb} MB, {request.threads} CPUs and {request.runtime:g} minutes"
+    return f"{request.where}: no single node of {place} has all of {asked}"
 
 
 def most(request: Request, nodes: Iterable[Node]) -> dict[str, int]:
     """Return the most memory (MB) and time (minutes) that a job can ever get, for what grows with the attempt."""
-    there = [node for node in candidates(request, nodes) if _fits(request, node)]
+    there = [node for node in candidates(request, nodes) if node.fits(request)]
     limits = {key: max(getattr(node, key) for node in there) for key in ("mem_mb", "runtime")}
     return {key: int(value) for key, value in limits.items() if value != float("inf")}
 
