@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from urllib.parse import quote
 
-from whypretrain.files.origins import Origin, Unreadable, content_digest, read_origin
+from whypretrain.files.origins import Unreadable, content_digest, read_origin
 from whypretrain.files.storage import DamagedFile, read_tensors
 from whypretrain.jobs.form import Content, Result
 from whypretrain.jobs.plan import Plan
@@ -55,39 +55,34 @@ class Audit:
 def audit(plan: Plan) -> Audit:
     """Read every result of a config whole, and look at what else lies in its results folder."""
     content = cache(content_digest)
-    findings, names, fresh, missing = [], set(), 0, 0
+    findings, names, missing = [], set(), 0
     for result in plan.results():
         names.add(result.path)
         try:
-            found = _problem(result, content)
+            findings.append(_problem(result, content, whole=True))
         except FileNotFoundError:
             missing += 1
-            continue
-        if found:
-            findings.append(found)
-        else:
-            fresh += 1
-    findings += _others(plan, names)
-    return Audit(tuple(sorted(findings, key=lambda finding: finding.path)), fresh, missing)
+    wrong = [*filter(None, findings), *_others(plan, names)]
+    return Audit(tuple(sorted(wrong, key=lambda finding: finding.path)), findings.count(None), missing)
 
 
-def _problem(result: Result, content: Content) -> Finding | None:
+def _problem(result: Result, content: Content, *, whole: bool = False) -> Finding | None:
+    """Return what is wrong with a result, of which all is read if `whole`.
+
+    Raises FileNotFoundError where it isn't there; unless `whole`, OSError where it can't be read.
+    """
     try:
         origin = read_origin(result.path)
-        if result.path.endswith(".safetensors"):
+        if whole and result.path.endswith(".safetensors"):
             read_tensors(result.path)
     except Unreadable as error:
         return Finding(result.path, "damaged", str(error))
     except DamagedFile as error:
         return Finding(result.path, "damaged", error.reason)
-    except FileNotFoundError:
-        raise
     except OSError as error:
+        if not whole or isinstance(error, FileNotFoundError):
+            raise
         return Finding(result.path, "damaged", str(error.strerror))
-    return _stale(result, origin, content)
-
-
-def _stale(result: Result, origin: Origin, content: Content) -> Finding | None:
     try:
         why = result.staleness(origin, content)
     except Unreadable:
@@ -95,30 +90,29 @@ def _stale(result: Result, origin: Origin, content: Content) -> Finding | None:
     return Finding(result.path, "stale", why) if why else None
 
 
+def _folders(plan: Plan) -> Iterator[tuple[Path, list[str], list[str]]]:
+    """Yield each folder of results, what jobs have left over in it, and its other files."""
+    results = Path(plan.config.results)
+    for folder, folders, files in os.walk(results, followlinks=True):
+        left = [name for name in [*folders, *files] if LEFT_OVER.match(name)]
+        known = (*left, *FOLDERS, *OURS) if Path(folder) == results else left
+        folders[:] = [name for name in folders if name not in known]
+        yield Path(folder), left, [name for name in files if name not in known]
+
+
 def _others(plan: Plan, names: set[str]) -> Iterator[Finding]:
     """Yield what lies in the results folder and is no result of this config."""
-    results = Path(plan.config.results)
-    patterns = [_expression(pattern) for pattern in plan.paths.patterns.values()]
-    for folder, folders, files in os.walk(results, followlinks=True):
-        here = Path(folder)
-        left = [name for name in [*folders, *files] if LEFT_OVER.match(name)]
+    for folder, left, files in _folders(plan):
         # of a job that runs now, or is ending
-        for name in left if not any(_is_held(here / name) for name in left) else ():
+        for name in left if not any(_is_held(folder / name) for name in left) else ():
             if name.endswith(".snapshot"):
-                yield Finding(str(here / name), KEPT, "what a stopped job goes on from")
+                yield Finding(str(folder / name), KEPT, "what a stopped job goes on from")
             else:
-                yield Finding(str(here / name), "left over", "of a job that was stopped or killed")
-        folders[:] = [name for name in folders if not LEFT_OVER.match(name)]
-        if here == results:
-            folders[:] = [name for name in folders if name not in FOLDERS]
-            files = [name for name in files if name not in OURS]
-        for name in files:
-            path = str(here / name)
-            if path in names or LEFT_OVER.match(name) or name == ".snakemake_timestamp":
-                continue
-            if any(pattern.fullmatch(path) for pattern in patterns):
+                yield Finding(str(folder / name), "left over", "of a job that was stopped or killed")
+        for path in (str(folder / name) for name in files if name != ".snakemake_timestamp"):
+            if path not in names and plan.paths.match(path):
                 yield Finding(path, "unused", "no study of this config has it")
-            else:
+            elif path not in names:
                 yield Finding(path, "foreign", "nothing here makes such a file")
 
 
@@ -132,11 +126,6 @@ def _is_held(path: Path) -> bool:
         return True
     lock.release()
     return False
-
-
-def _expression(pattern: str) -> re.Pattern[str]:
-    """Return a path's pattern as a regular expression; the same wildcard may stand twice."""
-    return re.compile(re.sub(r"\\\{\w+\\\}", "[^/]+", re.escape(pattern)))
 
 
 def remove(finding: Finding) -> None:
@@ -160,9 +149,9 @@ def unknown_and_stale(plan: Plan, metadata: Path = METADATA) -> list[Finding]:
     noted, places = _noted(results, metadata), _places(results)
     try:
         found = json.loads(noted.read_text(encoding="utf-8"))
-        unknown = set(found["unknown"] if found["places"] == places else _results(plan))
+        unknown = set(found["unknown"]) if found["places"] == places else _results(plan)
     except (OSError, ValueError, KeyError, TypeError):
-        unknown = set(_results(plan))
+        unknown = _results(plan)
     unknown = {path for path in unknown if not recorded(path, metadata)}
     with contextlib.suppress(OSError):  # where it can't be written it is found out again
         metadata.mkdir(parents=True, exist_ok=True)
@@ -170,22 +159,17 @@ def unknown_and_stale(plan: Plan, metadata: Path = METADATA) -> list[Finding]:
     content, findings = cache(content_digest), []
     for result in plan.results() if unknown else ():
         if result.path in unknown and Path(result.path).exists():
-            try:
-                found = _stale(result, read_origin(result.path), content)
-            except Unreadable as error:
-                found = Finding(result.path, "damaged", str(error))
-            except OSError:  # it is being made again, or the job that reads it will say
-                found = None
-            findings += [found] if found else []
-    return findings
+            with contextlib.suppress(OSError):  # it is being made again, or the job that reads it will say
+                findings.append(_problem(result, content))
+    return [finding for finding in findings if finding]
 
 
 def forget_stale(plan: Plan, metadata: Path = METADATA) -> None:
     """Take from Snakemake its records of stale results: `--touch` has made them say that these are fresh."""
     content = cache(content_digest)
     for result in plan.results():
-        with contextlib.suppress(OSError, Unreadable):
-            if _stale(result, read_origin(result.path), content):
+        with contextlib.suppress(OSError):
+            if (found := _problem(result, content)) and found.what == "stale":
                 _record(result.path, metadata).unlink()
     _noted(Path(plan.config.results), metadata).unlink(missing_ok=True)
 
@@ -200,14 +184,10 @@ def _places(results: Path) -> dict[str, int]:
     return {str(folder): folder.stat().st_ino for folder in sorted(folders)}
 
 
-def _results(plan: Plan) -> Iterator[str]:
-    """Yield all files in the results folder that are named as a result is."""
-    patterns = [_expression(pattern) for pattern in plan.paths.patterns.values()]
-    for folder, folders, files in os.walk(plan.config.results, followlinks=True):
-        folders[:] = [name for name in folders if name not in FOLDERS and not LEFT_OVER.match(name)]
-        for path in (str(Path(folder) / name) for name in files if name not in OURS):
-            if any(pattern.fullmatch(path) for pattern in patterns):
-                yield path
+def _results(plan: Plan) -> set[str]:
+    """Return all files in the results folder that are named as a result is."""
+    paths = (str(folder / name) for folder, _, files in _folders(plan) for name in files)
+    return {path for path in paths if plan.paths.match(path)}
 
 
 def recorded(path: str, metadata: Path = METADATA) -> bool:
@@ -235,12 +215,11 @@ def half_made_and_stale(plan: Plan) -> list[Finding]:
             for file in there if len(there) < len(files) else ():
                 try:
                     found = read_origin(file)
+                    if (found.code, _recipe(found.spec)) != (made.code, _recipe(made.spec)):
+                        why = "it was made with other config values or code, and a checkpoint was added"
+                        findings.append(Finding(file, "stale", why))
                 except Unreadable as error:
                     findings.append(Finding(file, "damaged", str(error)))
-                    continue
-                if (found.code, _recipe(found.spec)) != (made.code, _recipe(made.spec)):
-                    why = "it was made with other config values or code, and a checkpoint was added"
-                    findings.append(Finding(file, "stale", why))
     return findings
 
 

@@ -33,14 +33,6 @@ class _Measure(Form):
             "seeds": seeds,
         }
 
-    def untrained(self, at: At, seeds: Seeds) -> list[str]:
-        """Return each seed's untrained network, on which tasks are compared; none where the start has no source."""
-        return [] if at.source == UNTRAINED else self.at_zero(at.architecture, UNTRAINED, seeds)
-
-    def initials(self, at: At, seeds: Seeds) -> list[str]:
-        """Return each seed's initialisation of the source that an arm starts from."""
-        return self.at_zero(at.architecture, at.source, seeds)
-
 
 class MeasureStart(_Measure):
     """What is read out of a start, on a target, before it is trained."""
@@ -48,7 +40,11 @@ class MeasureStart(_Measure):
     stage = "measure_start"
 
     def inputs(self) -> dict[str, Reads]:
-        return {**self.arm_inputs(), "untrained": self.untrained}
+        return {**self.arm_inputs(), "untrained": self._untrained}
+
+    def _untrained(self, at: At, seeds: Seeds) -> list[str]:
+        """Return each seed's untrained network, on which tasks are compared; none where the start has no source."""
+        return [] if at.source == UNTRAINED else self.at_zero(at.architecture, UNTRAINED, seeds)
 
     def outputs(self, seeds: Seeds) -> dict[str, list[str]]:
         return {"measured": [self.plan.paths.open("measured_start", block=self.block.name)]}
@@ -69,7 +65,11 @@ class MeasureRun(_Measure):
 
     def inputs(self) -> dict[str, Reads]:
         batch = {"finals": self.of_batch("final"), "scores": self.of_batch("scores")}
-        return {**self.arm_inputs(), "initials": self.initials, **batch}
+        return {**self.arm_inputs(), "initials": self._initials, **batch}
+
+    def _initials(self, at: At, seeds: Seeds) -> list[str]:
+        """Return each seed's initialisation of the source that an arm starts from."""
+        return self.at_zero(at.architecture, at.source, seeds)
 
     def of_batch(self, kind: str) -> Reads:
         """Return how a file of the batch is found."""

@@ -5,8 +5,9 @@ The Snakefile asks it, and the collectors ask it again to hold results against w
 
 import contextlib
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,27 +22,14 @@ from whypretrain.grid.grid import Grid
 from whypretrain.jobs import measures, pages, runs, sources, tables
 from whypretrain.jobs.fingerprints import fingerprint
 from whypretrain.jobs.form import Block, Form, Result, named
-from whypretrain.jobs.selections import Selections
+from whypretrain.jobs.selections import Selection, Selections
 from whypretrain.jobs.values import WHEEL, Values
 from whypretrain.networks.architecture import is_shipped
 
 # Packages whose version is part of results: a spec holds those that its job uses, and the job checks them.
-NUMERICAL = (
-    "torch",
-    "numpy",
-    "scipy",
-    "statsmodels",
-    "scikit-learn",
-    "pandas",
-    "pyarrow",
-    "matplotlib",
-    "pillow",
-    "mlxtend",
-    "torchvision",
-    "timm",
-    "torch-pruning",
-    WHEEL,
-)
+OF_NETWORKS = ("torch", "torchvision", "timm", "torch-pruning", WHEEL)
+OF_NUMBERS = ("numpy", "scipy", "statsmodels", "scikit-learn", "pandas", "pyarrow", "matplotlib", "pillow", "mlxtend")
+NUMERICAL = (*OF_NETWORKS, *OF_NUMBERS)
 OF_PAGES = ("jinja2", "docutils", "itables")  # of no table
 
 
@@ -49,6 +37,10 @@ def pinned_versions(requirements: Path) -> dict[str, str]:
     """Return the pinned version of each package in a requirements file."""
     lines = (line.split("#")[0].split(";")[0].strip() for line in requirements.read_text().splitlines())
     return dict(line.split("==") for line in lines if "==" in line)
+
+
+def _in_order(rates: Iterable[float | None]) -> list[float | None]:
+    return sorted(set(rates), key=lambda rate: rate or 0.0)
 
 
 class Plan:
@@ -80,12 +72,11 @@ class Plan:
 
     def blocks(self, *, pilots: bool = False) -> list[Block]:
         """Return the blocks of seeds that decide; with `pilots` those that select as well."""
-        found = [Block(f"s{number}", seeds, self.grid) for number, seeds in enumerate(self.config.seed_blocks)]
-        return found + (self._pilot_blocks if pilots else [])
-
-    @property
-    def _pilot_blocks(self) -> list[Block]:
-        return [Block(f"p{number}", seeds, self.grid.pilots) for number, seeds in enumerate(self.config.pilot_blocks)]
+        found = [("s", self.config.seed_blocks, self.grid)]
+        found += [("p", self.config.pilot_blocks, self.grid.pilots)] if pilots else []
+        return [
+            Block(f"{kind}{number}", seeds, grid) for kind, blocks, grid in found for number, seeds in enumerate(blocks)
+        ]
 
     @cached_property
     def forms(self) -> tuple[Form, ...]:
@@ -104,7 +95,7 @@ class Plan:
         found += [measures.MeasurePair(self, block, pair) for block in deciding for pair in pairs]
         found += [tables.CollectTable(self), tables.SummariseArms(self), tables.ContrastArms(self)]
         found += [tables.SummariseCurves(self), tables.JudgeClaims(self), tables.CalibrateVerdicts(self)]
-        found += [tables.JudgeAgain(self)] if self._draws_again else []
+        found += [tables.JudgeAgain(self)] if self.config.selection_draws and not self.config.partial else []
         found += [tables.FindMissing(self)] if self.config.partial else []
         figures = sorted({figure for study in self.config.studies.values() for figure in study.figures})
         found += [pages.PlotFigure(self, None, figure) for figure in figures]
@@ -117,17 +108,13 @@ class Plan:
         for recipe in sorted({arm.recipe for arm in self.arms}):
             found[recipe, False] = [runs.TrainRun(self, recipe, block) for block in self.blocks()]
             if any(arm.recipe == recipe for arm in self.grid.pilots.arms):
-                grid = self.config.recipes[recipe].learning_rate_blocks
                 found[recipe, True] = [
                     runs.TrainRun(self, recipe, block, rates, number)
-                    for number, rates in enumerate(grid)
-                    for block in self._pilot_blocks
+                    for number, rates in enumerate(self.config.recipes[recipe].learning_rate_blocks)
+                    for block in self.blocks(pilots=True)
+                    if block.selects
                 ]
         return found
-
-    @property
-    def _draws_again(self) -> bool:
-        return bool(self.config.selection_draws) and not self.config.partial
 
     def forms_of(self, stage: str, *, pilots: bool = True) -> list[Any]:
         """Return the forms of a stage, in the order of the chain."""
@@ -145,13 +132,11 @@ class Plan:
 
     def results(self) -> Iterator[Result]:
         """Yield every result that this config has."""
-        for form in self.forms:
-            yield from form.results()
+        return (result for form in self.forms for result in form.results())
 
     def computed(self) -> Iterator[Result]:
         """Yield every result but tables, figures and pages."""
-        for form in self.forms:
-            yield from form.results() if not form.shown else ()
+        return (result for form in self.forms if not form.shown for result in form.results())
 
     # --- the grid, as files ----------------------------------------------------------------
 
@@ -174,9 +159,8 @@ class Plan:
     def batches(self, *, pilots: bool = False) -> Iterator[tuple[runs.TrainRun, SimpleNamespace, Arm]]:
         """Yield every batch of runs of seeds that decide, or of pilots: its form, its coordinates and its arm."""
         for arm in self.arms:
-            for form in (
-                self._training.get((arm.recipe, pilots), ()) if not pilots or arm in self.grid.pilots.arms else ()
-            ):
+            asked = not pilots or arm in self.grid.pilots.arms
+            for form in self._training.get((arm.recipe, pilots), ()) if asked else ():
                 yield from ((form, at, arm) for at in form.of_arm(arm))
 
     def runs(self) -> Iterator[tuple[Arm, float | None, int]]:
@@ -186,31 +170,22 @@ class Plan:
 
     def rates(self, arm: Arm) -> list[float | None]:
         """Return the rates at which the seeds that decide train an arm, in all its studies; none before pilots."""
-        found: set[float | None] = set()
-        for study in self.grid.arms[arm]:
-            if arm in (selected := self.selections.of(study)):
-                found |= set(selected[arm].rates)
-        return sorted(found, key=lambda rate: rate or 0.0)
+        return _in_order(rate for found in self._selections(arm) for rate in found.rates)
 
     def selected_rates(self, arm: Arm) -> list[float | None]:
         """Return the rates that an arm's studies selected for it, each once; none before the pilots are done."""
-        selected = (self.selections.of(study).get(arm) for study in self.grid.arms[arm])
-        return sorted({found.rate for found in selected if found}, key=lambda rate: rate or 0.0)
+        return _in_order(found.rate for found in self._selections(arm))
+
+    def _selections(self, arm: Arm) -> list[Selection]:
+        return [*filter(None, (self.selections.of(study).get(arm) for study in self.grid.arms[arm]))]
 
     def source_files(self) -> list[str]:
         """Return all checkpoints of all sources that any arm starts from, pilots' as well.
 
         They are asked for by name: a start doesn't tell that the source it was made from is gone.
         """
-        return [
-            path
-            for form in self.forms_of("pretrain_source")
-            for at in form.every()
-            for _, outputs in form.made(at)
-            for name, files in outputs.items()
-            if not name.endswith("_history")
-            for path in files
-        ]
+        results = (result.path for form in self.forms_of("pretrain_source") for result in form.results())
+        return [path for path in results if path.endswith(".safetensors")]
 
     def asked(self, kind: str) -> list[SimpleNamespace]:
         """Return the coordinates of the untrained networks, or of the banks, that any job reads.
@@ -221,22 +196,15 @@ class Plan:
 
     @cached_property
     def _asked(self) -> dict[str, list[tuple[str, int]]]:
+        asking = {"treat_checkpoint": ("checkpoints", "references"), "measure_start": ("untrained",)}
         paths: set[str] = set()
-        for form in self.forms_of("treat_checkpoint"):
-            for at in form.every():
-                for reads in (form.each("checkpoint"), form.references):
-                    paths.update(reads(at, form.block.seeds))
-        for stage in ("measure_start", "measure_run"):
+        for stage, names in {**asking, "measure_run": ("initials",)}.items():
             for form in self.forms_of(stage):
-                reads = form.untrained if stage == "measure_start" else form.initials
-                paths.update(path for at in form.every() for path in reads(at, form.block.seeds))
+                reading = [form.inputs()[name] for name in names]
+                paths.update(path for at in form.every() for reads in reading for path in reads(at, form.block.seeds))
+        every = [*product(sorted(self.config.architectures), self.grid.all_seeds)]
         return {
-            kind: [
-                (architecture, seed)
-                for architecture in sorted(self.config.architectures)
-                for seed in self.grid.all_seeds
-                if self.paths.file(kind, architecture=architecture, seed=seed) in paths
-            ]
+            kind: [key for key in every if self.paths.file(kind, architecture=key[0], seed=key[1]) in paths]
             for kind in ("untrained", "bank")
         }
 
