@@ -47,11 +47,9 @@ def main() -> int:
         if asked.remove:
             lock.acquire()
     except Held as held:
-        print(f"{plan.config.results} is in use by snakemake: {held}. Nothing was removed.", file=sys.stderr)
-        return 1
+        sys.exit(f"{plan.config.results} is in use by snakemake: {held}. Nothing was removed.")
     except OSError as error:
-        print(f"{error.filename}: {error.strerror}. Nothing was removed.", file=sys.stderr)
-        return 1
+        sys.exit(f"{error.filename}: {error.strerror}. Nothing was removed.")
     try:
         return report(auditing.audit(plan), plan.config.results, remove=asked.remove)
     finally:

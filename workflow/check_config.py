@@ -15,16 +15,14 @@ from whypretrain.config.reading import read_yaml, with_includes  # noqa: E402
 from whypretrain.config.strict import ConfigError  # noqa: E402
 
 
-def main() -> int:
-    """Read each file named on the command line, and what it includes; return the exit status."""
+def main() -> None:
+    """Read each file named on the command line, and what it includes; a mistake ends with one message and status 1."""
     try:
         for name in sys.argv[1:]:
             print(with_includes(read_yaml(Path(name)), ROOT).get("results", "results"))
     except ConfigError as error:
-        print(f"Mistake in config: {error}", file=sys.stderr)
-        return 1
-    return 0
+        sys.exit(f"Mistake in config: {error}")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -52,23 +52,16 @@ class Execution(Strict):
     measure: Needs = Field(default_factory=lambda: Needs.model_validate({}))
 
 
-def _growing(amount: int, key: str, limits: Mapping[str, int]) -> Growing:
-    def of(wildcards: Any, attempt: int) -> int:
-        return min(amount * attempt, limits.get(key, amount * attempt))
-
-    return of
-
-
 def resources(needs: Needs, device: str, limits: Mapping[str, int]) -> dict[str, int | str | Growing]:
     """Return the resources of a rule. A job that failed asks for more the next time, up to a cluster's limits."""
+
+    def growing(key: str) -> Growing:
+        amount: int = getattr(needs, key)
+        return lambda wildcards, attempt: min(amount * attempt, limits.get(key, amount * attempt))
+
     gpu = 0 if device == "cpu" else needs.gpu
-    found: dict[str, int | str | Growing] = {
-        "gpu": gpu,
-        "mem_mb": _growing(needs.mem_mb, "mem_mb", limits),
-        "runtime": _growing(needs.runtime, "runtime", limits),
-        # else SLURM may take a job's GPUs from two nodes
-        "nodes": 1,
-    }
+    found: dict[str, int | str | Growing] = {key: growing(key) for key in ("mem_mb", "runtime")}
+    found |= {"gpu": gpu, "nodes": 1}  # else SLURM may take a job's GPUs from two nodes
     if gpu and needs.gpu_model:
         found["gpu_model"] = needs.gpu_model
     if needs.partition:

@@ -6,9 +6,17 @@ Read by the Snakefile and by the collectors alone.
 import difflib
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, BeforeValidator, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from whypretrain.config.claims import Claim
 from whypretrain.config.execution import Execution
@@ -28,6 +36,15 @@ LARGEST = 2**53  # of all numbers: up to here floats, and what files hold, are e
 Blocks = tuple[Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)], ...]  # of seeds
 
 
+def _whole_percents(share: float) -> float:
+    if abs(share * 100 - round(share * 100)) > 1e-9:
+        raise ValueError("allowed: whole percents, 0.01 to 0.98")
+    return share
+
+
+Share = Annotated[float, Field(ge=0.01, le=0.98), AfterValidator(_whole_percents)]
+
+
 class Dataset(Strict):
     """Images and labels, prepared once, or once for each seed."""
 
@@ -37,19 +54,10 @@ class Dataset(Strict):
     )
     parameters: dict[str, Any] = Field(default_factory=dict, description="The module's own parameters.")
     size: Size | None = Field(None, description="Height and width of its images; the studies' where left out.")
-    validation_share: float = Field(
-        0.2, ge=0.01, le=0.98, description="Share of each class's images that validate, in whole percents."
+    validation_share: Share = Field(0.2, description="Share of each class's images that validate, in whole percents.")
+    test_share: Share = Field(
+        0.2, description="Share of each class's images that test, in whole percents; the rest trains."
     )
-    test_share: float = Field(
-        0.2, ge=0.01, le=0.98, description="Share of each class's images that test, in whole percents; the rest trains."
-    )
-
-    @field_validator("validation_share", "test_share")
-    @classmethod
-    def _whole_percents(cls, share: float) -> float:
-        if abs(share * 100 - round(share * 100)) > 1e-9:
-            raise ValueError("allowed: whole percents, 0.01 to 0.98")
-        return share
 
     @model_validator(mode="after")
     def _some_train(self) -> "Dataset":
@@ -355,8 +363,7 @@ class Config(Strict):
     threads: int = Field(1, ge=1, le=1024, description="Threads of a job that uses torch.")
     device: Literal["auto", "cpu", "cuda"] = "auto"
     study: Name | None = Field(
-        None,
-        description="The one study that is made; a later call for all of them goes on from its results.",
+        None, description="The one study that is made; a later call for all of them goes on from its results."
     )
     replicas: int = Field(
         1,
@@ -436,21 +443,16 @@ class Config(Strict):
 
 
 def _allowed_keys(location: tuple[int | str, ...]) -> list[str]:
-    model: Any = Config
+    models: list[type[BaseModel]] = [Config]
     for part in location[:-1]:
-        if isinstance(part, int) or not (isinstance(model, type) and issubclass(model, BaseModel)):
-            continue
-        field = model.model_fields.get(part)
-        if field is None:
-            continue
-        found = [a for a in _nested(field.annotation) if isinstance(a, type) and issubclass(a, BaseModel)]
-        model = found[0] if found else None
-    return list(model.model_fields) if isinstance(model, type) and issubclass(model, BaseModel) else []
+        fields = models[0].model_fields if models else {}
+        models = _models(fields[part].annotation) if part in fields else models
+    return list(models[0].model_fields) if models else []
 
 
-def _nested(annotation: Any) -> list[Any]:
-    arguments = getattr(annotation, "__args__", ())
-    return [annotation] + [inner for argument in arguments for inner in _nested(argument)]
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    own = [annotation] if isinstance(annotation, type) and issubclass(annotation, BaseModel) else []
+    return own + [model for argument in get_args(annotation) for model in _models(argument)]
 
 
 def _message(error: ValidationError) -> str:
@@ -467,10 +469,8 @@ def _message(error: ValidationError) -> str:
         return f"{key}: no such key{hint} Allowed: {', '.join(allowed)}"
     if first["type"] == "missing":
         return f"{key}: is missing and has no default"
-    text = first["msg"].removeprefix("Value error, ")
-    value = first["input"]
-    shown = "" if isinstance(value, dict) else f" is {value!r}:"
-    return f"{key}:{shown} {text}"
+    shown = "" if isinstance(first["input"], dict) else f" is {first['input']!r}:"
+    return f"{key}:{shown} {first['msg'].removeprefix('Value error, ')}"
 
 
 def validate(model: type[BaseModel], raw: Any, key: str) -> Any:
@@ -499,13 +499,10 @@ def load(raw: dict[str, Any], root: Path) -> Config:
     Names that refer to nothing, and what depends on depth or on images, are found by `plan.Plan`.
     """
     try:
-        # a name that nothing stands for any more: a later file has taken it out
-        told = {
-            key: {name: entry for name, entry in value.items() if entry is not None}
-            if isinstance(value, dict)
-            else value
-            for key, value in with_includes(raw, root).items()
-        }
+        told = with_includes(raw, root)
+        for key, value in told.items():
+            if isinstance(value, dict):  # a later file takes out a name by putting nothing in its place
+                told[key] = {name: entry for name, entry in value.items() if entry is not None}
         config = Config.model_validate(told)
     except ValidationError as error:
         raise ConfigError(_message(error)) from None

@@ -110,19 +110,11 @@ def read_origin(path: str | Path) -> Origin:
     """Return what a result says of itself, its seal checked. Raises Unreadable, or OSError where there is none."""
     path = Path(path)
     try:
-        match path.suffix:
-            case ".safetensors":
-                return Origin.of(_of_tensors(path))
-            case ".parquet":
-                return _of_parquet(path.read_bytes())
-            case ".json":
-                return _of_json(path.read_bytes())
-            case ".png":
-                return Origin.of(_of_png(path))
-            case ".svg":
-                return _of_svg(path.read_bytes())
-            case _:
-                return _of_page(path.read_bytes())
+        if path.suffix in (".safetensors", ".png"):
+            return Origin.of(_of_png(path) if path.suffix == ".png" else _of_tensors(path))
+        content = path.read_bytes()
+        check_seal(content)
+        return {".parquet": _of_parquet, ".json": _of_json, ".svg": _of_svg}.get(path.suffix, _of_page)(content)
     except Unreadable:
         raise
     except (ValueError, AttributeError, SyntaxError, TypeError) as error:
@@ -137,13 +129,11 @@ def _of_parquet(content: bytes) -> Origin:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    check_seal(content)
     found = pq.read_metadata(pa.BufferReader(content)).metadata
     return Origin.of({name.decode(): value.decode() for name, value in found.items() if name != b"ARROW:schema"})
 
 
 def _of_json(content: bytes) -> Origin:
-    check_seal(content)
     found = json.loads(content)
     return Origin.of({**found, "spec": canonical(found.get("spec"))})
 
@@ -167,13 +157,11 @@ def _object(found: Any) -> dict[str, Any]:
 
 
 def _of_svg(content: bytes) -> Origin:
-    check_seal(content)
     found = re.search(rb"<dc:description>(.*?)</dc:description>", content, re.DOTALL)
     return Origin.of(json.loads(html.unescape(found[1].decode())) if found else {})
 
 
 def _of_page(content: bytes) -> Origin:
     """Return the origin of a page, which stands in the comments on its top."""
-    check_seal(content)
     found = dict(re.findall(r"^\.\. (\w+): (.*)$", content.decode(), re.MULTILINE))
     return Origin.of(found | ({"spec": canonical(json.loads(found["spec"]))} if "spec" in found else {}))

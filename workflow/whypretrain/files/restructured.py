@@ -1,10 +1,9 @@
 """Pieces of reStructuredText, as the report shows it."""
 
 import re
-from pathlib import Path
 
 from whypretrain.files.origins import BLANK, Origin
-from whypretrain.files.storage import write_sealed
+from whypretrain.files.storage import text_writer, write_sealed
 
 
 def plain(text: object) -> str:
@@ -21,12 +20,7 @@ def comment(name: str, text: str) -> str:
 def write_page(path: str, text: str, origin: Origin) -> None:
     """Write a page with its origin and its seal in comments on top."""
     told = {**origin.columns(), "seal": BLANK.decode()}
-    content = "".join(comment(name, value) for name, value in told.items()) + "\n" + text
-
-    def write(part: Path) -> None:
-        part.write_text(content, encoding="utf-8")
-
-    write_sealed(path, write)
+    write_sealed(path, text_writer("".join(comment(name, value) for name, value in told.items()) + "\n" + text))
 
 
 def heading(text: str, line: str) -> str:

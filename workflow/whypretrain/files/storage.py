@@ -69,25 +69,24 @@ def write_sealed(path: str | Path, write: Callable[[Path], None]) -> None:
     write_whole(path, write_and_seal)
 
 
+def text_writer(text: str) -> Callable[[Path], None]:
+    """Return what writes a text, as `write_whole` and `write_sealed` take it."""
+
+    def write(path: Path) -> None:
+        path.write_text(text, encoding="utf-8")
+
+    return write
+
+
 def write_json(path: str | Path, content: Mapping[str, Any]) -> None:
     """Write indented JSON."""
-    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-
-    def write(temporary: Path) -> None:
-        temporary.write_text(text, encoding="utf-8")
-
-    write_whole(path, write)
+    write_whole(path, text_writer(json.dumps(content, indent=2, ensure_ascii=False) + "\n"))
 
 
 def write_card(path: str | Path, content: Mapping[str, Any], origin: Origin) -> None:
     """Write indented JSON with its origin, the spec as JSON too, sealed."""
     told = {**content, **origin.columns(), "spec": json.loads(origin.spec), "seal": BLANK.decode()}
-    text = json.dumps(told, indent=2, ensure_ascii=False) + "\n"
-
-    def write(temporary: Path) -> None:
-        temporary.write_text(text, encoding="utf-8")
-
-    write_sealed(path, write)
+    write_sealed(path, text_writer(json.dumps(told, indent=2, ensure_ascii=False) + "\n"))
 
 
 def checksum(tensors: Mapping[str, np.ndarray]) -> str:
@@ -110,10 +109,6 @@ def write_tensors(path: str | Path, tensors: Mapping[str, np.ndarray], origin: O
     write_whole(path, lambda temporary: save_file(plain, temporary, {"origin": told}))
 
 
-def _told(metadata: Mapping[str, str] | None) -> dict[str, str]:
-    return json.loads((metadata or {}).get("origin", "{}"))
-
-
 def read_tensors(path: str | Path) -> Weights:
     """Read a safetensors file and check its values against its checksum.
 
@@ -124,7 +119,7 @@ def read_tensors(path: str | Path) -> Weights:
     try:
         with safe_open(path, framework="numpy") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            expected = _told(file.metadata()).get("sha256")
+            expected = json.loads((file.metadata() or {}).get("origin", "{}")).get("sha256")
     except (SafetensorError, OSError, ValueError, AttributeError) as error:
         raise DamagedFile(path, error) from error
     if expected != checksum(tensors):

@@ -5,8 +5,10 @@ trained twice under two names.
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 UNTRAINED = "none"  # the source that is no pre-training
 ANNEAL = "+anneal"
@@ -27,6 +29,11 @@ class Arm:
     target: str
     mode: str
     recipe: str
+
+    @classmethod
+    def of(cls, told: Mapping[str, Any]) -> "Arm":
+        """Return the arm whose coordinates stand among other entries."""
+        return cls(**{name: told[name] for name in cls.__dataclass_fields__})
 
     def columns(self) -> dict[str, str]:
         """Return the key columns of the tables that an arm gives."""
@@ -122,10 +129,7 @@ class Paths:
             "pair_layers": f"{pair}/layers.{{block}}.parquet",
             "pair_barriers": f"{pair}/barriers.{{block}}.parquet",
             "selection": f"{results}/selections/{{study}}.json",
-            "history": f"{run}/history.parquet",
-            "scores": f"{run}/scores.parquet",
-            "kernels": f"{run}/kernels.parquet",
-            "predictions": f"{run}/predictions.parquet",
+            **{kind: f"{run}/{kind}.parquet" for kind in ("history", "scores", "kernels", "predictions")},
             "final": f"{run}/final.safetensors",
             "provenance": f"{run}/provenance.json",
             "table": f"{shown}/tables/{{table}}.parquet",

@@ -208,8 +208,8 @@ def half_made_and_stale(plan: Plan) -> list[Finding]:
     A rule that has one more output than before has no record to compare: Snakemake would take what is there for fresh.
     """
     findings = []
-    for form in plan.forms_of("pretrain_source"):
-        for made, outputs in (each for at in form.every() for each in form.made(at)):
+    for form, at in plan.jobs("pretrain_source"):
+        for made, outputs in form.made(at):
             files = [path for name, paths in outputs.items() if not name.endswith("_history") for path in paths]
             there = [file for file in files if Path(file).exists()]
             for file in there if len(there) < len(files) else ():

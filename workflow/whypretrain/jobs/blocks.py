@@ -10,13 +10,10 @@ from whypretrain.files.storage import write_json
 
 def blocks_of(config: Config) -> dict[str, list[list[Any]]]:
     """Return all blocks of a config by their key."""
-    blocks: dict[str, list[list[Any]]] = {
-        "seed_blocks": [list(block) for block in config.seed_blocks],
-        "pilot_blocks": [list(block) for block in config.pilot_blocks],
-    }
-    for name, recipe in sorted(config.recipes.items()):
-        blocks[f"recipes.{name}.learning_rate_blocks"] = [list(block) for block in recipe.learning_rate_blocks]
-    return blocks
+    blocks: dict[str, Any] = {"seed_blocks": config.seed_blocks, "pilot_blocks": config.pilot_blocks}
+    recipes = sorted(config.recipes.items())
+    blocks |= {f"recipes.{name}.learning_rate_blocks": recipe.learning_rate_blocks for name, recipe in recipes}
+    return {key: [list(block) for block in several] for key, several in blocks.items()}
 
 
 def _recorded(path: Path) -> dict[str, list[list[Any]]]:

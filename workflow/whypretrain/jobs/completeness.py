@@ -14,7 +14,7 @@ import pandas as pd
 
 from whypretrain.files.origins import Unreadable, read_origin
 from whypretrain.files.storage import DamagedFile
-from whypretrain.grid.coordinates import ARM_KEYS, Arm, key_of
+from whypretrain.grid.coordinates import ARM_KEYS, Arm, key_columns, key_of
 from whypretrain.grid.grid import Grid
 from whypretrain.jobs.form import At, Result
 from whypretrain.jobs.plan import Plan
@@ -95,16 +95,9 @@ def shown(plan: Plan, runs: pd.DataFrame) -> Grid:
 
 
 def _row(what: str, path: str, coordinates: Mapping[str, Any], studies: Iterable[str], reason: str) -> Row:
-    return {
-        "what": what,
-        "studies": ", ".join(sorted(studies)),
-        **dict.fromkeys(COORDINATES, ""),
-        "learning_rate": float("nan"),
-        "seed": -1,
-        **{name: value for name, value in coordinates.items() if name in (*COORDINATES, "learning_rate", "seed")},
-        "path": path,
-        "reason": reason,
-    }
+    row = {**dict.fromkeys(COORDINATES, ""), "learning_rate": float("nan"), "seed": -1}
+    row |= {name: value for name, value in coordinates.items() if name in row}
+    return {"what": what, "studies": ", ".join(sorted(studies)), **row, "path": path, "reason": reason}
 
 
 def missing_table(checked: Checked) -> pd.DataFrame:
@@ -114,11 +107,9 @@ def missing_table(checked: Checked) -> pd.DataFrame:
     block_of = {seed: block.name for block in plan.blocks() for seed in block.seeds}
     incomplete = set()
     for arm, rate, seed, path, reason in checked.missing_runs():
-        keys, rates = key_of(arm), {} if rate is None else {"learning_rate": rate}
-        incomplete.add((keys, block_of[seed]))
-        rows.append(
-            _row("runs", path, dict(zip(ARM_KEYS, keys, strict=True)) | rates | {"seed": seed}, of_arm[keys], reason)
-        )
+        rates = {} if rate is None else {"learning_rate": rate}
+        incomplete.add((key_of(arm), block_of[seed]))
+        rows.append(_row("runs", path, key_columns(arm) | rates | {"seed": seed}, plan.grid.arms[arm], reason))
     rows += _networks(checked)
     uses, collector = plan.grid.uses(), plan.form("collect_table")
     for what in (table for table in collected_tables() if table == "pilots" or table not in RUN_TABLES):
@@ -136,9 +127,9 @@ def missing_table(checked: Checked) -> pd.DataFrame:
 
 def _networks(checked: Checked) -> Iterator[Row]:
     """Yield a row for each start that is there and isn't what it should be: figures draw the weights of some."""
-    names, plan = ("architecture", "source", "epoch", "treatment", "span"), checked.plan
+    plan = checked.plan
     for start in plan.grid.starts:
-        key = dict(zip(names, start, strict=True))
+        key = dict(zip(ARM_KEYS, start, strict=False))
         for seed in plan.config.seeds:
             path = plan.paths.file("start", **key, seed=seed)
             if (reason := checked.fault(path)) and reason != ABSENT:
@@ -162,13 +153,8 @@ def _studies(
         return {study for study, source, _ in uses if source == coordinates["source"]}
     if keys in of_arm:
         return set(of_arm[keys])
-    known = [number for number, key in enumerate(keys) if key]
-    return {
-        study
-        for arm, studies in of_arm.items()
-        if all(arm[number] == keys[number] for number in known)
-        for study in studies
-    }
+    alike = (arm for arm in of_arm if all(key in ("", own) for key, own in zip(keys, arm, strict=True)))
+    return {study for arm in alike for study in of_arm[arm]}
 
 
 def completeness_table(plan: Plan, missing: pd.DataFrame) -> pd.DataFrame:
@@ -178,19 +164,10 @@ def completeness_table(plan: Plan, missing: pd.DataFrame) -> pd.DataFrame:
         runs = missing[missing["what"] == "runs"]
         for keys, group in runs.groupby(ARM_KEYS):
             lost[tuple(map(str, keys))] = group["seed"].tolist()
-    rows = []
-    for study in plan.config.studies:
-        for arm in plan.grid.arms_of(study):
-            gone, seeds = lost.get(key_of(arm), []), len(plan.config.seeds)
-            total = seeds * max(1, len(plan.rates(arm)))
-            rows.append(
-                {
-                    "study": study,
-                    **dict(zip(ARM_KEYS, key_of(arm), strict=True)),
-                    "runs": total,
-                    "runs_there": total - len(gone),
-                    "seeds": seeds,
-                    "seeds_there": seeds - len(set(gone)),
-                }
-            )
+    rows, seeds = [], len(plan.config.seeds)
+    for study, arm in ((name, arm) for name in plan.config.studies for arm in plan.grid.arms_of(name)):
+        gone, runs_of = lost.get(key_of(arm), []), seeds * max(1, len(plan.rates(arm)))
+        counts = {"runs": runs_of, "runs_there": runs_of - len(gone)}
+        counts |= {"seeds": seeds, "seeds_there": seeds - len(set(gone))}
+        rows.append({"study": study, **key_columns(arm), **counts})
     return pd.DataFrame(rows)

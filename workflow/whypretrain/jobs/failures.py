@@ -125,11 +125,8 @@ def headline(ended: Ended) -> str:
         told.append(f"{_count(ended.blocked, 'other job')} could not run because of {'it' if failed == 1 else 'them'}")
     if ended.unreached:
         told.append(f"{_count(ended.unreached, 'job')} had no turn yet")
-    return f"{'; '.join(told)}. {ended.complete} of {_count(ended.runs, 'run')} {_are(ended.runs)} complete."
-
-
-def _are(number: int) -> str:
-    return "is" if number == 1 else "are"
+    runs = f"{_count(ended.runs, 'run')} {'is' if ended.runs == 1 else 'are'}"
+    return f"{'; '.join(told)}. {ended.complete} of {runs} complete."
 
 
 def _name(failure: Failure, paths: Paths) -> str:
@@ -145,10 +142,8 @@ def _tell(group: Sequence[Failure], paths: Paths, command: str, number: int) -> 
     told += others if len(group) <= NAMED else [*others[: NAMED - 1], f"   and {len(group) - NAMED} more alike"]
     if first.blocked:
         told.append(f"   {_count(first.blocked, 'other job')} could not run because of {first.rule}")
-    if lines:
-        told += [f"   {first.log} ends:", *(f"     | {line}" for line in lines)]
-    else:
-        told.append(f"   {first.log or 'its log'} is empty or missing")
+    told.append(f"   {first.log} ends:" if lines else f"   {first.log or 'its log'} is empty or missing")
+    told += [f"     | {line}" for line in lines]
     if missing := without_message(first, lines):
         told.append(f"   {missing}")
     return "\n".join([*told, f"   retry: {command}"])

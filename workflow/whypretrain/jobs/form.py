@@ -112,9 +112,8 @@ class Form(ABC):
         first = next(files[0] for files in self.outputs(self.block.seeds).values() if files)
         wildcards = dict.fromkeys(re.findall(r"\{(\w+)\}", first))
         words = [f"{LABELS.get(name, '')}{{{name}}}" for name in wildcards]
-        words += [*(self.parts if self.told_apart else ()), *filter(None, [self.block.name])]
-        place = f"{self.stage}/{'.'.join(words)}" if words else self.stage
-        return f"{self.folder}/{kind}/{place}.{ending}"
+        words += filter(None, [*(self.parts if self.told_apart else ()), self.block.name])
+        return f"{self.folder}/{kind}/{'/'.join(filter(None, (self.stage, '.'.join(words))))}.{ending}"
 
     @property
     def log(self) -> str:
@@ -184,24 +183,20 @@ class Form(ABC):
 
     def read(self, at: At, seeds: Seeds) -> list[str]:
         """Return the files that a result is made from, in the order of its digest."""
-        names = {name: reads for name, reads in self.inputs().items() if name not in self.undigested}
-        return lasting(path for reads in names.values() for path in reads(at, seeds))
+        several = (reads for name, reads in self.inputs().items() if name not in self.undigested)
+        return lasting(path for reads in several for path in reads(at, seeds))
 
     def made(self, at: At) -> "Iterator[tuple[Made, dict[str, list[str]]]]":
         """Yield what the results of some coordinates say of themselves, with their files by name: seed by seed."""
         seeds = self.block.seeds
         for own in [seeds] if self.of_block or not seeds else [(seed,) for seed in seeds]:
-            outputs = self.outputs(own)
-            yield (
-                Made(self, at, own),
-                {name: [file.format(**vars(at)) for file in files] for name, files in outputs.items()},
-            )
+            outputs = self.outputs(own).items()
+            yield Made(self, at, own), {name: [file.format(**vars(at)) for file in files] for name, files in outputs}
 
     def results(self) -> "Iterator[Result]":
         """Yield every result that this config has."""
-        for at in self.every():
-            for made, outputs in self.made(at):
-                yield from (Result(path, made) for files in outputs.values() for path in files)
+        for made, outputs in (each for at in self.every() for each in self.made(at)):
+            yield from (Result(path, made) for files in outputs.values() for path in files)
 
     def one(self, name: str, at: At) -> "Result":
         """Return the one result of an output, of a form whose files aren't seeds' own."""
@@ -232,8 +227,7 @@ class Form(ABC):
 
     def at_zero(self, architecture: str, source: str, seeds: Seeds) -> list[str]:
         """Return the initialisation of a source for each seed."""
-        key = {"architecture": architecture, "source": source, "epoch": "0"}
-        return [self.plan.paths.file("checkpoint", **key, seed=seed) for seed in seeds]
+        return self.each("checkpoint")(named(architecture=architecture, source=source, epoch=0), seeds)
 
     def table(self, name: str) -> Reads:
         """Return how a table is found."""

@@ -76,7 +76,6 @@ def share_gpus(plan: Plan, asked: int | None, most: int) -> int | None:
     if plan.config.device == "cpu" or not (most or asked == 0):
         return None
     found = len(devices.usable())
-    shares = plan.config.execution.runs_per_gpu
     if found and asked == 0:
         sys.exit("Mistake: --resources gpu=0 hides no GPU from the jobs; say --config device=cpu")
     if not found and plan.config.device == "cuda":
@@ -85,7 +84,7 @@ def share_gpus(plan: Plan, asked: int | None, most: int) -> int | None:
         told = f"{found} can be used" if found else "there is none to use, so jobs run on the CPU"
         print(f"Note: --resources gpu={asked}, but {told} here.", file=sys.stderr)
     count = min(asked, found) if found and asked is not None else asked or found
-    return max(count * shares, most) if count else None
+    return max(count * plan.config.execution.runs_per_gpu, most) if count else None
 
 
 def tell_failures(plan: Plan, workflow: Any) -> None:

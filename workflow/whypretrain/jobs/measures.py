@@ -128,9 +128,8 @@ class MeasurePair(_Measure):
         """Return how one network is found: the final weights of its batch, or its start of each seed."""
 
         def reads(at: At, seeds: Seeds) -> list[str]:
-            side = self.plan.grid.compared[self.parts[0], at.architecture][place]
-            starts = [self.plan.paths.file("start", **side.arm.columns(), seed=seed) for seed in seeds]
-            return self._side(place, at, "final") or starts
+            arm = self.plan.grid.compared[self.parts[0], at.architecture][place].arm
+            return self._side(place, at, "final") or self.each("start")(arm, seeds)
 
         return reads
 

@@ -120,6 +120,10 @@ class Plan:
         """Return the forms of a stage, in the order of the chain."""
         return [form for form in self.forms if form.stage == stage and (pilots or not form.block.selects)]
 
+    def jobs(self, stage: str, *, pilots: bool = True) -> Iterator[tuple[Any, SimpleNamespace]]:
+        """Yield the form and the coordinates of each job of a stage."""
+        return ((form, at) for form in self.forms_of(stage, pilots=pilots) for at in form.every())
+
     def form(self, stage: str) -> Any:
         """Return the one form of a stage."""
         (form,) = self.forms_of(stage)
@@ -199,9 +203,9 @@ class Plan:
         asking = {"treat_checkpoint": ("checkpoints", "references"), "measure_start": ("untrained",)}
         paths: set[str] = set()
         for stage, names in {**asking, "measure_run": ("initials",)}.items():
-            for form in self.forms_of(stage):
-                reading = [form.inputs()[name] for name in names]
-                paths.update(path for at in form.every() for reads in reading for path in reads(at, form.block.seeds))
+            for form, at in self.jobs(stage):
+                reading = form.inputs()
+                paths.update(path for name in names for path in reading[name](at, form.block.seeds))
         every = [*product(sorted(self.config.architectures), self.grid.all_seeds)]
         return {
             kind: [key for key in every if self.paths.file(kind, architecture=key[0], seed=key[1]) in paths]
@@ -245,7 +249,7 @@ class Plan:
         stages = (f"whypretrain.stages.{path.stem}" for path in (registry.PACKAGE / "stages").glob("[a-z]*.py"))
         kinds = (kind for kind in registry.FOLDERS if kind != "figures")
         entries = (registry.module_name(kind, name) for kind in kinds for name in registry.names(kind))
-        images = (canonical(form.spec(at, ())) for form in self.forms_of("prepare_dataset") for at in form.every())
+        images = (canonical(form.spec(at, ())) for form, at in self.jobs("prepare_dataset"))
         told = [fingerprint(tuple(sorted({*stages, *entries}))), *images]
         return hashlib.sha256("\n".join(told).encode()).hexdigest()[:16]
 

@@ -47,10 +47,8 @@ class TrainRun(Form):
 
     @property
     def name(self) -> str:
-        return super().name if self.rates is None or not self.block.selects else self._with_rates(super().name)
-
-    def _with_rates(self, name: str) -> str:
-        return f"{name.removesuffix(f'_{self.block.name}')}_r{self.number}_{self.block.name}"
+        number = f"r{self.number}_" if self.rates is not None and self.block.selects else ""
+        return f"{super().name.removesuffix(self.block.name)}{number}{self.block.name}"
 
     def inputs(self) -> dict[str, Reads]:
         return {"card": self.card, "dataset": self.dataset_of_target, "starts": self.each("start")}
@@ -131,13 +129,11 @@ class SelectRates(Form):
         place = {arm: number for number, arm in enumerate(arms)}
         named_rates: dict[int, set[float]] = {}
         shared: dict[int, set[int]] = {}
-        for claim in study.claims:
-            about = ClaimArms(grid, at.study, claim)
+        for about in (ClaimArms(grid, at.study, claim) for claim in study.claims):
             for arm, rate in about.at_named_rates():
                 named_rates.setdefault(place[arm], set()).add(rate)
-            for group in about.at_common_rates():
-                for arm in group:
-                    shared.setdefault(place[arm], set()).update(place[other] for other in group - {arm})
+            for arm, others in ((arm, group - {arm}) for group in about.at_common_rates() for arm in group):
+                shared.setdefault(place[arm], set()).update(place[other] for other in others)
         return {
             "criterion": study.criterion,
             "selection": study.selection,

@@ -51,9 +51,4 @@ class Selections:
 
 
 def _parse(rows: list[dict[str, Any]]) -> dict[Arm, Selection]:
-    return {
-        Arm(**{name: row[name] for name in Arm.__dataclass_fields__}): Selection(
-            row["learning_rate"], tuple(row["learning_rates"])
-        )
-        for row in rows
-    }
+    return {Arm.of(row): Selection(row["learning_rate"], tuple(row["learning_rates"])) for row in rows}

@@ -137,8 +137,7 @@ class _Source(Form):
     needs, outputs_as, may_be_shared = "pretrain", "outputs", True
 
     def _spec(self, at: At) -> dict[str, Any]:
-        config, values = self.plan.config, self.plan.values
-        pretraining = config.pretraining[config.sources[at.source].pretraining]
+        values, pretraining = self.plan.values, self.plan.grid.pretraining(at.source)
         alone = constants("objectives", pretraining.objective).get("ALONE")
         return {
             **values.environment(at.architecture),
@@ -151,8 +150,7 @@ class _Source(Form):
         }
 
     def modules(self, at: At) -> list[str]:
-        config = self.plan.config
-        return [registry.module_name("objectives", config.pretraining[config.sources[at.source].pretraining].objective)]
+        return [registry.module_name("objectives", self.plan.grid.pretraining(at.source).objective)]
 
     def inputs(self) -> dict[str, Reads]:
         return {"card": self.card, "dataset": self.dataset_of_source, **self.starts}
@@ -178,8 +176,8 @@ class PretrainSource(_Source):
         start = self.plan.config.sources[at.source].start
         if start is None:
             return []
-        key = {"architecture": at.architecture, "source": start, "epoch": self.plan.grid.end(start)}
-        return [self.plan.paths.file("checkpoint", **key, seed=seed) for seed in seeds]
+        end = named(architecture=at.architecture, source=start, epoch=self.plan.grid.end(start))
+        return self.each("checkpoint")(end, seeds)
 
     def _published(self, at: At, seeds: Seeds) -> list[str]:
         name = self.parts[0]
@@ -288,7 +286,7 @@ class TreatCheckpoint(Form):
         if reference is None:
             return []
         if reference == BANK:
-            return [self.plan.paths.file("bank", architecture=at.architecture, seed=seed) for seed in seeds]
+            return self.each("bank")(at, seeds)
         return self.at_zero(at.architecture, UNTRAINED if reference == UNTRAINED else at.source, seeds)
 
     def outputs(self, seeds: Seeds) -> dict[str, list[str]]:

@@ -12,13 +12,7 @@ from whypretrain.jobs.measures import PAIR_TABLES
 from whypretrain.jobs.runs import OF_STEPS
 from whypretrain.training import moding
 
-RUN_TABLES = {
-    "runs": "scores",
-    "pilots": "scores",
-    "history": "history",
-    "kernels": "kernels",
-    "provenance": "provenance",
-}
+RUN_TABLES = {"runs": "scores", "pilots": "scores"} | {name: name for name in ("history", "kernels", "provenance")}
 EVIDENCE = ("runs", "selected", "pilots", "kernels", "sources", "parts", "pairs", "history")
 MISSING = ("missing", "completeness")  # what isn't complete, of a partial plan
 Part = tuple[Result, dict[str, Any]]  # a result, and the coordinates that its rows get
@@ -33,10 +27,17 @@ class Table(Form):
     """A table, or several, among what is shown."""
 
     shown = True
+    makes: tuple[str, ...] = ()
 
     @property
     def folder(self) -> str:
         return self.plan.paths.shown
+
+    def inputs(self) -> dict[str, Reads]:
+        return {}
+
+    def outputs(self, seeds: Seeds) -> dict[str, list[str]]:
+        return {name: [self.plan.paths.file("table", table=name)] for name in self.makes}
 
     def every(self) -> Iterator[SimpleNamespace]:
         yield named()
@@ -82,16 +83,14 @@ class CollectTable(Table):
 
     def parts_of(self, table: str) -> Iterator[Part]:
         """Yield all that a table is put together from, with the coordinates that its rows lack."""
-        if table == "selected":
-            form = self.plan.form("select_rates")
-            return ((form.one("selection", at), {"study": at.study}) for at in form.every())
-        if table == "sources":
-            return self._sources()
-        if table == "starts":
-            return self._starts()
-        if table in RUN_TABLES:
-            return self._runs(table)
-        return self._pairs(table) if table in PAIR_TABLES else self._measured(table)
+        own = {"selected": self._selected, "sources": self._sources, "starts": self._starts}
+        if table in own:
+            return own[table]()
+        of_kind = self._runs if table in RUN_TABLES else self._pairs if table in PAIR_TABLES else self._measured
+        return of_kind(table)
+
+    def _selected(self) -> Iterator[Part]:
+        return ((form.one("selection", at), {"study": at.study}) for form, at in self.plan.jobs("select_rates"))
 
     def _runs(self, table: str) -> Iterator[Part]:
         kind = RUN_TABLES[table]
@@ -101,26 +100,23 @@ class CollectTable(Table):
                 yield form.one(kind, at), key_columns(arm)
 
     def _sources(self) -> Iterator[Part]:
-        for stage in ("pretrain_source", "anneal_source"):
-            for form in self.plan.forms_of(stage, pilots=False):
-                for at in form.every():
-                    pretraining = self.plan.config.pretraining[self.plan.config.sources[at.source].pretraining]
-                    told = {"architecture": at.architecture, "source": at.source, "annealed": stage == "anneal_source"}
-                    for made, outputs in form.made(at):
-                        (seed,) = made.seeds
-                        own = {**told, "seed": seed, "objective": pretraining.objective}
-                        yield Result(outputs[f"s{seed}_history"][0], made), own
+        stages = ("pretrain_source", "anneal_source")
+        for form, at in chain.from_iterable(self.plan.jobs(stage, pilots=False) for stage in stages):
+            told = {"architecture": at.architecture, "source": at.source, "annealed": form.stage == "anneal_source"}
+            for made, outputs in form.made(at):
+                (seed,) = made.seeds
+                own = {**told, "seed": seed, "objective": self.plan.grid.pretraining(at.source).objective}
+                yield Result(outputs[f"s{seed}_history"][0], made), own
 
     def _starts(self) -> Iterator[Part]:
-        for form in self.plan.forms_of("measure_start"):
-            for at in form.every():
-                told = key_columns(_arm(at))
-                yield form.one("measured", at), {k: told[k] for k in told if k not in ("mode", "recipe")}
+        for form, at in self.plan.jobs("measure_start"):
+            told = key_columns(Arm.of(vars(at)))
+            yield form.one("measured", at), {k: told[k] for k in told if k not in ("mode", "recipe")}
 
     def _measured(self, measure: str) -> Iterator[Part]:
         for form in self.plan.forms_of("measure_run"):
             for at in form.of_measure(measure):
-                yield form.one("measured", at), key_columns(_arm(at)) | _rates(at, "learning_rate")
+                yield form.one("measured", at), key_columns(Arm.of(vars(at))) | _rates(at, "learning_rate")
 
     def _pairs(self, table: str) -> Iterator[Part]:
         output = PAIR_TABLES[table].removeprefix("pair_")
@@ -128,10 +124,6 @@ class CollectTable(Table):
             for at in form.every() if output == "layers" or form.trained else ():
                 told = {"pair": at.pair, "architecture": at.architecture}
                 yield form.one(output, at), told | _rates(at, "first_rate", "second_rate")
-
-
-def _arm(at: At) -> Arm:
-    return Arm(**{name: getattr(at, name) for name in Arm.__dataclass_fields__})
 
 
 def _rates(at: At, *names: str) -> dict[str, float]:
@@ -143,14 +135,10 @@ class Summary(Table):
     """Tables that are made from others."""
 
     reads: tuple[str, ...] = ("runs", "selected")
-    makes: tuple[str, ...] = ()
     claims = False
 
     def inputs(self) -> dict[str, Reads]:
         return {name: self.table(name) for name in self.reads} | ({"partial": self.partial} if self.claims else {})
-
-    def outputs(self, seeds: Seeds) -> dict[str, list[str]]:
-        return {name: [self.plan.paths.file("table", table=name)] for name in self.makes}
 
     def spec(self, at: At, seeds: Seeds) -> dict[str, Any]:
         return self._config(claims=self.claims)
@@ -190,13 +178,7 @@ class JudgeAgain(JudgeClaims):
 class FindMissing(Table):
     """What is there of the studies, and what isn't. What this reads is taken as it is; no rule makes it."""
 
-    stage = "find_missing"
-
-    def inputs(self) -> dict[str, Reads]:
-        return {}
-
-    def outputs(self, seeds: Seeds) -> dict[str, list[str]]:
-        return {name: [self.plan.paths.file("table", table=name)] for name in MISSING}
+    stage, makes = "find_missing", MISSING
 
     def spec(self, at: At, seeds: Seeds) -> dict[str, Any]:
         """Return the config, what is there, and all code, since what is stale depends on code that this doesn't run."""
@@ -207,9 +189,6 @@ class CalibrateVerdicts(Table):
     """How often verdicts err, by simulation. No target of `all`: make calibration."""
 
     stage = "calibrate_verdicts"
-
-    def inputs(self) -> dict[str, Reads]:
-        return {}
 
     def outputs(self, seeds: Seeds) -> dict[str, list[str]]:
         return {"calibration": [f"{self.folder}/benchmarks/calibration.parquet"]}

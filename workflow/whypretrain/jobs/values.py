@@ -25,11 +25,9 @@ class Values:
         found: dict[tuple[str, str], Study] = {}
         for name, source, task in sorted(self.grid.uses()):
             study = self.config.studies[name]
-            found.setdefault(("task", task), study)
-            found.setdefault(("source", source), study)
-            tasks = [task, *self.grid.tasks_of(source)]
-            for each in tasks:
-                found.setdefault(("dataset", self.config.tasks[each].dataset), study)
+            datasets = [self.config.tasks[each].dataset for each in (task, *self.grid.tasks_of(source))]
+            for thing in (("task", task), ("source", source), *(("dataset", dataset) for dataset in datasets)):
+                found.setdefault(thing, study)
         return found
 
     @property

@@ -114,8 +114,7 @@ def take_own(device: str) -> str | None:
 
 def scope(environment: Mapping[str, str]) -> str:
     """Return within what processes share out GPUs: an allocation of SLURM, which is nobody else's; or the machine."""
-    job = environment.get("SLURM_JOB_ID")
-    return f"slurm-{job}" if job else "machine"
+    return f"slurm-{job}" if (job := environment.get("SLURM_JOB_ID")) else "machine"
 
 
 def take(devices: Sequence[str], shares: int, within: str, folder: Path = LOCKS) -> str:

@@ -55,14 +55,12 @@ class Watch:
         """Return the run's provenance by column, of several together its share; None where the system doesn't tell."""
         seconds, cpu_seconds = time.perf_counter() - self.clock, time.process_time() - self.cpu_clock
         ended, joules = _gpu_joules(self.gpu), processor_joules(self.energy, processor_energy(), seconds)
-        peak = torch.cuda.max_memory_allocated(self.device) / 2**20 if self.gpu else None
-        processor = processor_name(CPU_INFO.read_text(encoding="utf-8") if CPU_INFO.exists() else "")
         measured = {
             "seconds": seconds,
             "cpu_seconds": cpu_seconds,
             # Linux counts in KiB
             "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-            "peak_gpu_memory_mb": peak,
+            "peak_gpu_memory_mb": torch.cuda.max_memory_allocated(self.device) / 2**20 if self.gpu else None,
             "gpu_joules": None if ended is None or self.gpu_joules is None else ended - self.gpu_joules,
             "processor_joules": joules,
         }
@@ -72,9 +70,9 @@ class Watch:
         measured |= {name: value / runs for name in SUMS if (value := measured[name]) is not None}
         return {
             **versions(self.gpu),
-            "device": torch.cuda.get_device_name(self.device) if self.gpu else processor,
+            "device": hardware(self.device) if self.gpu else _processor(),
             "gpu": self.gpu,
-            "processor": processor,
+            "processor": _processor(),
             "threads": torch.get_num_threads(),
             "host": platform.node(),
             "slurm_job": os.environ.get("SLURM_JOB_ID", ""),
@@ -88,8 +86,10 @@ class Watch:
 
 def hardware(device: torch.device) -> str:
     """Return the name of what a device computes on: the GPU, or the processor."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
+
+
+def _processor() -> str:
     return processor_name(CPU_INFO.read_text(encoding="utf-8") if CPU_INFO.exists() else "")
 
 
@@ -149,11 +149,8 @@ def processor_joules(before: Mapping[Path, int], after: Mapping[Path, int], seco
     """Return the joules between two readings, counters that started again included; None where that can't be told."""
     if not before or before.keys() != after.keys():
         return None
-    total = 0
-    for zone, start in before.items():
-        most = int((zone / "max_energy_range_uj").read_text())
-        if seconds * MOST_WATTS > most / 1e6:
-            return None
-        used = after[zone] - start
-        total += used if used >= 0 else used + most
-    return total / 1e6
+    most = {zone: int((zone / "max_energy_range_uj").read_text()) for zone in before}
+    if seconds * MOST_WATTS > min(most.values()) / 1e6:
+        return None
+    used = {zone: after[zone] - start for zone, start in before.items()}
+    return sum(joules if joules >= 0 else joules + most[zone] for zone, joules in used.items()) / 1e6
