@@ -48,6 +48,7 @@ class Form(ABC):
     """One kind of job, of one block of seeds, or of none."""
 
     stage = ""
+    kinds: tuple[tuple[str, str], ...] = ()  # the name of each output, and its kind of file (`Paths`)
     needs = ""  # what of `execution` says what it needs; a light job, which runs where Snakemake does, needs nothing
     shown = False  # whether it makes tables, figures or pages, which a partial plan makes alone
     of_block = False  # whether its files are of all seeds of the block together
@@ -70,9 +71,11 @@ class Form(ABC):
     def inputs(self) -> dict[str, Reads]:
         """Return how each input is found, by name, in the order of the origin's digest."""
 
-    @abstractmethod
     def outputs(self, seeds: Seeds) -> dict[str, list[str]]:
-        """Return the files by name, their wildcards open."""
+        """Return the files by name, their wildcards open: of each kind one, or one of each seed."""
+        keys = [{"block": self.block.name, "seed": seed} for seed in seeds] or [{}]
+        paths = self.plan.paths
+        return {name: [*dict.fromkeys(paths.open(kind, **key) for key in keys)] for name, kind in self.kinds}
 
     @abstractmethod
     def spec(self, at: At, seeds: Seeds) -> dict[str, Any]:

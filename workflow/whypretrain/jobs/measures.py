@@ -38,6 +38,7 @@ class MeasureStart(_Measure):
     """What is read out of a start, on a target, before it is trained."""
 
     stage = "measure_start"
+    kinds = (("measured", "measured_start"),)
 
     def inputs(self) -> dict[str, Reads]:
         return {**self.arm_inputs(), "untrained": self._untrained}
@@ -45,9 +46,6 @@ class MeasureStart(_Measure):
     def _untrained(self, at: At, seeds: Seeds) -> list[str]:
         """Return each seed's untrained network, on which tasks are compared; none where the start has no source."""
         return [] if at.source == UNTRAINED else self.at_zero(at.architecture, UNTRAINED, seeds)
-
-    def outputs(self, seeds: Seeds) -> dict[str, list[str]]:
-        return {"measured": [self.plan.paths.open("measured_start", block=self.block.name)]}
 
     def spec(self, at: At, seeds: Seeds) -> dict[str, Any]:
         return self.arm_spec(at, seeds, ["scikit-learn"])

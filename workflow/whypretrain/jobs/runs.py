@@ -106,6 +106,7 @@ class SelectRates(Form):
     """The learning rate of each arm of a study, which its pilots select: known when they are trained."""
 
     stage = "select_rates"
+    kinds = (("selection", "selection"),)
     priority = 1000
 
     def inputs(self) -> dict[str, Reads]:
@@ -115,9 +116,6 @@ class SelectRates(Form):
         studies = self.plan.grid.pilots.arms
         pilots = self.plan.batches(pilots=True)
         return [form.one("scores", batch).path for form, batch, arm in pilots if at.study in studies[arm]]
-
-    def outputs(self, seeds: Seeds) -> dict[str, list[str]]:
-        return {"selection": [self.plan.paths["selection"]]}
 
     def spec(self, at: At, seeds: Seeds) -> dict[str, Any]:
         """Return each recipe's grid; the rates that claims name for an arm, and arms that they compare it with.

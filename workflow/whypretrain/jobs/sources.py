@@ -85,12 +85,10 @@ class InitialiseNetwork(Form):
     """An untrained network: the source `none`."""
 
     stage = "initialise_network"
+    kinds = (("checkpoint", "untrained"),)
 
     def inputs(self) -> dict[str, Reads]:
         return {"card": self.card}
-
-    def outputs(self, seeds: Seeds) -> dict[str, list[str]]:
-        return {"checkpoint": [self.plan.paths["untrained"]]}
 
     def spec(self, at: At, seeds: Seeds) -> dict[str, Any]:
         values, libraries = self.plan.values, self.plan.values.libraries(at.architecture)
@@ -105,6 +103,7 @@ class ReadWeights(Form):
     """Weights that somebody else trained."""
 
     stage = "read_weights"
+    kinds = (("weights", "published"),)
 
     def inputs(self) -> dict[str, Reads]:
         return {"file": self._file}
@@ -116,9 +115,6 @@ class ReadWeights(Form):
         """Return the user's own file that they are read from; none of others."""
         weights = self._weights(at)
         return [weights] if weights in self.plan.config.pretraining[at.pretraining].files else []
-
-    def outputs(self, seeds: Seeds) -> dict[str, list[str]]:
-        return {"weights": [self.plan.paths["published"]]}
 
     def spec(self, at: At, seeds: Seeds) -> dict[str, Any]:
         """Return the weights' name; a file of the user's is an input, its path is no part of a result."""
@@ -240,6 +236,7 @@ class PoolKernels(Form):
     """A bank of kernels, which some treatments draw from."""
 
     stage = "pool_kernels"
+    kinds = (("banks", "bank"),)
 
     def inputs(self) -> dict[str, Reads]:
         return {"card": self.card, "checkpoints": self._banked}
@@ -251,9 +248,6 @@ class PoolKernels(Form):
             for seed in seeds
             for source, epoch in self.plan.grid.banked
         ]
-
-    def outputs(self, seeds: Seeds) -> dict[str, list[str]]:
-        return {"banks": [self.plan.paths.open("bank", seed=seed) for seed in seeds]}
 
     def spec(self, at: At, seeds: Seeds) -> dict[str, Any]:
         bank, values = self.plan.config.bank, self.plan.values
@@ -276,6 +270,7 @@ class TreatCheckpoint(Form):
     """The starts: a checkpoint of each seed, treated."""
 
     stage = "treat_checkpoint"
+    kinds = (("starts", "start"),)
 
     def inputs(self) -> dict[str, Reads]:
         return {"card": self.card, "checkpoints": self.each("checkpoint"), "references": self.references}
@@ -288,9 +283,6 @@ class TreatCheckpoint(Form):
         if reference == BANK:
             return self.each("bank")(at, seeds)
         return self.at_zero(at.architecture, UNTRAINED if reference == UNTRAINED else at.source, seeds)
-
-    def outputs(self, seeds: Seeds) -> dict[str, list[str]]:
-        return {"starts": [self.plan.paths.open("start", seed=seed) for seed in seeds]}
 
     def spec(self, at: At, seeds: Seeds) -> dict[str, Any]:
         values = self.plan.values

@@ -37,7 +37,8 @@ class Table(Form):
         return {}
 
     def outputs(self, seeds: Seeds) -> dict[str, list[str]]:
-        return {name: [self.plan.paths.file("table", table=name)] for name in self.makes}
+        made = {name: [self.plan.paths.file("table", table=name)] for name in self.makes}
+        return made or super().outputs(seeds)
 
     def every(self) -> Iterator[SimpleNamespace]:
         yield named()
@@ -56,6 +57,7 @@ class CollectTable(Table):
     """The results of all jobs of one kind, under one another. There are too many for a command line."""
 
     stage = "collect_table"
+    kinds = (("table", "table"),)
     silent = ("parts",)
 
     def inputs(self) -> dict[str, Reads]:
@@ -66,9 +68,6 @@ class CollectTable(Table):
         if self.plan.config.partial:
             return self.plan.partial_tables()
         return [part.path for part, _ in self.parts_of(at.table)]
-
-    def outputs(self, seeds: Seeds) -> dict[str, list[str]]:
-        return {"table": [self.plan.paths["table"]]}
 
     def spec(self, at: At, seeds: Seeds) -> dict[str, Any]:
         """Return the config; claims select rates as well."""
