@@ -128,10 +128,7 @@ def read_tensors(path: str | Path) -> Weights:
 
 
 def write_columns(
-    path: str | Path,
-    columns: Mapping[str, Any],
-    origin: Origin,
-    descriptions: Mapping[str, str] | None = None,
+    path: str | Path, columns: Mapping[str, Any], origin: Origin, descriptions: Mapping[str, str] | None = None
 ) -> None:
     """Write a Parquet file from named columns, with its origin as metadata, sealed.
 

@@ -269,12 +269,8 @@ class Grid:
 
     def ancestors(self, source: str) -> tuple[str, ...]:
         """Return the sources that a source starts from: its own start, that one's, and so on."""
-        found: list[str] = []
         start = None if source == UNTRAINED else self.config.sources[source].start
-        while start is not None:
-            found.append(start)
-            start = self.config.sources[start].start
-        return tuple(found)
+        return () if start is None else (start, *self.ancestors(start))
 
     def pretraining(self, source: str) -> Pretraining:
         """Return the hyper-parameters of a source."""

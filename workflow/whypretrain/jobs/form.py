@@ -20,6 +20,7 @@ from whypretrain.config.execution import resources
 from whypretrain.files.origins import Origin, canonical, digest_of, lasting
 from whypretrain.grid.grid import Grid
 from whypretrain.jobs.fingerprints import stage_fingerprint
+from whypretrain.networks.architecture import is_shipped
 
 if TYPE_CHECKING:
     from whypretrain.jobs.plan import Plan
@@ -210,7 +211,8 @@ class Form(ABC):
 
     def card(self, at: At, seeds: Seeds) -> list[str]:
         """Return the file of an architecture's card; none of one that is shipped or follows from config."""
-        return self.plan.card(at.architecture)
+        shipped = is_shipped(self.plan.config.architectures[at.architecture])
+        return [] if shipped else [self.plan.paths.file("network", architecture=at.architecture)]
 
     def each(self, kind: str) -> Reads:
         """Return how a kind of file is found for each seed."""

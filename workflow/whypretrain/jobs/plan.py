@@ -21,10 +21,9 @@ from whypretrain.grid.expansion import expand
 from whypretrain.grid.grid import Grid
 from whypretrain.jobs import measures, pages, runs, sources, tables
 from whypretrain.jobs.fingerprints import fingerprint
-from whypretrain.jobs.form import Block, Form, Result, named
+from whypretrain.jobs.form import Block, Form, Result
 from whypretrain.jobs.selections import Selection, Selections
 from whypretrain.jobs.values import WHEEL, Values
-from whypretrain.networks.architecture import is_shipped
 
 # Packages whose version is part of results: a spec holds those that its job uses, and the job checks them.
 OF_NETWORKS = ("torch", "torchvision", "timm", "torch-pruning", WHEEL)
@@ -149,10 +148,6 @@ class Plan:
         """All arms, sorted."""
         return tuple(sorted(self.grid.arms))
 
-    def checkpoints(self, pretraining: str) -> list[str]:
-        """Return the raw checkpoints of a pretraining, as paths have them."""
-        return [write_number(epoch) for epoch in self.config.pretraining[pretraining].checkpoints]
-
     def annealed(self, grid: Grid) -> list[tuple[str, str, str]]:
         """Return architecture, source and epoch of every annealed branch that an arm, pair or source starts from."""
         found = set(grid.taken_checkpoints)
@@ -191,15 +186,12 @@ class Plan:
         results = (result.path for form in self.forms_of("pretrain_source") for result in form.results())
         return [path for path in results if path.endswith(".safetensors")]
 
-    def asked(self, kind: str) -> list[SimpleNamespace]:
-        """Return the coordinates of the untrained networks, or of the banks, that any job reads.
+    @cached_property
+    def asked(self) -> dict[str, list[tuple[str, int]]]:
+        """Architecture and seed of the untrained networks, and of the banks, that any job reads.
 
         Config has more architectures and seeds than these.
         """
-        return [named(architecture=name, seed=seed) for name, seed in self._asked[kind]]
-
-    @cached_property
-    def _asked(self) -> dict[str, list[tuple[str, int]]]:
         asking = {"treat_checkpoint": ("checkpoints", "references"), "measure_start": ("untrained",)}
         paths: set[str] = set()
         for stage, names in {**asking, "measure_run": ("initials",)}.items():
@@ -257,21 +249,10 @@ class Plan:
         """Return the entries of `pretraining` that the sources of any arm use."""
         return sorted({self.config.sources[source].pretraining for _, source in self.grid.trained_sources})
 
-    def sources_of(self, pretraining: str) -> list[str]:
-        """Return the sources that are trained by an entry of `pretraining`."""
-        trained = self.grid.trained_sources
-        return sorted({s for _, s in trained if self.config.sources[s].pretraining == pretraining})
-
     def published(self, pretraining: str) -> dict[str, str]:
         """Return what somebody published, by the epoch that it is in a source; nothing of other pretrainings."""
         settings = self.config.pretraining[pretraining]
         return dict(zip(map(write_number, settings.checkpoints[1:]), settings.weights, strict=False))
-
-    def card(self, architecture: str) -> list[str]:
-        """Return the file of an architecture's card; none of one that is shipped or follows from config."""
-        if is_shipped(self.config.architectures[architecture]):
-            return []
-        return [self.paths.file("network", architecture=architecture)]
 
     def dataset_of_task(self, task: str, seeds: Sequence[int]) -> list[str]:
         """Return the dataset file of each seed, or the one of all."""

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from whypretrain import registry
-from whypretrain.grid.coordinates import ANNEAL, BANK, UNTRAINED, split_epoch
+from whypretrain.grid.coordinates import ANNEAL, BANK, UNTRAINED, split_epoch, write_number
 from whypretrain.grid.spans import span_layers
 from whypretrain.jobs.form import At, Form, Reads, Seeds, by_wildcard, named
 from whypretrain.jobs.values import WHEEL
@@ -96,7 +96,7 @@ class InitialiseNetwork(Form):
         return {"architecture": values.architecture(at.architecture), "seed": int(at.seed), "versions": versions}
 
     def every(self) -> Iterator[SimpleNamespace]:
-        yield from self.plan.asked("untrained")
+        yield from (named(architecture=name, seed=seed) for name, seed in self.plan.asked["untrained"])
 
 
 class ReadWeights(Form):
@@ -182,7 +182,7 @@ class PretrainSource(_Source):
     def outputs(self, seeds: Seeds) -> dict[str, list[str]]:
         found = {}
         for seed in seeds:
-            for epoch in self.plan.checkpoints(self.parts[0]):
+            for epoch in map(write_number, self.plan.config.pretraining[self.parts[0]].checkpoints):
                 name = f"s{seed}_epoch_{re.sub(r'[^0-9]', '_', epoch)}"
                 found[name] = [self.plan.paths.open("checkpoint", seed=seed, epoch=epoch)]
             found[f"s{seed}_history"] = [self.plan.paths.open("source_history", seed=seed)]
@@ -200,7 +200,9 @@ class PretrainSource(_Source):
 
     @property
     def constraints(self) -> dict[str, str]:
-        return {"source": by_wildcard(dict.fromkeys(self.plan.sources_of(self.parts[0])))}
+        trained = (name for _, name in self.plan.grid.trained_sources)
+        own = (name for name in trained if self.plan.config.sources[name].pretraining == self.parts[0])
+        return {"source": by_wildcard(dict.fromkeys(sorted(own)))}
 
 
 class AnnealSource(_Source):
@@ -260,10 +262,8 @@ class PoolKernels(Form):
         }
 
     def every(self) -> Iterator[SimpleNamespace]:
-        asked = {(at.architecture, int(at.seed)) for at in self.plan.asked("bank")}
-        for architecture in sorted({architecture for architecture, _ in asked}):
-            if (architecture, self.block.seeds[0]) in asked:
-                yield named(architecture=architecture)
+        first = self.block.seeds[0]
+        yield from (named(architecture=name) for name, seed in self.plan.asked["bank"] if seed == first)
 
 
 class TreatCheckpoint(Form):
