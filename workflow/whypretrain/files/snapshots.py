@@ -133,13 +133,13 @@ class Snapshot(Progress):
             return None
         try:
             digests = json.loads((folder / ITEM).read_text(encoding="utf-8"))
-            whole = all(_digest(folder / name) == digest for name, digest in digests.items())
+            if all(_digest(folder / name) == digest for name, digest in digests.items()):
+                return folder
+            why = "its files don't match their digests"
         except (OSError, ValueError, AttributeError) as error:
-            log.warning("%s: is damaged (%s); made again", folder, error)
-            return None
-        if not whole:
-            log.warning("%s: is damaged (its files don't match their digests); made again", folder)
-        return folder if whole else None
+            why = str(error)
+        log.warning("%s: is damaged (%s); made again", folder, why)
+        return None
 
     def keep(self, item: str, files: Iterable[str | Path]) -> None:
         """Keep the files of what is done."""

@@ -92,9 +92,10 @@ class Plan:
         found += [form(self, block) for block in deciding for form in (measures.MeasureStart, measures.MeasureRun)]
         pairs = sorted({pair for pair, _ in self.grid.compared})
         found += [measures.MeasurePair(self, block, pair) for block in deciding for pair in pairs]
-        found += [tables.CollectTable(self), tables.SummariseArms(self), tables.ContrastArms(self)]
-        found += [tables.SummariseCurves(self), tables.JudgeClaims(self), tables.CalibrateVerdicts(self)]
-        found += [tables.JudgeAgain(self)] if self.config.selection_draws and not self.config.partial else []
+        again = self.config.selection_draws and not self.config.partial
+        summaries = (stage for stage in tables.SUMMARIES if again or stage != "judge_again")
+        found += [tables.CollectTable(self), *(tables.Summary(self, stage) for stage in summaries)]
+        found += [tables.CalibrateVerdicts(self)]
         found += [tables.FindMissing(self)] if self.config.partial else []
         figures = sorted({figure for study in self.config.studies.values() for figure in study.figures})
         found += [pages.PlotFigure(self, None, figure) for figure in figures]

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from itertools import chain
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from whypretrain import registry
 from whypretrain.grid.coordinates import NO_RATE, Arm, key_columns
@@ -12,7 +12,11 @@ from whypretrain.jobs.measures import PAIR_TABLES
 from whypretrain.jobs.runs import OF_STEPS
 from whypretrain.training import moding
 
+if TYPE_CHECKING:
+    from whypretrain.jobs.plan import Plan
+
 RUN_TABLES = {"runs": "scores", "pilots": "scores"} | {name: name for name in ("history", "kernels", "provenance")}
+CHOSEN = ("runs", "selected")
 EVIDENCE = ("runs", "selected", "pilots", "kernels", "sources", "parts", "pairs", "history")
 MISSING = ("missing", "completeness")  # what isn't complete, of a partial plan
 Part = tuple[Result, dict[str, Any]]  # a result, and the coordinates that its rows get
@@ -130,48 +134,30 @@ def _rates(at: At, *names: str) -> dict[str, float]:
     return {name: float("nan") if text == NO_RATE else float(text) for name, text in texts.items()}
 
 
+SUMMARIES = {  # of each stage, the tables that it reads and those that it makes
+    "summarise_arms": (CHOSEN, ("design", "arms")),
+    "contrast_arms": (CHOSEN, ("contrasts",)),
+    "summarise_curves": ((*CHOSEN, "sources"), ("transfer", "maturity", "correlations", "modes", "advice")),
+    "judge_claims": (EVIDENCE, ("verdicts",)),
+    # how often verdicts stay as they are with learning rates selected again, where config asks
+    "judge_again": (EVIDENCE, ("stability",)),
+}
+
+
 class Summary(Table):
     """Tables that are made from others."""
 
-    reads: tuple[str, ...] = ("runs", "selected")
-    claims = False
+    def __init__(self, plan: "Plan", stage: str) -> None:
+        super().__init__(plan)
+        self.stage = stage
+        self.reads, self.makes = SUMMARIES[stage]
+        self.judges = self.reads == EVIDENCE
 
     def inputs(self) -> dict[str, Reads]:
-        return {name: self.table(name) for name in self.reads} | ({"partial": self.partial} if self.claims else {})
+        return {name: self.table(name) for name in self.reads} | ({"partial": self.partial} if self.judges else {})
 
     def spec(self, at: At, seeds: Seeds) -> dict[str, Any]:
-        return self._config(claims=self.claims)
-
-
-class SummariseArms(Summary):
-    """The arms at their selected rates."""
-
-    stage, makes = "summarise_arms", ("design", "arms")
-
-
-class ContrastArms(Summary):
-    """The arms, each against others."""
-
-    stage, makes = "contrast_arms", ("contrasts",)
-
-
-class SummariseCurves(Summary):
-    """The arms along layers, checkpoints and modes."""
-
-    stage, reads = "summarise_curves", ("runs", "selected", "sources")
-    makes = ("transfer", "maturity", "correlations", "modes", "advice")
-
-
-class JudgeClaims(Summary):
-    """The verdicts."""
-
-    stage, reads, makes, claims = "judge_claims", EVIDENCE, ("verdicts",), True
-
-
-class JudgeAgain(JudgeClaims):
-    """How often verdicts stay as they are with learning rates selected again, where config asks."""
-
-    stage, makes = "judge_again", ("stability",)
+        return self._config(claims=self.judges)
 
 
 class FindMissing(Table):
