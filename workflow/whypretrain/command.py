@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ class Job:
         self.code = code
         self.inputs, self.outputs = inputs, outputs
         self._files = {**inputs, **outputs}
-        self._contents: dict[str, str] = {}  # digests of inputs, by path
+        self.content = cache(_content)  # each input is read once
 
     def file(self, name: str) -> str:
         """Return the one path of an input or output."""
@@ -79,15 +80,13 @@ class Job:
         """Return what the job keeps beside the first of some outputs until it is done."""
         return Snapshot(self.files(outputs)[0], self.origin(), hardware=hardware)
 
-    def content(self, path: str | Path) -> str:
-        """Return the digest of what an input holds, found once."""
-        path = str(path)
-        if path not in self._contents:
-            try:
-                self._contents[path] = content_digest(path)
-            except Unreadable as error:
-                raise DamagedFile(path, error) from error
-        return self._contents[path]
+
+def _content(path: str) -> str:
+    """Return the digest of what a file holds. Raises DamagedFile where it isn't what its name says."""
+    try:
+        return content_digest(path)
+    except Unreadable as error:
+        raise DamagedFile(path, error) from error
 
 
 def installed(package: str) -> str | None:

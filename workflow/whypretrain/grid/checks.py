@@ -177,20 +177,16 @@ def check_study(grid: Grid, name: str) -> None:
 
 def check_names_shared(grid: Grid) -> None:
     """Refuse one name for two things: a dataset in two sizes, a source or run under two normalisations."""
-    seen: dict[tuple[str, str], tuple[str, object]] = {}
     config = grid.config
+    seen: dict[tuple[str, str], tuple[str, str]] = {}
     order = list(config.studies)
     for name, source, task in sorted(grid.uses(), key=lambda use: (order.index(use[0]), use)):
-        study = grid.config.studies[name]
+        study = config.studies[name]
         constants = f"normalisation {study.normalisation.mean}, {study.normalisation.standard_deviation}"
-        things: list[tuple[tuple[str, str], object]] = [(("task", task), constants)]
-        tasks = [task]
-        if source != UNTRAINED:
-            things.append((("source", source), constants))
-            tasks += grid.tasks_of(source)
-        datasets = [grid.config.tasks[each].dataset for each in tasks]
-        things += [(("dataset", own), f"size {config.datasets[own].size or study.size}") for own in datasets]
-        for (kind, thing), value in things:
+        things = [("task", task, constants), *([("source", source, constants)] if source != UNTRAINED else [])]
+        for dataset in (config.tasks[each].dataset for each in (task, *grid.tasks_of(source))):
+            things.append(("dataset", dataset, f"size {config.datasets[dataset].size or study.size}"))
+        for kind, thing, value in things:
             other, earlier = seen.setdefault((kind, thing), (name, value))
             if earlier != value:
                 raise ConfigError(

@@ -110,7 +110,7 @@ class Form(ABC):
     @property
     def folder(self) -> str:
         """Where its log and benchmark go."""
-        return self.plan.paths.results
+        return self.plan.paths.shown if self.shown else self.plan.paths.results
 
     def _trace(self, kind: str, ending: str) -> str:
         first = next(files[0] for files in self.outputs(self.block.seeds).values() if files)

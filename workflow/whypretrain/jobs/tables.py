@@ -33,10 +33,6 @@ class Table(Form):
     shown = True
     makes: tuple[str, ...] = ()
 
-    @property
-    def folder(self) -> str:
-        return self.plan.paths.shown
-
     def inputs(self) -> dict[str, Reads]:
         return {}
 
