@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from whypretrain.evidence.analysis import make_contrasts, make_design, seed_values, summarise_arms
+from whypretrain.evidence.analysis import make_contrasts, make_design, summarise_arms
 from whypretrain.evidence.selection import select_learning_rates
 from whypretrain.files.schemas import check_table
-from whypretrain.grid.coordinates import Arm, key_of
+from whypretrain.grid.coordinates import Arm
 
 INTACT = Arm("tiny", "letters", "1+anneal", "intact", "all", "digits.2", "finetune", "short")
 SHUFFLED = Arm("tiny", "letters", "1+anneal", "shuffle-kernels", "all", "digits.2", "finetune", "short")
@@ -152,13 +152,6 @@ def test_an_arm_is_held_against_intact_scratch_and_what_is_nested_in_it():
         ("shuffle-weights", "letters", "shuffle-kernels", "letters"),
     }
     assert (contrasts["shots"] == "2").all(), "another target has nothing to be held against here"
-
-
-def test_seed_values_are_of_the_selected_rate():
-    runs = study_of(INTACT, SHUFFLED)
-    values = seed_values(runs, select_learning_rates(runs), "top1_test")
-    assert values.keys() == {key_of(INTACT), key_of(SHUFFLED)}
-    assert list(values[key_of(SHUFFLED)].values()) == value(runs, SHUFFLED).tolist()
 
 
 def test_arms_are_means_with_a_t_interval_at_the_selected_rate():

@@ -35,8 +35,7 @@ def paired(curve: dict[int, Values], target: str, least: int) -> float:
     gains = []
     for n, found in curve.items():
         if n >= least:
-            of, minus = values.common([found, base])
-            gains += list(values.combined([of], [minus]).values())
+            gains += list(values.paired(found, base).values())
     return interval(gains).mean
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from whypretrain.evidence.analysis import seed_values
+from whypretrain.evidence.readings import Readings, Tables
 from whypretrain.evidence.selection import select_learning_rates
 from whypretrain.grid.coordinates import ARM_KEYS, Arm, key_columns, key_of
 
@@ -71,8 +71,9 @@ def test_a_probe_beside_arms_with_rates_keeps_its_row_and_its_seeds():
     rates = {tuple(row[key] for key in ARM_KEYS): row["learning_rate"] for _, row in selected.iterrows()}
     assert math.isnan(rates[key_of(PROBE)])
     assert rates[key_of(ARM)] == 1.0
-    found = seed_values(runs, selected, "top1_validation")
-    assert found == {key_of(PROBE): {0: 0.7, 1: 0.8}, key_of(ARM): {0: 0.6, 1: 0.6}}
+    readings = Readings(Tables(runs, selected))
+    assert readings.value("top1_validation", PROBE) == {0: 0.7, 1: 0.8}
+    assert readings.value("top1_validation", ARM) == {0: 0.6, 1: 0.6}
 
 
 def test_the_same_losses_in_another_order_are_a_tie():

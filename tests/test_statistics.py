@@ -31,6 +31,10 @@ def spread(mean: float, sd: float, n: int) -> np.ndarray:
     return mean + sd * (values - values.mean()) / values.std(ddof=1)
 
 
+def p_value(values, kind, margin):
+    return s.p_of(s.one_sample(values), kind, margin)
+
+
 def one(values, kind="superiority", margin=0.0, *, alpha=0.05, **evidence):
     """Return the verdict of a family of one claim of one component."""
     return judge([claim("c", values, kind, margin, **evidence)], alpha)[0]
@@ -77,12 +81,6 @@ def test_differences_equal_to_rounding_have_no_spread():
     assert found.low == found.mean == found.high
 
 
-@pytest.mark.parametrize("confidence", [0, 1, 95, -0.1])
-def test_confidence_out_of_range_is_refused(confidence):
-    with pytest.raises(ValueError, match="between 0 and 1"):
-        s.interval([1, 2, 3], confidence)
-
-
 @settings(deadline=None)
 @given(differences, number, st.floats(0.1, 10))
 def test_interval_moves_and_stretches_with_the_differences(values, shift, scale):
@@ -113,19 +111,19 @@ def test_interval_covers_the_true_mean_as_often_as_it_says():
 def test_superiority_p_is_scipys_two_sided_p_where_the_mean_is_positive():
     expected = stats.ttest_rel(A, B)
     assert expected.statistic > 0
-    assert s.p_value(A - B, "superiority", 0.5) == pytest.approx(expected.pvalue)
-    assert s.p_value(A - B, "trend", 0.5) == pytest.approx(expected.pvalue)
-    assert s.p_value(B - A, "superiority", 0.5) == 1
+    assert p_value(A - B, "superiority", 0.5) == pytest.approx(expected.pvalue)
+    assert p_value(A - B, "trend", 0.5) == pytest.approx(expected.pvalue)
+    assert p_value(B - A, "superiority", 0.5) == 1
 
 
 def test_non_inferiority_p_is_scipys_against_minus_the_margin():
     expected = stats.ttest_1samp(B - A, -0.02, alternative="greater").pvalue
-    assert s.p_value(B - A, "non-inferiority", 0.02) == pytest.approx(2 * expected)
+    assert p_value(B - A, "non-inferiority", 0.02) == pytest.approx(2 * expected)
 
 
 @pytest.mark.parametrize("margin", [0.002, 0.01, 0.03])
 def test_equivalence_p_is_that_of_statsmodels(margin):
-    assert s.p_value(A - B, "equivalence", margin) == pytest.approx(ttost_paired(A, B, -margin, margin)[0])
+    assert p_value(A - B, "equivalence", margin) == pytest.approx(ttost_paired(A, B, -margin, margin)[0])
 
 
 @settings(deadline=None)
@@ -223,10 +221,10 @@ def test_a_difference_that_is_0_for_every_seed_is_no_evidence(kind):
 
 def test_one_value_for_every_seed_is_as_sure_as_its_number_of_signs():
     assert one([0.1] * 5).verdict == one([-0.1] * 5, margin=0.05).verdict == "inconclusive"
-    assert s.p_value([0.1] * 8, "superiority", 0) == 2 / 2**8
+    assert p_value([0.1] * 8, "superiority", 0) == 2 / 2**8
     assert one([0.1] * 8).verdict == "supported"
     assert one([-0.1] * 8, margin=0.05).verdict == "contradicted"
-    assert s.p_value([-0.1] * 8, "superiority", 0) == 1
+    assert p_value([-0.1] * 8, "superiority", 0) == 1
 
 
 # Holm
@@ -284,7 +282,7 @@ def test_seeds_needed_for_equivalence_are_near_the_normal_formula():
 def test_seeds_needed_reach_their_power_in_simulation(kind, effect):
     n = s.seeds_needed(kind, effect, 1.0, 0.7)
     draws = np.random.default_rng(2).normal(effect, 1.0, (3000, n))
-    rejected = np.mean([s.p_value(d, kind, 0.7) < 0.05 for d in draws])
+    rejected = np.mean([p_value(d, kind, 0.7) < 0.05 for d in draws])
     assert 0.88 < rejected < 0.93
 
 
@@ -311,16 +309,7 @@ def test_upper_limit_of_the_sd_covers_four_times_in_five():
     assert covered == pytest.approx(0.8, abs=0.02)
 
 
-# Pairs and slopes
-
-
-def test_paired_follows_the_seeds_not_the_order_of_entry():
-    assert s.paired({2: 0.5, 10: 0.9, 1: 0.2}, {10: 0.4, 1: 0.1, 2: 0.5}) == pytest.approx([0.1, 0.0, 0.5])
-
-
-def test_paired_names_the_seeds_that_miss():
-    with pytest.raises(ValueError, match=r"the first lacks 7; the second lacks 1, 3"):
-        s.paired({1: 0.1, 2: 0.2, 3: 0.3}, {2: 0.2, 7: 0.3})
+# Slopes
 
 
 @settings(deadline=None)
@@ -334,8 +323,6 @@ def test_slope_is_scipys(points):
 def test_slope_refuses_what_has_none():
     with pytest.raises(ValueError, match="two different doses"):
         s.slope([2, 2], [0.1, 0.4])
-    with pytest.raises(ValueError, match="one response for each dose"):
-        s.slope([1, 2, 3], [0.1, 0.4])
     assert math.isnan(s.slope([1, 2, 3], [0.1, math.nan, 0.2]))
 
 
@@ -387,7 +374,7 @@ def test_a_family_of_one_is_not_adjusted(values, kind, margin, alpha):
     limits = expected.low(s.tail(kind, alpha)), expected.high(s.tail(kind, alpha))
     assert (found.level, found.low, found.high) == (alpha, *limits)
     assert found.coverage == s.confidence(kind, alpha)
-    assert found.p == pytest.approx(s.p_value(values, kind, margin))
+    assert found.p == pytest.approx(p_value(values, kind, margin))
 
 
 @settings(deadline=None)
@@ -612,9 +599,7 @@ def test_more_claims_need_more_seeds():
 def test_the_first_reason_is_told():
     nothing_to_lose = Component("kept", spread(0.0, 0.01, 9), "non-inferiority", 0.1)
     noise = Component("better", spread(0.02, 0.1, 9), "superiority")
-    assert s.p_value(noise.differences, "superiority", 0) > s.p_value(
-        nothing_to_lose.differences, "non-inferiority", 0.1
-    )
+    assert p_value(noise.differences, "superiority", 0) > p_value(nothing_to_lose.differences, "non-inferiority", 0.1)
     found = judge([ClaimEvidence("c", [noise, nothing_to_lose], sensitivity=False)])[0]
     assert found.reason.startswith("kept: no assay sensitivity")
     lost = Component("lost", np.array([0.1]), "superiority")
@@ -665,17 +650,9 @@ def test_false_support_in_a_family_stays_below_alpha():
 
 
 def test_bad_evidence_is_refused():
-    with pytest.raises(ValueError, match="G1: unknown test 'better'; allowed: superiority"):
-        Component("G1", np.zeros(3), "better")
     for margin in (-0.1, math.nan, math.inf):
         with pytest.raises(ValueError, match="G1: a margin is finite"):
             Component("G1", np.zeros(3), "superiority", margin)
-    with pytest.raises(ValueError, match="one number for each seed"):
-        Component("G1", np.zeros((3, 2)), "superiority")
     with pytest.raises(ValueError, match="claim 'G1' has no component"):
         ClaimEvidence("G1", [])
-    with pytest.raises(ValueError, match="claims of one name: c"):
-        judge([claim("c", [1, 2, 3]), claim("c", [1, 2, 3])])
-    with pytest.raises(ValueError, match="alpha lies between"):
-        judge([claim("c", [1, 2, 3])], alpha=5)
     assert judge([]) == []

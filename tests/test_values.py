@@ -28,12 +28,12 @@ def backwards(found: dict[float, values.Values]) -> dict[float, values.Values]:
 
 
 def test_a_slope_over_layers_is_each_seeds_own():
-    found = values.slope_of(curve([1, 2, 4], [0.1, 0.2, 0.4], [0.9, 0.7, 0.3], [0.5, 0.5, 0.5]), float)
+    found = values.slope_of(curve([1, 2, 4], [0.1, 0.2, 0.4], [0.9, 0.7, 0.3], [0.5, 0.5, 0.5]))
     assert found == pytest.approx({0: 0.1, 1: -0.2, 2: 0})
 
 
 def test_a_slope_over_checkpoints_is_per_doubling():
-    found = values.slope_of(curve([0.5, 1, 2, 8], [0.1, 0.2, 0.3, 0.5]), math.log2)
+    found = values.slope_of(curve([math.log2(epoch) for epoch in (0.5, 1, 2, 8)], [0.1, 0.2, 0.3, 0.5]))
     assert found == pytest.approx({0: 0.1})
 
 
@@ -41,12 +41,12 @@ def test_a_slope_over_checkpoints_is_per_doubling():
 def test_a_slope_is_least_squares_whatever_the_order_of_places(first: list[float], second: list[float]):
     made = backwards(curve([1, 3, 4], first, second))
     expected = {seed: np.polyfit([1, 3, 4], line, 1)[0] for seed, line in enumerate((first, second))}
-    assert values.slope_of(made, float) == pytest.approx(expected, abs=1e-9)
+    assert values.slope_of(made) == pytest.approx(expected, abs=1e-9)
 
 
 def test_what_is_missing_in_one_seed_is_nan_in_that_seed_alone():
     made = curve([1, 2], [0.1, math.nan], [0.1, 0.2])
-    for found in (values.slope_of(made, float), values.reach_position(made), values.peak_position(made)):
+    for found in (values.slope_of(made), values.reach_position(made), values.peak_position(made)):
         assert math.isnan(found[0])
         assert math.isfinite(found[1])
 
@@ -123,10 +123,9 @@ def test_without_spread_or_points_there_is_no_correlation(here: list[float], the
         assert math.isnan(values.rank_correlation(here, there))
 
 
-def test_curves_are_correlated_seed_by_seed_over_their_common_places():
-    here = backwards(curve([0, 1, 2, 4], [0.1, 0.2, 0.3, 0.0], [0.3, 0.2, 0.1, 0.9]))
-    there = curve([0, 1, 2], [0.5, 0.6, 0.7], [0.5, 0.6, 0.7])
-    assert values.correlation(here, there) == pytest.approx({0: 1, 1: -1})
+def test_values_are_correlated_seed_by_seed():
+    here, there = curve([0, 1, 2], [0.1, 0.2, 0.3], [0.3, 0.2, 0.1]), curve([0, 1, 2], [0.5, 0.6, 0.7], [0.5, 0.6, 0.7])
+    assert values.correlation(list(here.values()), list(there.values())) == pytest.approx({0: 1, 1: -1})
 
 
 # --- several arms --------------------------------------------------------------------------
@@ -142,6 +141,12 @@ def test_sides_are_summed_and_subtracted_seed_by_seed():
 def test_sides_of_other_seeds_are_refused(of: list[values.Values], minus: list[values.Values]):
     with pytest.raises(ValueError, match="must have the same seeds"):
         values.combined(of, minus)
+
+
+def test_differences_are_paired_by_seed_not_by_order_of_entry_where_both_have_it():
+    found = values.paired({2: 0.5, 10: 0.9, 1: 0.2, 3: 1.0}, {10: 0.4, 1: 0.1, 2: 0.5, 4: 1.0})
+    assert list(found) == [1, 2, 10]
+    assert list(found.values()) == pytest.approx([0.1, 0.0, 0.5])
 
 
 def test_a_mean_is_of_the_seeds_that_all_have():

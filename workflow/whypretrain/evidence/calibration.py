@@ -23,15 +23,16 @@ from numpy.typing import NDArray
 from scipy.special import bdtrc
 
 from whypretrain.evidence.statistics import EXACT, Kind, tail
-from whypretrain.evidence.verdict import ClaimEvidence, Component, Verdict, judge
+from whypretrain.evidence.verdict import ClaimEvidence, Component, judge
 
 Truth = Literal["null", "margin", "effect"]
 ALPHA, MARGIN = 0.05, 1.0
 SEEDS, COMPONENTS = (6, 12, 30), (1, 5, 8)
-KINDS: tuple[Kind, ...] = ("superiority", "non-inferiority", "equivalence")
-FALSE: dict[Kind, float] = {"superiority": 0.0, "non-inferiority": -MARGIN, "equivalence": MARGIN}  # just false
-TRUE: dict[Kind, float] = {"superiority": MARGIN, "non-inferiority": -MARGIN, "equivalence": MARGIN}  # just true
-EFFECT: dict[Kind, float] = {"superiority": 2 * MARGIN, "non-inferiority": 0.0, "equivalence": 0.0}
+MEANS: dict[Kind, tuple[float, float, float]] = {  # where a component is just false, just true, clearly true
+    "superiority": (0.0, MARGIN, 2 * MARGIN),
+    "non-inferiority": (-MARGIN, -MARGIN, 0.0),
+    "equivalence": (MARGIN, MARGIN, 0.0),
+}
 FAMILY = 8  # claims that Holm corrects for; half of them are null, half have an effect
 ERROR: dict[Truth, str] = {"null": "supported", "margin": "contradicted", "effect": "inconclusive"}
 CHANCE = 1e-4  # below this chance at its nominal rate an error rate is a defect; some 500 rates are looked at
@@ -51,15 +52,10 @@ class Design:
 
     def means(self, truth: Truth) -> list[float]:
         """Return the true means of a claim's components."""
-        false, true, effect = FALSE[self.kind], TRUE[self.kind], EFFECT[self.kind]
-        others = self.components - 1
-        if self.any:
-            return [{"null": false, "margin": true, "effect": effect}[truth], *[false] * others]
-        return {
-            "null": [false, *[effect] * others],
-            "margin": [true] * (others + 1),
-            "effect": [effect] * (others + 1),
-        }[truth]
+        false, true, effect = MEANS[self.kind]
+        first = {"null": false, "margin": true, "effect": effect}[truth]
+        others = false if self.any else true if truth == "margin" else effect
+        return [first, *[others] * (self.components - 1)]
 
     def studies(self, scale: float) -> int:
         """Return how many studies are simulated: fewer of those that cost more."""
@@ -69,13 +65,14 @@ class Design:
 
 def designs() -> Iterator[Design]:
     """Yield all rows: single claims, then families of several."""
-    forms = [(kind, k, False) for kind in KINDS for k in COMPONENTS] + [(KINDS[0], k, True) for k in COMPONENTS[1:]]
+    forms = [(kind, k, False) for kind in MEANS for k in COMPONENTS]
+    forms += [("superiority", k, True) for k in COMPONENTS[1:]]
     for (kind, k, any_), truth, n in itertools.product(forms, ERROR, SEEDS):
         yield Design("normal", kind, any_, truth, n, k)
         yield Design("counts", kind, any_, truth, n, k)
         if k == 1:
             yield Design("rounded", kind, any_, truth, n, k)
-    for kind, n in itertools.product(KINDS, SEEDS):
+    for kind, n in itertools.product(MEANS, SEEDS):
         yield Design("normal", kind, False, "null", n, 1, FAMILY)
 
 
@@ -87,57 +84,39 @@ def _draw(design: Design, mean: float, stream: np.random.Generator) -> NDArray[A
     return mean + (np.round(2 * noise) / 2 if design.differences == "rounded" else noise)
 
 
-def _held(verdict: Verdict, means: dict[str, float]) -> bool:
-    """Whether the interval that is told holds the true mean of the component that is told."""
-    return bool(verdict.low <= means[verdict.component] <= verdict.high)
-
-
 def simulate(design: Design, scale: float) -> dict[str, Any]:
     """Return a row of the table."""
     # claims of a family are null and effect by turns; the first has the design's truth
     truths: list[Truth] = [design.truth if i % 2 == 0 else "effect" for i in range(design.claims)]
     stream = np.random.default_rng([20190704, *map(ord, str(design))])
     means = [{f"{i}.{c}": mean for c, mean in enumerate(design.means(truth))} for i, truth in enumerate(truths)]
-    counted = dict.fromkeys(("supported", "contradicted", "inconclusive"), 0)
-    studies, errors, held, together = design.studies(scale), 0, 0, 0
-    counts = design.differences == "counts"
+    studies, counts = design.studies(scale), design.differences == "counts"
+    found = []
     for _ in range(studies):
-        family = [
-            ClaimEvidence(
-                str(i),
-                [
-                    Component(name, _draw(design, mean, stream), design.kind, MARGIN, counts)
-                    for name, mean in each.items()
-                ],
-                design.any,
-            )
-            for i, each in enumerate(means)
-        ]
-        verdicts = judge(family, ALPHA)
-        for verdict in verdicts:
-            counted[verdict.verdict] += 1
-        errors += any(
-            verdict.verdict == ERROR[truth]
-            for verdict, truth in zip(verdicts, truths, strict=True)
-            if truth == design.truth
-        )
-        covers = [_held(verdict, each) for verdict, each in zip(verdicts, means, strict=True)]
-        held, together = held + sum(covers), together + all(covers)
-    claims = studies * design.claims
-    nominal, coverage = tail(design.kind, ALPHA), verdicts[0].coverage
-    wrong = design.truth != "effect"
+        family = []
+        for i, each in enumerate(means):
+            draws = {name: _draw(design, mean, stream) for name, mean in each.items()}
+            parts = [Component(name, draw, design.kind, MARGIN, counts) for name, draw in draws.items()]
+            family.append(ClaimEvidence(str(i), parts, design.any))
+        found.append(judge(family, ALPHA))
+    verdicts = np.array([[verdict.verdict for verdict in family] for family in found])  # (studies, claims)
+    held = np.array(
+        [[each.low <= means[i][each.component] <= each.high for i, each in enumerate(family)] for family in found]
+    )
+    errors = int((verdicts[:, ::2] == ERROR[design.truth]).any(axis=1).sum())
+    nominal, coverage, wrong = tail(design.kind, ALPHA), found[0][0].coverage, design.truth != "effect"
+    as_promised = not wrong or _explained(errors, studies, nominal)
     return {
         **vars(design),
         "studies": studies,
-        **{name: count / claims for name, count in counted.items()},
+        **{name: float((verdicts == name).mean()) for name in ("supported", "contradicted", "inconclusive")},
         "error": errors / studies if wrong else np.nan,
         "nominal": nominal if wrong else np.nan,
-        "covered": held / claims,
+        "covered": float(held.mean()),
         "coverage": coverage,
-        "all_covered": together / studies,
+        "all_covered": float(held.all(axis=1).mean()),
         "simulation_error": float(np.sqrt(nominal * (1 - nominal) / studies)),
-        "as_promised": (not wrong or _explained(errors, studies, nominal))
-        and _explained(claims - held, claims, 1 - coverage),
+        "as_promised": as_promised and _explained(int((~held).sum()), held.size, 1 - coverage),
     }
 
 

@@ -24,10 +24,10 @@ def preference(top1: float, loss: float, rate: float | None, criterion: str = "t
 def select_learning_rates(pilots: pd.DataFrame, criterion: str = "top1") -> pd.DataFrame:
     """Return one row an arm: its learning rate and whether that is at the edge of its grid.
 
-    The rate with the highest validation top-1, averaged over seeds; ties go to the lower
-    validation loss, then to the lower rate. With the criterion `loss` it is the rate with the lowest validation loss.
-    A grid of one rate has no edge: nothing is selected, the rate is part of the recipe. A probe has no rate, and below
-    the lowest rate of `lpft`, which goes on from a probe, there is nothing but that probe, an arm of its own.
+    The rate with the highest validation top-1, averaged over seeds; ties go to the lower validation loss, then to the
+    lower rate. With the criterion `loss` it is the rate with the lowest validation loss. A grid of one rate has no
+    edge: nothing is selected, the rate is part of the recipe. A probe has no rate, and below the lowest rate of `lpft`,
+    which goes on from a probe, there is nothing but that probe, an arm of its own.
     """
     columns = ["top1_validation", "loss_validation"]
     keys = [*ARM_KEYS, "learning_rate"]
@@ -36,13 +36,11 @@ def select_learning_rates(pilots: pd.DataFrame, criterion: str = "top1") -> pd.D
         preference(top1, loss, rate, criterion)
         for top1, loss, rate in means[[*columns, "learning_rate"]].itertuples(index=False, name=None)
     ]
-    best = means.iloc[sorted(range(len(order)), key=order.__getitem__)].drop_duplicates(ARM_KEYS)[keys]
-    edges = means.groupby(ARM_KEYS, as_index=False, observed=True)["learning_rate"].agg(["min", "max"]).reset_index()
-    merged = best.merge(edges[[*ARM_KEYS, "min", "max"]], on=ARM_KEYS)
-    rate, least, largest = merged["learning_rate"], merged["min"], merged["max"]
-    at_least = (rate == least) & (merged["mode"] != "lpft")
-    merged["grid_edge"] = (least < largest) & (at_least | (rate == largest))
-    return merged.drop(columns=["min", "max"]).sort_values(ARM_KEYS, ignore_index=True)
+    rate, rates = means["learning_rate"], means.groupby(ARM_KEYS, observed=True)["learning_rate"]
+    least, largest = rates.transform("min"), rates.transform("max")
+    means["grid_edge"] = (least < largest) & (((rate == least) & (means["mode"] != "lpft")) | (rate == largest))
+    best = means.iloc[sorted(range(len(order)), key=order.__getitem__)].drop_duplicates(ARM_KEYS)
+    return best[[*keys, "grid_edge"]].sort_values(ARM_KEYS, ignore_index=True)
 
 
 def by_few(runs: pd.DataFrame) -> pd.DataFrame:

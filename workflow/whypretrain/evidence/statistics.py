@@ -1,19 +1,17 @@
 """Paired differences by seed: intervals, p values, Holm's levels and seed counts.
 
-D is the array of differences between two arms, one for each seed, and m the margin
-(at least 0) fixed before the runs. Tests are Student t tests on D, or, where D has ties, sign-flip
-tests (`one_sample` says when).
+D is the array of differences between two arms, one for each seed, and m the margin (at least 0) fixed before the runs.
+Tests are Student t tests on D, or sign-flip tests (`one_sample` says when).
 
-A *level* is what a p value is compared with, for every kind of test: p <= level where,
-and only where, the interval with `tail(kind, level)` on each side lies beyond the bound of
-the test. Superiority and non-inferiority have two-sided intervals at 1 - level, so their p
-is twice the one-sided p (the false support rate is level/2); equivalence is two one-sided
-tests with an interval at 1 - 2 level (Schuirmann 1987).
+A *level* is what a p value is compared with, for every kind of test: p <= level where, and only where, the interval
+with `tail(kind, level)` on each side lies beyond the bound of the test. Superiority and non-inferiority have two-sided
+intervals at 1 - level, so their p is twice the one-sided p; equivalence is two one-sided tests with an interval at 1 -
+2 level (Schuirmann 1987).
 """
 
+import bisect
 import itertools
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Literal, get_args
@@ -37,8 +35,7 @@ FLIP_SEED = 20190704  # of their stream: the same data have the same p
 class Interval:
     """A mean of `n` differences with its t-interval and their standard deviation.
 
-    With n < 2 the limits are infinite and `sd` is NaN; where a difference isn't finite,
-    or there is none, `mean` is NaN as well.
+    With n < 2 the limits are infinite and `sd` is NaN; where a difference isn't finite, or there is none, so is `mean`.
     """
 
     mean: float
@@ -48,29 +45,9 @@ class Interval:
     sd: float
 
 
-def paired(a: Mapping[int, float], b: Mapping[int, float]) -> NDArray[np.float64]:
-    """Return a - b by seed, in the order of the seeds.
-
-    Raises ValueError, with the seeds, where one of the two lacks a seed of the other.
-    """
-    gaps = [
-        f"{arm} lacks {', '.join(str(seed) for seed in sorted(missing))}"
-        for arm, missing in (("the first", b.keys() - a.keys()), ("the second", a.keys() - b.keys()))
-        if missing
-    ]
-    if gaps:
-        raise ValueError(f"the two arms must have the same seeds: {'; '.join(gaps)}")
-    return np.array([a[seed] - b[seed] for seed in sorted(a)], dtype=np.float64)
-
-
 def slope(x: ArrayLike, y: ArrayLike) -> float:
-    """Return the least-squares slope of y on x: one seed's dose-response.
-
-    Raises ValueError for lengths that differ or fewer than two different doses.
-    """
+    """Return the least-squares slope of y on x: one seed's dose-response. Raises ValueError for a single dose."""
     doses, responses = np.asarray(x, np.float64), np.asarray(y, np.float64)
-    if doses.ndim != 1 or doses.shape != responses.shape:
-        raise ValueError(f"a slope needs one response for each dose, not {responses.shape} for {doses.shape}")
     if np.unique(doses).size < 2:
         raise ValueError("a slope needs at least two different doses")
     centred = doses - doses.mean()
@@ -87,8 +64,6 @@ def interval(differences: ArrayLike, confidence: float = 0.95) -> Interval:
 
     Differences that are equal to rounding have SD 0 and the interval [mean, mean].
     """
-    if not 0 < confidence < 1:
-        raise ValueError(f"a confidence lies between 0 and 1, not {confidence}")
     values = np.asarray(differences, np.float64)
     n = values.size
     if n == 0 or not np.isfinite(values).all():
@@ -198,15 +173,24 @@ def one_sample(differences: ArrayLike, counts: bool = False) -> StudentT | SignF
     if not (counts or tied(values)):
         return StudentT(float(values.mean()), float(values.std(ddof=1) / np.sqrt(n)), n)
     rounding = float(1e-9 * scale)
-    if n <= EXACT:
-        sums = np.zeros(1)
-        for value in values:
-            sums = np.concatenate([sums, sums + value])
-    else:
-        sums = np.append(0, _random_subsets(n) @ values)
-    means = sums[1:] / _sizes(n)
+    means = _sums_of_subsets(values) / _sizes(n)
     means[np.abs(means) <= rounding] = 0
     return SignFlips(np.sort(means), rounding)
+
+
+def _sums_of_subsets(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the sums of all subsets but the empty one; of more than EXACT values, of random ones."""
+    if values.size > EXACT:
+        return _random_subsets(values.size) @ values
+    sums = np.zeros(1)
+    for value in values:
+        sums = np.concatenate([sums, sums + value])
+    return sums[1:]
+
+
+@cache
+def _sizes(n: int) -> NDArray[np.float64]:
+    return np.maximum(_sums_of_subsets(np.ones(n)), 1)  # a random one may be empty
 
 
 @cache
@@ -214,33 +198,16 @@ def _random_subsets(n: int) -> NDArray[np.float64]:
     return np.random.default_rng([FLIP_SEED, n]).integers(0, 2, (RANDOM_FLIPS, n)).astype(np.float64)
 
 
-@cache
-def _sizes(n: int) -> NDArray[np.float64]:
-    """Return the sizes of the subsets in the order of their sums; an empty one counts as 1."""
-    if n > EXACT:
-        return np.maximum(_random_subsets(n).sum(axis=1), 1)
-    sizes = np.zeros(1)
-    for _ in range(n):
-        sizes = np.concatenate([sizes, sizes + 1])
-    return sizes[1:]
-
-
 def fewest_flips(tail: float) -> int:
     """Return the fewest differences of which the sign-flip test can reach a chance of error of `tail`."""
     return math.ceil(-math.log2(tail) - 1e-9)
 
 
-def p_value(differences: ArrayLike, kind: Kind, margin: float) -> float:
-    """Return the p value of a test, comparable with a level (see the module).
-
-    The null is mean <= 0 for superiority and trend, mean <= -m for non-inferiority, and
-    |mean| >= m for equivalence.
-    """
-    return p_of(one_sample(differences), kind, margin)
-
-
 def p_of(test: StudentT | SignFlips, kind: Kind, margin: float) -> float:
-    """Return the p value of a kind of test, from the test of the mean."""
+    """Return the p value of a kind of test, comparable with a level (see the module), from the test of the mean.
+
+    The null is mean <= 0 for superiority and trend, mean <= -m for non-inferiority, and |mean| >= m for equivalence.
+    """
     if kind == "equivalence":
         return max(test.p_above(-margin), test.p_below(margin))
     return min(1.0, 2 * test.p_above(-margin if kind == "non-inferiority" else 0.0))
@@ -249,27 +216,24 @@ def p_of(test: StudentT | SignFlips, kind: Kind, margin: float) -> float:
 def not_worse_than_best(scores: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return for each of k candidates the p value against the claim that it is as good as the best of the others.
 
-    `scores` (k, n) are paired by seed, higher is better. For each candidate one-sided paired tests against every
-    other, the smallest p times k - 1 (Bonferroni): Hsu's multiple comparisons with the best (Hsu 1984; Edwards and
-    Hsu 1983), without his assumption of one variance. At level a those with p > a hold every true best with probability
-    1 - a. Raises ValueError for fewer than two candidates.
+    `scores` (k, n) are paired by seed, higher is better. For each candidate one-sided paired tests against every other,
+    the smallest p times k - 1 (Bonferroni): Hsu's multiple comparisons with the best (Hsu 1984; Edwards and Hsu 1983),
+    without his assumption of one variance. At level a those with p > a hold every true best with probability 1 - a.
     """
     k = len(scores)
-    if k < 2:
-        raise ValueError(f"a comparison with the best needs two candidates or more, not {k}")
     p = np.ones(k)
     for i, j in itertools.permutations(range(k), 2):
         p[i] = min(p[i], (k - 1) * one_sample(scores[j] - scores[i]).p_above(0))
     return np.minimum(p, 1.0)
 
 
-def repeated_splits(scores: ArrayLike, ratio: float, confidence: float = 0.95) -> Interval:
-    """Return the t-interval of the mean over repeated random splits of one set of images.
+def repeated_splits(scores: ArrayLike, ratio: float) -> Interval:
+    """Return the 95 % t-interval of the mean over repeated random splits of one set of images.
 
     Splits share images, so their scores aren't independent: the variance of the mean is that of Nadeau and Bengio
     (2003), (1/n + ratio) times the variance over splits, where `ratio` is test images per image that is learnt from.
     """
-    plain = interval(scores, confidence)
+    plain = interval(scores)
     wider = float(np.sqrt(1 + plain.n * ratio))
     low, high = (plain.mean + (limit - plain.mean) * wider for limit in (plain.low, plain.high))
     return replace(plain, low=low, high=high)
@@ -278,10 +242,9 @@ def repeated_splits(scores: ArrayLike, ratio: float, confidence: float = 0.95) -
 def holm(p: ArrayLike, alpha: float = 0.05) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return each test's level and its adjusted p value (Holm 1979).
 
-    The j-th smallest of k p values has the level alpha / (k - j + 1), as long as every smaller
-    one was rejected. From the first that isn't, all have the level of that step, since Holm
-    goes no further: so p <= level says the same as adjusted p <= alpha, and an interval at
-    its level never excludes a null that Holm keeps. Equal p values have equal levels.
+    The j-th smallest of k p values has the level alpha / (k - j + 1), as long as every smaller one was rejected. From
+    the first that isn't, all have the level of that step: so p <= level says the same as adjusted p <= alpha. Equal p
+    values have equal levels.
     """
     values = np.asarray(p, np.float64)
     if values.size == 0:
@@ -296,23 +259,18 @@ def holm(p: ArrayLike, alpha: float = 0.05) -> tuple[NDArray[np.float64], NDArra
 
 
 def sd_upper_limit(sd: float, n: int, confidence: float = 0.8) -> float:
-    """Return the one-sided upper confidence limit of an SD observed in n differences.
-
-    Planning with it instead of the SD itself guards against a lucky pilot (Browne 1995).
-    """
+    """Return the one-sided upper confidence limit of an SD observed in n differences, to plan with (Browne 1995)."""
     return float(sd * np.sqrt((n - 1) / chdtri(n - 1, confidence)))
 
 
 def power(n: int, kind: Kind, effect: float, sd: float, margin: float, level: float = 0.05) -> float:
     """Return the chance that n seeds reject the null of a test, at a true mean and SD of D.
 
-    For equivalence it is the lower bound P(first rejects) + P(second rejects) - 1, which is
-    exact but for the case in which both fail.
+    For equivalence it is the lower bound P(first rejects) + P(second rejects) - 1: exact unless both can fail at once.
     """
-    if kind == "equivalence":
-        sides = [_power(n, margin - shift, sd, level) for shift in (effect, -effect)]
-        return max(0.0, sum(sides) - 1)
-    return _power(n, effect + margin if kind == "non-inferiority" else effect, sd, level / 2)
+    distances = {"equivalence": (margin - effect, margin + effect), "non-inferiority": (effect + margin,)}
+    sides = [_power(n, distance, sd, tail(kind, level)) for distance in distances.get(kind, (effect,))]
+    return max(0.0, sum(sides) - (len(sides) - 1))
 
 
 def _power(n: int, distance: float, sd: float, tail: float) -> float:
@@ -323,21 +281,12 @@ def _power(n: int, distance: float, sd: float, tail: float) -> float:
     return float(distance > 0) if np.isnan(found) else float(found)  # far out it has no value, where power is 0 or 1
 
 
-def seeds_needed(
-    kind: Kind, effect: float, sd: float, margin: float, level: float = 0.05, target: float = POWER
-) -> int | None:
-    """Return the fewest seeds with the power `target`, or None for more than MOST_SEEDS.
-
-    `effect` is the true mean of D to be detected.
-    """
+def seeds_needed(kind: Kind, effect: float, sd: float, margin: float, level: float = 0.05) -> int | None:
+    """Return the fewest seeds that detect a true mean of `effect` with POWER, or None for more than MOST_SEEDS."""
 
     def enough(n: int) -> bool:
-        return power(n, kind, effect, sd, margin, level) >= target
+        return power(n, kind, effect, sd, margin, level) >= POWER
 
     if not enough(MOST_SEEDS):
         return None
-    low, high = FEWEST_SEEDS - 1, MOST_SEEDS
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if enough(middle) else (middle, high)
-    return high
+    return FEWEST_SEEDS + bisect.bisect_left(range(FEWEST_SEEDS, MOST_SEEDS), True, key=enough)

@@ -1,29 +1,54 @@
 """One number for each seed: what the arms on one side of a difference come to, along N or along the checkpoints."""
 
-import itertools
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
 
-from whypretrain.evidence.statistics import slope
+from whypretrain.evidence.statistics import interval, slope
 
 Values = dict[int, float]  # by seed
 Curve = Mapping[float, Values]  # by place: a number of layers, or an epoch
+K = TypeVar("K")
+Line = NDArray[np.float64]
 
 ROUNDING = 1e-9  # heights that differ by less are equal
 REACHED = 0.9  # of the last value, at which a curve counts as having reached it
 
 
-def common(several: Sequence[Values]) -> list[Values]:
-    """Return values at the seeds alone that all have."""
-    seeds = set.intersection(*(set(values) for values in several)) if several else set()
-    return [{seed: value for seed, value in values.items() if seed in seeds} for values in several]
+def table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Return rows as a table, in which a limit that is infinite, for want of seeds, is missing."""
+    return pd.DataFrame(rows).replace([np.inf, -np.inf], np.nan)
+
+
+def summary(found: Values) -> dict[str, float]:
+    """Return mean, low, high (of the 95 % t-interval) and n of values."""
+    estimate = interval([found[seed] for seed in sorted(found)])
+    return {name: getattr(estimate, name) for name in ("mean", "low", "high", "n")}
+
+
+def lines(several: Sequence[Values]) -> dict[int, Line]:
+    """Return the values of each seed that all have, one after another."""
+    seeds = sorted(set.intersection(*map(set, several))) if several else []
+    return {seed: np.array([values[seed] for values in several], np.float64) for seed in seeds}
+
+
+def common(curve: Mapping[K, Values]) -> dict[K, Values]:
+    """Return values at the seeds alone that all have; nothing where that is no seed."""
+    seeds = lines(list(curve.values()))
+    return {place: {seed: found[seed] for seed in seeds} for place, found in curve.items()} if seeds else {}
 
 
 def mean_of(arms: Sequence[Values]) -> Values:
     """Average values seed by seed; a seed that one lacks is left out."""
-    seeds = set.intersection(*(set(values) for values in arms))
-    return {seed: float(np.mean([values[seed] for values in arms])) for seed in seeds}
+    return {seed: float(line.mean()) for seed, line in lines(arms).items()}
+
+
+def paired(a: Values, b: Values) -> Values:
+    """Return a - b by seed; a seed that one lacks is left out."""
+    return {seed: float(x - y) for seed, (x, y) in lines([a, b]).items()}
 
 
 def combined(of: Sequence[Values], minus: Sequence[Values]) -> Values:
@@ -40,27 +65,24 @@ def combined(of: Sequence[Values], minus: Sequence[Values]) -> Values:
     }
 
 
-def _by_seed(curve: Curve, number: Callable[[np.ndarray], float]) -> Values:
+def _by_seed(curve: Curve, number: Callable[[Line], float]) -> Values:
     """Return a number of each seed's curve (places in order); NaN where a value isn't finite."""
-    places = sorted(curve)
-    seeds = set.intersection(*(set(curve[place]) for place in places))
-    lines = {seed: np.array([curve[place][seed] for place in places]) for seed in sorted(seeds)}
-    return {seed: number(line) if np.isfinite(line).all() else float("nan") for seed, line in lines.items()}
+    found = lines([curve[place] for place in sorted(curve)])
+    return {seed: number(line) if np.isfinite(line).all() else float("nan") for seed, line in found.items()}
 
 
-def slope_of(curve: Curve, along: Callable[[float], float]) -> Values:
-    """Return each seed's least-squares slope of the values on `along(place)`."""
-    places = [along(place) for place in sorted(curve)]
-    return _by_seed(curve, lambda line: slope(places, line))
+def slope_of(curve: Curve) -> Values:
+    """Return each seed's least-squares slope of the values on the places."""
+    return _by_seed(curve, lambda line: slope(sorted(curve), line))
 
 
-def mean_height(places: np.ndarray, heights: np.ndarray) -> float:
+def mean_height(places: Line, heights: Line) -> float:
     """Return the mean height of a line through points, along its length; a single point's own height."""
     length = places[-1] - places[0]
     return float(np.trapezoid(heights, places) / length) if length else float(heights[0])
 
 
-def reached_at(places: np.ndarray, heights: np.ndarray, level: float) -> float:
+def reached_at(places: Line, heights: Line, level: float) -> float:
     """Return where a line through points first has a height; its end if it never has, NaN if it isn't finite."""
     if not np.isfinite([*heights, level]).all():
         return float("nan")
@@ -71,15 +93,12 @@ def reached_at(places: np.ndarray, heights: np.ndarray, level: float) -> float:
     return float(np.interp(level, heights[at - 1 : at + 1], places[at - 1 : at + 1])) if at else float(places[0])
 
 
-def width_near_top(places: np.ndarray, heights: np.ndarray, near: float) -> float:
+def width_near_top(places: Line, heights: Line, near: float) -> float:
     """Return how long a line through points is at most `near` below its highest point, all such stretches together."""
-    level, width = float(heights.max()) - near - ROUNDING, 0.0
-    for (a, b), (low, high) in zip(
-        itertools.pairwise(places), (sorted(pair) for pair in itertools.pairwise(heights)), strict=True
-    ):
-        share = float(low >= level) if high == low else (high - level) / (high - low)
-        width += float(b - a) * min(max(share, 0.0), 1.0)
-    return width
+    level = heights.max() - near - ROUNDING
+    low, high = np.sort([heights[:-1], heights[1:]], axis=0)
+    share = np.where(high == low, low >= level, (high - level) / np.where(high == low, 1, high - low))
+    return float((np.diff(places) * share.clip(0, 1)).sum())
 
 
 def peak_place(validation: Curve) -> float:
@@ -98,18 +117,13 @@ def reach_position(curve: Curve) -> Values:
     return _by_seed(curve, lambda line: float(np.argmax(line >= REACHED * line[-1])))
 
 
-def correlation(curve: Curve, other: Curve) -> Values:
-    """Return each seed's rank correlation (Spearman) of two curves over their common places; NaN where undefined."""
-    places = sorted(set(curve) & set(other))
-    joined = {place: curve[place] for place in places}
-    found = {}
-    for seed in sorted(set.intersection(*(set(values) for values in (*joined.values(), *other.values())))):
-        here, there = ([line[place][seed] for place in places] for line in (curve, other))
-        found[seed] = rank_correlation(here, there)
-    return found
+def correlation(a: Sequence[Values], b: Sequence[Values]) -> Values:
+    """Return each seed's rank correlation (Spearman) of two sequences of values; NaN where undefined."""
+    halves = {seed: np.split(line, 2) for seed, line in lines([*a, *b]).items()}
+    return {seed: rank_correlation(*half) for seed, half in halves.items()}
 
 
-def rank_correlation(a: Sequence[float], b: Sequence[float]) -> float:
+def rank_correlation(a: Sequence[float] | Line, b: Sequence[float] | Line) -> float:
     """Return Spearman's rank correlation; NaN for fewer than three points, constant or missing values."""
     if len(a) < 3 or not np.isfinite([*a, *b]).all() or np.ptp(a) == 0 or np.ptp(b) == 0:
         return float("nan")

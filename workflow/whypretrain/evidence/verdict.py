@@ -8,40 +8,22 @@ The rules, with the limits of each component at its claim's Holm level:
 | non-inferiority | low > -m | high < -m |
 | equivalence | -m < low and high < m | low > m or high < -m |
 
-A claim of several components is an intersection-union test (Berger 1982): supported when each
-is, and its p is the largest; contradicted when one is, at the k-th part of the level. One of which `any`
-component will do is the mirror image, a union-intersection test: supported when one is at the k-th part of
-the level, and its p is k times the least; contradicted when each is.
+A claim of several components is an intersection-union test (Berger 1982): supported when each is, and its p is the
+largest; contradicted when one is, at the k-th part of the level. One of which `any` component will do is the mirror
+image, a union-intersection test: supported when one is at the k-th part of the level, and its p is k times the least;
+contradicted when each is.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from whypretrain.evidence.statistics import (
-    FEWEST_SEEDS,
-    KINDS,
-    MOST_SEEDS,
-    POWER,
-    ROUNDING,
-    Kind,
-    SignFlips,
-    StudentT,
-    beyond,
-    confidence,
-    fewest_flips,
-    holm,
-    interval,
-    one_sample,
-    p_of,
-    sd_upper_limit,
-    seeds_needed,
-    tail,
-)
+from whypretrain.evidence import statistics
+from whypretrain.evidence.statistics import FEWEST_SEEDS, Kind, SignFlips, StudentT, beyond, interval, tail
 
 Decision = Literal["supported", "contradicted", "inconclusive"]
 
@@ -62,24 +44,21 @@ class Component:
     counts: bool = False
     may_rise: bool = False
     may_fall: bool = False
+    unit: str = ""  # of the effect and the margin
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise ValueError(f"{self.name}: unknown test '{self.kind}'; allowed: {', '.join(KINDS)}")
         if not 0 <= self.margin < np.inf:
             raise ValueError(f"{self.name}: a margin is finite and at least 0, not {self.margin}")
-        if np.ndim(self.differences) != 1:
-            raise ValueError(f"{self.name}: differences are one number for each seed")
 
     @cached_property
     def test(self) -> StudentT | SignFlips:
         """The test of the mean of D, which decides."""
-        return one_sample([] if self.missing else self.differences, self.counts)
+        return statistics.one_sample([] if self.missing else self.differences, self.counts)
 
     @cached_property
     def p(self) -> float:
         """The p value; 1 where D can't be tested."""
-        return p_of(self.test, self.kind, self.margin)
+        return statistics.p_of(self.test, self.kind, self.margin)
 
     @cached_property
     def missing(self) -> str:
@@ -89,11 +68,9 @@ class Component:
             return f"{lost} of {n} differences not finite (a run diverged or is missing)"
         if n < FEWEST_SEEDS:
             return f"too few seeds: n = {n}, at least {FEWEST_SEEDS} needed"
-        return (
-            ""
-            if np.abs(self.differences).max() > ROUNDING
-            else f"no evidence: the difference is 0 for each of {n} seeds"
-        )
+        if np.abs(self.differences).max() <= statistics.ROUNDING:
+            return f"no evidence: the difference is 0 for each of {n} seeds"
+        return ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,8 +106,15 @@ class ClaimEvidence:
 
 
 @dataclass(frozen=True)
-class ComponentVerdict:
-    """The verdict of one component, with the limits that decide it and its own p."""
+class Verdict:
+    """The verdict of a component with its own p, or that of a claim with the numbers of the component that decided it.
+
+    That is, of the components with the claim's own verdict and the reason that came first, the one with the largest p,
+    or with the least (of equals, the largest effect) where any will do. A claim's `p` is adjusted by Holm, and `level`
+    is its Holm level. `coverage` is how often, at least, the interval holds the true difference, for this claim by
+    itself (whichever of its components is told). Levels differ from claim to claim, and nothing is said of all
+    intervals of a family at once: Holm's are not simultaneous.
+    """
 
     name: str
     kind: Kind
@@ -142,61 +126,30 @@ class ComponentVerdict:
     margin: float
     p: float
     n: int
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """The verdict of a claim, with the numbers of the component that decided it.
-
-    That is, of the components with the claim's own verdict and the reason that came first, the one with
-    the largest p, or with the least (of equals, the largest effect) where any will do. `p` is the
-    claim's, adjusted by Holm; `level` is its Holm level.
-
-    `coverage` is how often, at least, the interval holds the true difference, for this claim by itself (whichever of
-    its components is told). Levels differ from claim to claim, and nothing is said of all intervals of a family at
-    once: Holm's are not simultaneous.
-    """
-
-    name: str
-    verdict: Decision
-    reason: str
-    effect: float
-    low: float
-    high: float
-    coverage: float
-    margin: float
-    p: float
-    n: int
-    component: str
-    level: float
-    components: tuple[ComponentVerdict, ...]
+    unit: str
+    rank: int  # of the reason: low ones are told first
+    component: str = ""
+    level: float = np.nan
+    coverage: float = np.nan
+    components: tuple["Verdict", ...] = ()
 
 
 def judge(family: Sequence[ClaimEvidence], alpha: float = 0.05) -> list[Verdict]:
     """Return the verdicts of a family of claims (one paper's), in the order given.
 
-    Holm orders the claims by p and gives each a level (`statistics.holm`); intervals are at
-    that level. A claim is supported when its intervals say so *and* Holm, step by step, has come
-    as far: after the first claim that isn't rejected none can be supported, and the levels
-    stay at that step's, so that interval and p never disagree. Holm goes by p alone: a claim
-    that is rejected but fails its margin, or is held back by the grid's edge, doesn't stop it.
-    `contradicted` is decided on the claim's intervals at its level; false contradictions are
-    therefore limited claim by claim rather than over the family.
+    Holm orders the claims by p and gives each a level (`statistics.holm`), at which its intervals are. A claim is
+    supported when its intervals say so *and* Holm has come as far, so that interval and p never disagree. Holm goes by
+    p alone: a claim that is rejected but fails its margin, or is held back by the grid's edge, doesn't stop it.
+    `contradicted` is decided on the claim's intervals at its level: false contradictions are limited claim by claim
+    rather than over the family.
 
-    A claim with a component that can't be tested (a difference that isn't finite, fewer than
-    FEWEST_SEEDS, 0 for every seed) counts it with p = 1, so that a family never shrinks by failed runs. Another
-    component may still decide it. Nothing is decided that a better rate beyond a grid's edge could
-    overturn, and no non-inferiority or equivalence without assay sensitivity.
-
-    The reason of `inconclusive` is the first of: missing data, no assay sensitivity, grid edge,
-    too few seeds. Raises ValueError for an alpha outside (0, 0.5) and for two claims of one name.
+    A claim with a component that can't be tested (a difference that isn't finite, fewer than FEWEST_SEEDS, 0 for every
+    seed) counts it with p = 1, so that a family never shrinks by failed runs. Another component may still decide it.
+    Nothing is decided that a better rate beyond a grid's edge could overturn, and no non-inferiority or equivalence
+    without assay sensitivity. The reason of `inconclusive` is the first of: missing data, no assay sensitivity, grid
+    edge, too few seeds.
     """
-    if not 0 < alpha < 0.5:
-        raise ValueError(f"alpha lies between 0 and 0.5, not {alpha}")
-    names = [claim.name for claim in family]
-    if len(set(names)) < len(names):
-        raise ValueError(f"claims of one name: {', '.join(sorted({n for n in names if names.count(n) > 1}))}")
-    levels, adjusted = holm([claim.p for claim in family], alpha)
+    levels, adjusted = statistics.holm([claim.p for claim in family], alpha)
     return [
         _judge_claim(claim, float(level), float(p), alpha)
         for claim, level, p in zip(family, levels, adjusted, strict=True)
@@ -204,37 +157,26 @@ def judge(family: Sequence[ClaimEvidence], alpha: float = 0.05) -> list[Verdict]
 
 
 def _judge_claim(claim: ClaimEvidence, level: float, adjusted: float, alpha: float) -> Verdict:
-    examined = [_judge_component(component, level, claim) for component in claim.components]
-    found = {part.verdict for _, part in examined}
-    decision: Decision = "inconclusive"
-    if claim.any and "supported" in found:
-        decision = "supported"
-    elif not claim.any and "contradicted" in found:
-        decision = "contradicted"
-    elif len(found) == 1:
-        (decision,) = found
-    deciding = [(rank, part) for rank, part in examined if part.verdict == decision]
-    order = {True: lambda part: (part.p, -part.effect), False: lambda part: (-part.p,)}[claim.any]
-    by = min(deciding, key=lambda found: (found[0], *order(found[1])))[1]
-    return Verdict(
+    parts = tuple(_judge_component(component, level, claim) for component in claim.components)
+    found, enough = {part.verdict for part in parts}, "supported" if claim.any else "contradicted"
+    decision = enough if enough in found else parts[0].verdict if len(found) == 1 else "inconclusive"
+    by = min(
+        (part for part in parts if part.verdict == decision),
+        key=lambda part: (part.rank, part.p, -part.effect) if claim.any else (part.rank, -part.p),
+    )
+    return replace(
+        by,
         name=claim.name,
-        verdict=decision,
-        reason=by.reason if len(examined) == 1 else f"{by.name}: {by.reason}",
-        effect=by.effect,
-        low=by.low,
-        high=by.high,
-        coverage=confidence(by.kind, alpha),
-        margin=by.margin,
+        reason=by.reason if len(parts) == 1 else f"{by.name}: {by.reason}",
+        coverage=statistics.confidence(by.kind, alpha),
         p=adjusted,
-        n=by.n,
         component=by.name,
         level=level,
-        components=tuple(part for _, part in examined),
+        components=parts,
     )
 
 
-def _judge_component(component: Component, level: float, claim: ClaimEvidence) -> tuple[int, ComponentVerdict]:
-    """Return a component's verdict after the rank of its reason: low ranks are told first."""
+def _judge_component(component: Component, level: float, claim: ClaimEvidence) -> Verdict:
     kind, (support, contradict) = component.kind, claim.levels(level)
     tails = tail(kind, support), tail(kind, contradict)
     low, high = component.test.low(tails[0]), component.test.high(tails[1])
@@ -252,7 +194,7 @@ def _judge_component(component: Component, level: float, claim: ClaimEvidence) -
             rank, reason = 2, f"grid edge: {reason}, but a better learning rate beyond its grid could overturn that"
             decision = "inconclusive"
         reason = reason or _too_few(component, low, high, support)
-    return rank, ComponentVerdict(
+    return Verdict(
         name=component.name,
         kind=kind,
         verdict=decision,
@@ -263,6 +205,8 @@ def _judge_component(component: Component, level: float, claim: ClaimEvidence) -
         margin=component.margin,
         p=component.p,
         n=len(component.differences),
+        unit=component.unit,
+        rank=rank,
     )
 
 
@@ -302,30 +246,29 @@ def _overturned(component: Component, decision: Decision, low: float) -> bool:
 def _too_few(component: Component, low: float, high: float, level: float) -> str:
     """Say how many seeds have 90 % power at the claim's level, at the upper 80 % limit of the SD.
 
-    The true mean to be detected is, for superiority and trend, the margin or the observed
-    mean, whichever is larger; for non-inferiority the observed mean, at most 0, and for
-    equivalence the observed mean, both as far as they lie inside the margin, else 0. For superiority it is
-    the power to find a lower limit above 0: a true mean of just m reaches mean >= m in half of all studies,
-    whatever n. So n may suffice where an interval happens to hold both 0 and m. A sign-flip test needs what it takes to
-    reach its level as well.
+    The true mean to be detected is, for superiority and trend, the margin or the observed mean, whichever is larger;
+    for non-inferiority the observed mean, at most 0, and for equivalence the observed mean, both as far as they lie
+    inside the margin, else 0. For superiority it is the power to find a lower limit above 0: a true mean of just m
+    reaches mean >= m in half of all studies, whatever n. So n may suffice where an interval happens to hold both 0 and
+    m. A sign-flip test needs what it takes to reach its level as well.
     """
     kind, margin, observed = component.kind, component.margin, interval(component.differences)
     found = f"too few seeds: n = {observed.n}"
-    fewest = fewest_flips(tail(kind, level)) if isinstance(component.test, SignFlips) else 0
+    fewest = statistics.fewest_flips(tail(kind, level)) if isinstance(component.test, SignFlips) else 0
     effect = max(margin, observed.mean)
     if kind in ("non-inferiority", "equivalence"):
         effect = observed.mean if abs(observed.mean) < margin else 0.0
     if kind == "non-inferiority":
         effect = min(effect, 0.0)
-    needed = seeds_needed(kind, effect, sd_upper_limit(observed.sd, observed.n), margin, level)
+    needed = statistics.seeds_needed(kind, effect, statistics.sd_upper_limit(observed.sd, observed.n), margin, level)
     if needed is None:
-        return f"{found}, more than {MOST_SEEDS} needed for {POWER:.0%} power"
+        return f"{found}, more than {statistics.MOST_SEEDS} needed for {statistics.POWER:.0%} power"
     if needed < fewest > observed.n:
         return f"{found}, at least {fewest} needed for a sign-flip test"
     if needed > observed.n:
-        return f"{found}, about {needed} needed for {POWER:.0%} power"
+        return f"{found}, about {needed} needed for {statistics.POWER:.0%} power"
     luckless = f"but the interval {_range(low, high)} decides neither way"
-    return f"n = {observed.n} has {POWER:.0%} power at a mean of {effect:.3g}, {luckless}"
+    return f"n = {observed.n} has {statistics.POWER:.0%} power at a mean of {effect:.3g}, {luckless}"
 
 
 def _range(low: float, high: float) -> str:

@@ -1,10 +1,10 @@
 """Which arms a claim is about: what its choices stand for in a study, and that the study has them."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from whypretrain.config.claims import Choice, Claim, Difference, has_epochs, has_layers, has_recipes
+from whypretrain.config.claims import Choice, Claim, Difference, Interaction, has_epochs, has_layers, has_recipes
 from whypretrain.config.models import ConfigError, Setting
 from whypretrain.grid.coordinates import NO_RECIPE, UNTRAINED, Arm, split_epoch, write_number
 from whypretrain.grid.grid import Grid, known
@@ -31,6 +31,11 @@ def group_of(which: str, depth: int) -> tuple[int, ...]:
     return tuple(range(first, last + 1))
 
 
+def choices_of(part: Difference) -> tuple[Choice, ...]:
+    """Return the choices of both sides of a difference."""
+    return (*part.of, *part.minus)
+
+
 def _along(choice: Choice) -> str:
     """Return what the arms of a choice go along; nothing for a single arm."""
     if has_epochs(choice):
@@ -52,6 +57,10 @@ class ClaimArms:
     def claim(self) -> Claim:
         """The claim as config has it."""
         return self.grid.config.claims[self.name]
+
+    @cached_property
+    def _own(self) -> frozenset[Arm]:
+        return frozenset(self.grid.arms_of(self.study))
 
     def architecture(self, choice: Choice) -> str:
         """Return the architecture of a choice, the claim's where it names none."""
@@ -94,7 +103,6 @@ class ClaimArms:
         That is N, or the number of the epoch, or the place in a list of recipes, or 0 for a single arm. Of N and
         epochs, those that the study has.
         """
-        own = set(self.grid.arms_of(self.study))
         epoch = self.grid.config.studies[self.study].epoch if choice.epoch is None else choice.epoch
         if has_layers(choice):
             group = group_of(choice.layers, self.grid.depth(self.architecture(choice)))
@@ -110,7 +118,7 @@ class ClaimArms:
             return {float(place): arm for place, arm in enumerate(arms)}
         else:
             return {0.0: self._arm(setting, choice, epoch)}
-        return {place: arm for place, arm in found.items() if arm in own}
+        return {place: arm for place, arm in found.items() if arm in self._own}
 
     def sides(self, setting: Setting, part: Difference) -> dict[Choice, dict[float, Arm]]:
         """Return the arms of every choice of a difference that isn't of a pair.
@@ -118,7 +126,7 @@ class ClaimArms:
         Choices that go along the same N or E are compared at the places that all of them have, unless each is
         the one that validation chooses.
         """
-        found = {choice: self.side(setting, choice) for choice in (*part.of, *part.minus) if choice.pair is None}
+        found = {choice: self.side(setting, choice) for choice in choices_of(part) if choice.pair is None}
         if part.over == "peak":
             return found
         common: dict[str, set[float]] = {}
@@ -135,35 +143,35 @@ class ClaimArms:
 
         Recipes that validation chooses from are held against others as a whole, each at its own rate.
         """
-        choices = (*part.of, *part.minus)
-        measures = set(map(self.measure, choices))
-        asked = any(measure == "cosine_mean" or measure.startswith("loss_") for measure in measures)
+        choices = choices_of(part)
+        asked = any(self.measure(choice).startswith(("cosine_mean", "loss_")) for choice in choices)
         return asked and part.over != "peak" and all(choice.learning_rate is None for choice in choices)
+
+    def _sides_of(
+        self, names: Iterable[str], parts: Iterable[Difference]
+    ) -> Iterator[tuple[Setting, Difference, Choice, dict[float, Arm]]]:
+        """Yield what the claim reads in some settings: pair, component, choice, and the arms that this stands for."""
+        for setting in (pair for name in names for pair in self.pairs(name)):
+            for part in parts:
+                for choice, arms in self.sides(setting, part).items():
+                    yield setting, part, choice, arms
 
     def at_common_rates(self) -> Iterator[set[Arm]]:
         """Yield the arms that are compared at common rates: each is trained at the rates selected for all of them."""
-        for setting in self._settings():
-            for part in self.claim.components:
-                if self.at_common(part):
-                    yield {arm for arms in self.sides(setting, part).values() for arm in arms.values()}
+        for setting in (pair for name in self.names for pair in self.pairs(name)):
+            for part in filter(self.at_common, self.claim.components):
+                yield {arm for arms in self.sides(setting, part).values() for arm in arms.values()}
             if self.claim.measure == "cosine_mean":
                 yield set(self.controls(setting))
 
     def at_named_rates(self) -> Iterator[tuple[Arm, float]]:
         """Yield the arms that the claim reads at a rate which it names."""
-        for setting in self._settings():
-            for part in self._parts:
-                for choice, arms in self.sides(setting, part).items():
-                    if choice.learning_rate is not None:
-                        yield from ((arm, choice.learning_rate) for arm in arms.values())
-
-    def _settings(self) -> Iterator[Setting]:
-        """Yield the pairs of source and target of all settings that the claim is about."""
-        for name in self._names:
-            yield from self.pairs(name)
+        for _, _, choice, arms in self._sides_of(self.names, self._parts):
+            if choice.learning_rate is not None:
+                yield from ((arm, choice.learning_rate) for arm in arms.values())
 
     @property
-    def _names(self) -> tuple[str, ...]:
+    def names(self) -> tuple[str, ...]:
         """The settings that the claim is about, those of its interaction too."""
         interaction = self.claim.interaction
         return tuple(dict.fromkeys((*self.claim.settings, *(interaction.settings if interaction else ()))))
@@ -184,7 +192,7 @@ class ClaimArms:
         return tuple(found)
 
     def _each(self, settings: tuple[Setting, ...], part: Difference) -> list[Difference]:
-        along = next(choice for choice in (*part.of, *part.minus) if _along(choice))
+        along = next(filter(_along, choices_of(part)))
         places = set.intersection(*(set(self.sides(setting, part)[along]) for setting in settings))
         found = []
         for place in sorted(places):
@@ -210,65 +218,59 @@ class ClaimArms:
         """Return scratch in the architecture of a choice."""
         return self.side(setting, SCRATCH.model_copy(update={"architecture": choice.architecture}))[0.0]
 
-    def needed(self, settings: Iterable[str]) -> set[Arm]:
+    def needed(self, settings: Sequence[str]) -> set[Arm]:
         """Return all arms that decide the claim in some settings, its margin and its guards included."""
         found: set[Arm] = set()
-        for setting in (pair for name in settings for pair in self.pairs(name)):
-            for part in self._parts:
-                found |= {arm for arms in self.sides(setting, part).values() for arm in arms.values()}
-                choices = (choice for choice in (*part.of, *part.minus) if self.measure(choice) in AGAINST_SCRATCH)
-                found |= {self.scratch(setting, choice) for choice in choices}
-            if self._rests_on_gain:
-                found |= set(self.controls(setting))
+        for setting, _, choice, arms in self._sides_of(settings, self._parts):
+            found |= set(arms.values())
+            if self.measure(choice) in AGAINST_SCRATCH:
+                found.add(self.scratch(setting, choice))
+        if self._rests_on_gain:
+            found |= {arm for name in settings for pair in self.pairs(name) for arm in self.controls(pair)}
         return found
 
     @cached_property
     def all_needed(self) -> tuple[Arm, ...]:
         """All arms that decide the claim in any of its settings, in order."""
-        return tuple(sorted(self.needed(self._names)))
+        return tuple(sorted(self.needed(self.names)))
 
     def reads(self, what: str) -> bool:
         """Whether the claim reads a table of measures (`parts`), or `sources`."""
-        parts = self._parts
         if what == "sources":
-            return any(part.over == "correlation" for part in parts)
-        choices = (choice for part in parts for choice in (*part.of, *part.minus))
-        return any(self.measure(choice).split(".")[0] == what for choice in choices)
+            return any(part.over == "correlation" for part in self._parts)
+        return any(self.measure(choice).split(".")[0] == what for part in self._parts for choice in choices_of(part))
 
     @property
     def pairs_read(self) -> set[tuple[str, str]]:
         """Architecture and name of the pairs of networks that the claim compares."""
-        choices = (choice for part in self.claim.components for choice in (*part.of, *part.minus))
+        choices = (choice for part in self.claim.components for choice in choices_of(part))
         return {(self.architecture(choice), choice.pair) for choice in choices if choice.pair is not None}
 
     @property
     def _rests_on_gain(self) -> bool:
-        parts = [part.margin or self.claim.margin for part in self.claim.components]
-        tests = {part.test or self.claim.test for part in self.claim.components}
         interaction = self.claim.interaction
-        if interaction:
-            parts.append(interaction.margin)
-            tests.add(interaction.test)
+        of: list[Difference | Interaction] = [*self.claim.components, *([interaction] if interaction else [])]
+        tests = {each.test or self.claim.test for each in of}
         sensitivity = self.claim.control is None and tests & {"non-inferiority", "equivalence"}
-        return bool(sensitivity) or any(margin.share_of_gain is not None for margin in parts)
+        return bool(sensitivity) or any((each.margin or self.claim.margin).share_of_gain is not None for each in of)
 
     def check(self) -> None:
         """Raise ConfigError where the study lacks a setting, an arm, a pair or a read-out that the claim needs."""
-        grid, claim, key = self.grid, self.claim, f"claims.{self.name}"
-        study = grid.config.studies[self.study]
-        known(f"{key}.architecture", claim.architecture, grid.config.architectures)
-        for name in sorted(self._names):
+        study, key = self.grid.config.studies[self.study], f"claims.{self.name}"
+        known(f"{key}.architecture", self.claim.architecture, self.grid.config.architectures)
+        for name in sorted(self.names):
             known(f"{key}.settings", name, study.settings)
-            if any(map(self.at_common, claim.components)) and len(study.settings[name]) > 1:
-                raise ConfigError(
-                    f"claims.{self.name}: losses and cosines are compared at rates of one pair; '{name}' has several"
-                )
-            for setting in study.settings[name]:
-                for part in self._parts:
-                    self._check_part(setting, part)
-                if self._rests_on_gain:
-                    for arm in self.controls(setting):
-                        self._check_arm(arm)
+            if any(map(self.at_common, self.claim.components)) and len(self.pairs(name)) > 1:
+                raise ConfigError(f"{key}: losses and cosines are compared at rates of one pair; '{name}' has several")
+            for choice in (choice for part in self._parts for choice in choices_of(part)):
+                known(f"{key}: architecture", self.architecture(choice), self.grid.config.architectures)
+                if choice.pair is not None:
+                    self._check_pair(choice.pair, choice)
+            for setting, part, choice, arms in self._sides_of([name], self._parts):
+                self._check_side(setting, part, choice, arms)
+            if self._rests_on_gain:
+                for arm in (arm for setting in self.pairs(name) for arm in self.controls(setting)):
+                    self._check_arm(arm)
 
     def _check_arm(self, arm: Arm) -> None:
         if self.study not in self.grid.arms.get(arm, ()):
@@ -278,39 +280,34 @@ class ClaimArms:
                 f"'{arm.architecture}'; add it or drop the claim"
             )
 
-    def _check_part(self, setting: Setting, part: Difference) -> None:
+    def _check_side(self, setting: Setting, part: Difference, choice: Choice, arms: dict[float, Arm]) -> None:
+        key, measure = f"claims.{self.name}", self.measure(choice)
         least = {"slope": 2, "each": 2, "correlation": 3}.get(part.over, 1)
-        for choice in (*part.of, *part.minus):
-            known(f"claims.{self.name}: architecture", self.architecture(choice), self.grid.config.architectures)
-            if choice.pair is not None:
-                self._check_pair(choice.pair, choice)
-        for choice, arms in self.sides(setting, part).items():
-            doublings = part.over == "slope" and has_epochs(choice)  # of which epoch 0 has none
-            places = [place for place in arms if place > 0 or not doublings]
-            if _along(choice) and len(places) < least:
+        doublings = part.over == "slope" and has_epochs(choice)  # of which epoch 0 has none
+        places = [place for place in arms if place > 0 or not doublings]
+        if _along(choice) and len(places) < least:
+            raise ConfigError(
+                f"studies.{self.study}.grid: the claim '{self.name}' needs {least} arms or more of {choice.mode}, "
+                f"{choice.treatment}.{choice.span}, epoch {choice.epoch} on {setting.target} "
+                f"(layers: {choice.layers}, recipe: {choice.recipe or 'of the study'}); it has {len(places)}"
+            )
+        if measure in AGAINST_SCRATCH:
+            self._check_arm(self.scratch(setting, choice))
+        for arm in arms.values():
+            self._check_measure(measure, arm)
+            self._check_arm(arm)
+            if choice.learning_rate is not None and choice.learning_rate not in self.rates(arm):
                 raise ConfigError(
-                    f"studies.{self.study}.grid: the claim '{self.name}' needs {least} arms or more of {choice.mode}, "
-                    f"{choice.treatment}.{choice.span}, epoch {choice.epoch} on {setting.target} "
-                    f"(layers: {choice.layers}, recipe: {choice.recipe or 'of the study'}); it has {len(places)}"
+                    f"{key}: {choice.learning_rate} is no learning rate of '{arm.recipe}'; allowed: "
+                    f"{', '.join(map(str, self.rates(arm))) or 'none'}"
                 )
-            measure = self.measure(choice)
-            if measure in AGAINST_SCRATCH:
-                self._check_arm(self.scratch(setting, choice))
-            for arm in arms.values():
-                self._check_measure(measure, arm)
-                self._check_arm(arm)
-                if choice.learning_rate is not None and choice.learning_rate not in self.rates(arm):
-                    raise ConfigError(
-                        f"claims.{self.name}: {choice.learning_rate} is no learning rate of '{arm.recipe}'; allowed: "
-                        f"{', '.join(map(str, self.rates(arm))) or 'none'}"
-                    )
-                if ".source." in measure and arm.source == UNTRAINED:
-                    raise ConfigError(f"claims.{self.name}: '{measure}' is of a source, and an untrained arm has none")
-                if measure.startswith("parts.") and arm not in self.grid.measures.get("parts", ()):
-                    raise ConfigError(
-                        f"studies.{self.study}.grid: the claim '{self.name}' reads '{measure}'; add `parts` to the "
-                        f"measures of {arm.source}, epoch {arm.epoch}, {arm.mode} on {arm.target}"
-                    )
+            if ".source." in measure and arm.source == UNTRAINED:
+                raise ConfigError(f"{key}: '{measure}' is of a source, and an untrained arm has none")
+            if measure.startswith("parts.") and arm not in self.grid.measures.get("parts", ()):
+                raise ConfigError(
+                    f"studies.{self.study}.grid: the claim '{self.name}' reads '{measure}'; add `parts` to the "
+                    f"measures of {arm.source}, epoch {arm.epoch}, {arm.mode} on {arm.target}"
+                )
 
     def rates(self, arm: Arm) -> tuple[float, ...]:
         """Return the learning rates of an arm; none of one that doesn't learn by steps."""

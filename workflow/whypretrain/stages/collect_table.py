@@ -32,20 +32,17 @@ def _read_json(path: str) -> tuple[pa.Table, Origin]:
     except (OSError, Unreadable) as error:
         raise DamagedFile(path, error) from error
     if "arms" in content:
-        rows = [{**key_columns(Arm(**_arm(row))), **{name: row[name] for name in SELECTED}} for row in content["arms"]]
-        frame = pd.DataFrame(rows).astype({"learning_rate": float})
+        arms = [Arm(**{name: row[name] for name in Arm.__dataclass_fields__}) for row in content["arms"]]
+        chosen = [{name: row[name] for name in SELECTED} for row in content["arms"]]
+        rows = [{**key_columns(arm), **each} for arm, each in zip(arms, chosen, strict=True)]
     else:
         rows = []
         for run in content["runs"]:
             key = {"learning_rate": run["learning_rate"], "seed": run["seed"]}
             spec = canonical({**content["spec"], "learning_rates": [key["learning_rate"]], "seeds": [key["seed"]]})
             rows.append({**key, **provenance_row({**run, "spec": spec, "code": origin.code})})
-        frame = pd.DataFrame(rows).astype({"learning_rate": float})
+    frame = pd.DataFrame(rows).astype({"learning_rate": float})
     return pa.Table.from_pandas(frame).replace_schema_metadata(), origin
-
-
-def _arm(row: dict[str, Any]) -> dict[str, str]:
-    return {name: row[name] for name in Arm.__dataclass_fields__}
 
 
 def _joined(tables: list[pa.Table], coordinates: list[dict[str, Any]]) -> pd.DataFrame:

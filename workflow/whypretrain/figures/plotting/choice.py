@@ -8,7 +8,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from whypretrain.evidence.statistics import Interval, interval, paired
+from whypretrain.evidence.statistics import Interval, interval
+from whypretrain.evidence.values import paired
 from whypretrain.figures.plotting.palette import MARKERS, MODE, SHADES, Look, along, colour, rung
 from whypretrain.figures.plotting.view import View
 from whypretrain.figures.plotting.wording import epoch_text, shots_text
@@ -195,8 +196,7 @@ def limits(found: Interval) -> tuple[float, float]:
 def difference(of: pd.DataFrame, minus: pd.DataFrame, measure: str = "top1_test") -> Interval:
     """Return the paired difference of two arms over the seeds that both have."""
     a, b = (dict(zip(rows["seed"].tolist(), rows[measure].tolist(), strict=True)) for rows in (of, minus))
-    both = a.keys() & b.keys()
-    return interval(paired({s: a[s] for s in both}, {s: b[s] for s in both}))
+    return interval(list(paired(a, b).values()))
 
 
 def at_most(rows: pd.DataFrame, quantity: str, view: View) -> dict[str, tuple[str, float]]:
