@@ -10,7 +10,7 @@ from scipy import stats
 from whypretrain.evidence.analysis import make_contrasts, make_design, summarise_arms
 from whypretrain.evidence.selection import select_learning_rates
 from whypretrain.files.schemas import check_table
-from whypretrain.grid.coordinates import Arm
+from whypretrain.grid.coordinates import Arm, key_columns
 
 INTACT = Arm("tiny", "letters", "1+anneal", "intact", "all", "digits.2", "finetune", "short")
 SHUFFLED = Arm("tiny", "letters", "1+anneal", "shuffle-kernels", "all", "digits.2", "finetune", "short")
@@ -19,93 +19,17 @@ SCRATCH = Arm("tiny", "none", "0", "intact", "all", "digits.2", "finetune", "scr
 OTHER = Arm("tiny", "letters", "1+anneal", "shuffle-kernels", "all", "digits.5", "finetune", "short")
 
 
-def run(arm: Arm, rate: float, seed: int, validation: float, test: float, **values: Any) -> dict[str, Any]:
-    columns = {"target": arm.task, "shots": arm.shots}
-    row = {
-        **arm.columns(),
-        **columns,
-        "learning_rate": rate,
-        "seed": seed,
-        "diverged": False,
-        "collapsed": False,
-        "top1_train": 1.0,
-        "top1_validation": validation,
-        "top1_test": test,
-        "balanced_test": test / 2,
-        "loss_train": 0.1,
-        "loss_validation": 1.0,
-        "loss_test": 2 * test,
-        "steps": 10,
-        "converged": True,
-        "strength": float("nan"),
-    }
-    return row | values
-
-
-def grid(arm: Arm, validation: dict[float, list[float]], test: dict[float, list[float]]) -> list[dict[str, Any]]:
-    """Runs of an arm from validation and test top-1 by rate, one value a seed."""
-    return [run(arm, rate, seed, v, test[rate][seed]) for rate in validation for seed, v in enumerate(validation[rate])]
-
-
-def chosen(rows: list[dict[str, Any]]) -> tuple[float, bool]:
-    selected = select_learning_rates(pd.DataFrame(rows))
-    assert len(selected) == 1
-    return float(selected["learning_rate"][0]), bool(selected["grid_edge"][0])
-
-
-def test_validation_averaged_over_seeds_selects_and_test_never_does():
-    validation = {0.01: [0.5, 0.6], 0.1: [0.9, 0.3], 1.0: [0.4, 0.4]}  # means .55, .60, .40
-    worst = {0.01: [0.9, 0.9], 0.1: [0.0, 0.0], 1.0: [1.0, 1.0]}
-    assert chosen(grid(INTACT, validation, worst)) == (0.1, False)
-
-
-def test_a_tie_goes_to_the_lower_validation_loss_and_then_to_the_lower_rate():
-    rows = [
-        run(INTACT, rate, 0, 0.5, 0.5, loss_validation=loss) for rate, loss in ((0.01, 2.0), (0.1, 1.0), (1.0, 3.0))
-    ]
-    assert chosen(rows) == (0.1, False)
-    rows = [run(INTACT, rate, 0, 0.5, 0.5, loss_validation=1.0) for rate in (1.0, 0.1, 0.01)]
-    assert chosen(rows) == (0.01, True)
-
-
-def test_a_tie_of_sums_that_differ_by_rounding_is_a_tie():
-    # both have the sum 2.5; as floats the first mean is 1e-16 more
-    same = {0.01: [0.45, 0.3, 0.75, 0.55, 0.45], 0.1: [0.6, 0.95, 0.2, 0.15, 0.6]}
-    rows = [
-        run(INTACT, rate, seed, v, 0.5, loss_validation={0.01: 2.0, 0.1: 1.0}[rate])
-        for rate, values in same.items()
-        for seed, v in enumerate(values)
-    ]
-    assert chosen(rows)[0] == 0.1
-
-
-def test_the_order_of_rows_selects_nothing():
-    validation = {0.01: [0.5, 0.6, 0.2], 0.1: [0.6, 0.2, 0.5], 1.0: [0.4, 0.4, 0.1]}
-    frame = pd.DataFrame(grid(INTACT, validation, validation))
-    expected = select_learning_rates(frame)
-    for seed in range(5):
-        pd.testing.assert_frame_equal(select_learning_rates(frame.sample(frac=1, random_state=seed)), expected)
-
-
-@pytest.mark.parametrize(("best", "edge"), [(0.01, True), (0.1, False), (1.0, True)])
-def test_a_choice_at_the_edge_of_the_grid_is_marked(best: float, edge: bool):
-    validation = {rate: [0.9 if rate == best else 0.1] for rate in (0.01, 0.1, 1.0)}
-    assert chosen(grid(INTACT, validation, validation)) == (best, edge)
-
-
-def test_a_rate_that_diverged_has_an_infinite_loss_and_loses_a_tie():
-    rows = [run(INTACT, 0.1, 0, 0.1, 0.1), run(INTACT, 1.0, 0, 0.1, 0.1, loss_validation=np.inf, diverged=True)]
-    assert chosen(rows)[0] == 0.1
-
-
 def study_of(*arms: Arm) -> pd.DataFrame:
     """Three seeds at three rates of each arm; validation prefers 0.1 everywhere."""
-    rows = []
+    rows: list[dict[str, Any]] = []
     generator = np.random.default_rng(0)
     for arm in arms:
-        validation = {0.01: [0.2] * 3, 0.1: [0.8] * 3, 1.0: [0.3] * 3}
-        test = {rate: generator.uniform(0.3, 0.9, 3).tolist() for rate in validation}
-        rows += grid(arm, validation, test)
+        for rate, validation in ((0.01, 0.2), (0.1, 0.8), (1.0, 0.3)):
+            for seed, test in enumerate(generator.uniform(0.3, 0.9, 3)):
+                row = {"learning_rate": rate, "seed": seed, "diverged": False, "collapsed": False, "converged": True}
+                row |= {"top1_train": 1.0, "top1_validation": validation, "top1_test": test, "balanced_test": test / 2}
+                row |= {"loss_train": 0.1, "loss_validation": 1.0, "loss_test": 2 * test}
+                rows.append(key_columns(arm) | row)
     return pd.DataFrame(rows)
 
 

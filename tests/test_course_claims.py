@@ -12,7 +12,7 @@ from test_claims import NON_INFERIOR, SEEDS, level, one, plan_with, tables
 
 from whypretrain.config import models as config
 from whypretrain.config.models import ConfigError
-from whypretrain.evidence.readings import Readings, Tables
+from whypretrain.evidence.lookup import Lookup, Tables
 from whypretrain.evidence.selection import select_learning_rates
 from whypretrain.grid.coordinates import Arm, key_columns
 from whypretrain.jobs.plan import Plan
@@ -40,8 +40,8 @@ def arms_of(plan: Plan) -> tuple[Arm, Arm]:
     return intact, plan.grid.scratch_arm(study, intact.architecture, intact.target)
 
 
-def made(plan: Plan, test: dict[float, float], reached: dict[float, int] | None = None) -> Readings:
-    """Readings where top-1 depends on the rate alone; validation prefers the best, and training arrives at a step."""
+def made(plan: Plan, test: dict[float, float], reached: dict[float, int] | None = None) -> Lookup:
+    """Lookup where top-1 depends on the rate alone; validation prefers the best, and training arrives at a step."""
     runs, kernels, history = [], [], []
     for arm, rate, seed in every_run(plan):
         if rate is None:
@@ -59,7 +59,7 @@ def made(plan: Plan, test: dict[float, float], reached: dict[float, int] | None 
             value = 0.8 if arm.source == "none" and step >= 60 else 0.77 if arm.source != "none" and step >= at else 0.1
             history.append(key | {"step": step, "top1_validation": value})
     frame = pd.DataFrame(runs)
-    return Readings(
+    return Lookup(
         Tables(frame, select_learning_rates(frame), pd.DataFrame(kernels), history=pd.DataFrame(history), pilots=frame)
     )
 
@@ -69,73 +69,73 @@ TOP1 = {0.01: 0.5, 0.1: 0.8, 1.0: 0.795, 10.0: 0.7}
 
 def test_movement_is_one_minus_the_final_cosine_averaged_over_layers():
     plan = tiny_plan()
-    readings, (intact, _) = made(plan, TOP1), arms_of(plan)
-    assert readings.rate(intact) == 0.1
+    lookup, (intact, _) = made(plan, TOP1), arms_of(plan)
+    assert lookup.rate(intact) == 0.1
     expected = {seed: 1 - (0.7 - 0.1 - 0.01 * seed) for seed in (0, 1, 2)}
-    assert readings.value("movement", intact) == pytest.approx(expected)
+    assert lookup.value("movement", intact) == pytest.approx(expected)
     low = {seed: 1 - (0.7 - 0.01 * seed) for seed in (0, 1, 2)}
-    assert readings.value("movement", intact, 0.01) == pytest.approx(low)
+    assert lookup.value("movement", intact, 0.01) == pytest.approx(low)
 
 
 def test_a_value_at_a_rate_is_that_rates():
     plan = tiny_plan()
-    readings, (intact, _) = made(plan, TOP1), arms_of(plan)
-    assert set(readings.value("top1_test", intact, 10.0).values()) == {0.7}
-    assert set(readings.value("top1_test", intact).values()) == {0.8}
+    lookup, (intact, _) = made(plan, TOP1), arms_of(plan)
+    assert set(lookup.value("top1_test", intact, 10.0).values()) == {0.7}
+    assert set(lookup.value("top1_test", intact).values()) == {0.8}
 
 
 def test_the_range_of_rates_is_that_within_scratchs_standard_error_of_the_best():
     plan = tiny_plan()
-    readings, (intact, scratch) = made(plan, TOP1), arms_of(plan)
-    runs = readings.tables.runs
+    lookup, (intact, scratch) = made(plan, TOP1), arms_of(plan)
+    runs = lookup.tables.runs
     untrained = runs["source"] == "none"
     # scratch's best, 0.8 at 0.1, has the standard error 0.02: up to 0.78 a rate is as good
     runs.loc[untrained, "top1_test"] += 0.02 * np.sqrt(3) * (runs.loc[untrained, "seed"] - 1)
     width = 0.02 / 0.3 + 1 + 0.015 / 0.095  # rising to 0.1, between 0.1 and 1, and on towards 10
-    assert readings.rate_width(intact, scratch) == pytest.approx(dict.fromkeys((0, 1, 2), width))
+    assert lookup.rate_width(intact, scratch) == pytest.approx(dict.fromkeys((0, 1, 2), width))
     # what intact's seeds differ by doesn't widen it, and a seed without the whole grid has none
     runs.loc[~untrained, "top1_test"] += 0.1 * runs.loc[~untrained, "seed"]
-    some = readings.tables.pilots[(runs["seed"] < 2) | untrained | (runs["learning_rate"] == 1.0)]
-    fewer = Readings(replace(readings.tables, pilots=some))
+    some = lookup.tables.pilots[(runs["seed"] < 2) | untrained | (runs["learning_rate"] == 1.0)]
+    fewer = Lookup(replace(lookup.tables, pilots=some))
     assert fewer.rate_width(intact, scratch) == pytest.approx(dict.fromkeys((0, 1), width))
 
 
 def test_steps_are_counted_to_95_percent_of_scratchs_best_between_read_outs():
     plan = tiny_plan()
-    readings, (intact, scratch) = made(plan, TOP1, {0.1: 40}), arms_of(plan)
+    lookup, (intact, scratch) = made(plan, TOP1, {0.1: 40}), arms_of(plan)
     # from 0.1 to 0.77 between 20 and 40, and of scratch from 0.1 to 0.8 between 40 and 60
-    assert list(readings.steps_to(intact, scratch).values()) == pytest.approx([20 + 20 * 0.66 / 0.67] * 3)
-    assert list(readings.steps_to(scratch, scratch).values()) == pytest.approx([40 + 20 * 0.66 / 0.7] * 3)
-    assert list(readings.steps_to(intact, scratch, 1.0).values()) == pytest.approx([80 + 20 * 0.66 / 0.67] * 3)
-    readings = made(plan, TOP1, {0.1: 2 * LENGTH})
-    assert set(readings.steps_to(intact, scratch).values()) == {LENGTH}, "never: the whole length"
+    assert list(lookup.steps_to(intact, scratch).values()) == pytest.approx([20 + 20 * 0.66 / 0.67] * 3)
+    assert list(lookup.steps_to(scratch, scratch).values()) == pytest.approx([40 + 20 * 0.66 / 0.7] * 3)
+    assert list(lookup.steps_to(intact, scratch, 1.0).values()) == pytest.approx([80 + 20 * 0.66 / 0.67] * 3)
+    lookup = made(plan, TOP1, {0.1: 2 * LENGTH})
+    assert set(lookup.steps_to(intact, scratch).values()) == {LENGTH}, "never: the whole length"
 
 
 def test_the_area_under_a_curve_is_its_mean_height_over_steps():
     plan = tiny_plan()
-    readings, (intact, _) = made(plan, TOP1, {0.1: 40}), arms_of(plan)
+    lookup, (intact, _) = made(plan, TOP1, {0.1: 40}), arms_of(plan)
     expected = (0.1 * 20 + (0.1 + 0.77) / 2 * 20 + 0.77 * 60) / LENGTH
-    assert list(readings.value("curve_area", intact).values()) == pytest.approx([expected] * 3)
+    assert list(lookup.value("curve_area", intact).values()) == pytest.approx([expected] * 3)
 
 
 @pytest.mark.parametrize("measure", ["curve_area", "steps_to_95"])
 def test_a_run_that_diverged_ended_early_and_so_is_no_fast_one(measure: str):
     plan = tiny_plan()
-    readings, (intact, scratch) = made(plan, TOP1), arms_of(plan)
-    runs, history = readings.tables.runs, readings.tables.history
+    lookup, (intact, scratch) = made(plan, TOP1), arms_of(plan)
+    runs, history = lookup.tables.runs, lookup.tables.history
     runs.loc[(runs["seed"] == 1) & (runs["source"] != "none"), "diverged"] = True
     broken = (history["seed"] == 1) & (history["source"] != "none") & (history["step"] > 20)
-    cut = Readings(Tables(runs, readings.tables.selected, readings.tables.kernels, history=history[~broken]))
+    cut = Lookup(Tables(runs, lookup.tables.selected, lookup.tables.kernels, history=history[~broken]))
     found = cut.steps_to(intact, scratch) if measure == "steps_to_95" else cut.value(measure, intact)
     assert {seed: bool(np.isfinite(value)) for seed, value in found.items()} == {0: True, 1: False, 2: True}
 
 
 def test_the_gap_of_losses_is_that_between_test_and_training():
     plan = tiny_plan()
-    readings, (intact, _) = made(plan, TOP1), arms_of(plan)
-    readings.tables.runs["loss_test"] = 1.0 + readings.tables.runs["seed"]
-    readings.tables.runs["loss_train"] = 0.25
-    assert readings.value("loss_gap", intact) == pytest.approx({0: 0.75, 1: 1.75, 2: 2.75})
+    lookup, (intact, _) = made(plan, TOP1), arms_of(plan)
+    lookup.tables.runs["loss_test"] = 1.0 + lookup.tables.runs["seed"]
+    lookup.tables.runs["loss_train"] = 0.25
+    assert lookup.value("loss_gap", intact) == pytest.approx({0: 0.75, 1: 1.75, 2: 2.75})
 
 
 def test_of_several_recipes_validation_chooses_and_test_does_not():

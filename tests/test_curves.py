@@ -11,7 +11,7 @@ from made_runs import every_run
 from scipy import stats
 
 from whypretrain.evidence.curves import maturity_tables, transfer_table
-from whypretrain.evidence.readings import Readings, Tables
+from whypretrain.evidence.lookup import Lookup, Tables
 from whypretrain.evidence.selection import select_learning_rates
 from whypretrain.files.schemas import check_table
 from whypretrain.grid.coordinates import Arm, key_columns
@@ -49,7 +49,7 @@ class Made:
             for seed in SEEDS
         }
 
-    def readings(self) -> Readings:
+    def lookup(self) -> Lookup:
         rows = [
             {
                 **key_columns(arm),
@@ -65,7 +65,7 @@ class Made:
         names = ("architecture", "source", "epoch", "annealed", "seed")
         sources = [dict(zip(names, key, strict=True)) | {"top1_test": top1} for key, top1 in self.source.items()]
         runs = pd.DataFrame(rows)
-        return Readings(Tables(runs, select_learning_rates(runs), pd.DataFrame(), sources=pd.DataFrame(sources)))
+        return Lookup(Tables(runs, select_learning_rates(runs), pd.DataFrame(), sources=pd.DataFrame(sources)))
 
     def mean(self, arms: Iterable[Arm]) -> np.ndarray:
         """Test top-1 by seed, averaged over arms."""
@@ -95,7 +95,7 @@ def halves(which: str, mode: str, span: str) -> list[Arm]:
 
 
 def test_every_quantity_of_layer_transfer_is_averaged_over_halves_seed_by_seed(made: Made):
-    table = check_table("transfer", transfer_table(made.plan.grid, made.readings()))
+    table = check_table("transfer", transfer_table(made.plan.grid, made.lookup()))
     base = made.mean(halves("none", "finetune", "all"))
     expected = {(0, "base"): base, (1, "random"): made.mean(halves("none", "freeze-1", "all"))}
     accuracies = [[made.source["tiny", half, 4, True, seed] for seed in SEEDS] for half, _ in HALVES]
@@ -120,7 +120,7 @@ def test_every_quantity_of_layer_transfer_is_averaged_over_halves_seed_by_seed(m
 def test_what_one_half_lacks_is_no_point_of_a_curve():
     raw = put(raw_curves(), "studies.curves.grid.0.targets", ["half-b.full"])
     made = Made(plan_of(raw))
-    table = transfer_table(made.plan.grid, made.readings())
+    table = transfer_table(made.plan.grid, made.lookup())
     assert set(table["quantity"]) == {"base", "random", "source"}
 
 
@@ -142,7 +142,7 @@ def of_source(made: Made, epoch: float, architecture: str = "tiny") -> list[floa
 
 @pytest.mark.parametrize(("mode", "recipe"), [("finetune", "short"), ("probe", "none"), ("probe+source-norm", "none")])
 def test_a_curve_over_checkpoints_has_all_of_them_and_one_peak_on_validation(made: Made, mode: str, recipe: str):
-    table = check_table("maturity", maturity_tables(made.plan.grid, made.readings())[0])
+    table = check_table("maturity", maturity_tables(made.plan.grid, made.lookup())[0])
     table = table[(table["study"] == "curves") & (table["mode"] == mode) & (table["recipe"] == recipe)]
     arms = line(mode, recipe)
     assert table["epoch"].tolist() == list(EPOCHS)
@@ -160,14 +160,14 @@ def test_the_peak_is_validations_even_where_test_has_another():
     arms = line("probe", "none")
     for seed in SEEDS:
         made.validation[arms[1], seed], made.test[arms[2], seed] = 0.99, 0.99
-    table = maturity_tables(made.plan.grid, made.readings())[0]
+    table = maturity_tables(made.plan.grid, made.lookup())[0]
     assert table.loc[(table["mode"] == "probe") & table["peak"], "epoch"].tolist() == [1]
 
 
 def test_raw_checkpoints_and_annealed_ones_are_two_curves_that_begin_with_one_initialisation():
     raw = put(raw_curves(), "studies.curves.grid.3.epochs", [0, 1, "last", "1+anneal", "last+anneal"])
     made = Made(plan_of(raw))
-    table = maturity_tables(made.plan.grid, made.readings())[0]
+    table = maturity_tables(made.plan.grid, made.lookup())[0]
     table = table[table["mode"] == "probe"].set_index(["annealed", "epoch"])
     assert sorted(table.index) == [(False, 0), (False, 1), (False, 4), (True, 0), (True, 1), (True, 4)]
     assert table.loc[(False, 0), "mean"] == table.loc[(True, 0), "mean"]
@@ -183,7 +183,7 @@ def two_architectures() -> Made:
 
 def test_correlations_are_each_seeds_own_along_a_curve_and_over_all_architectures():
     made = two_architectures()
-    table = check_table("correlations", maturity_tables(made.plan.grid, made.readings())[1])
+    table = check_table("correlations", maturity_tables(made.plan.grid, made.lookup())[1])
     table = table[table["mode"] == "probe"].set_index("architecture")
     assert table["scope"].to_dict() == {
         "tiny": "one architecture",
@@ -206,6 +206,6 @@ def test_correlations_are_each_seeds_own_along_a_curve_and_over_all_architecture
 
 def test_what_one_architecture_alone_has_is_not_correlated_over_all():
     made = two_architectures()
-    table = maturity_tables(made.plan.grid, made.readings())[1]
+    table = maturity_tables(made.plan.grid, made.lookup())[1]
     assert set(table.loc[table["mode"] == "finetune", "architecture"]) == {"tiny"}
     assert not table.duplicated(["study", "setting", *LINE]).any()

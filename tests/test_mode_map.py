@@ -14,8 +14,8 @@ from PIL import Image
 from scipy import stats
 
 from whypretrain.evidence import mode_map
+from whypretrain.evidence.lookup import Lookup, Tables
 from whypretrain.evidence.mode_map import ANY, FAMILIES, family_of, mode_tables
-from whypretrain.evidence.readings import Readings, Tables
 from whypretrain.evidence.selection import select_learning_rates
 from whypretrain.evidence.statistics import interval, not_worse_than_best, repeated_splits
 from whypretrain.figures.plotting import choice
@@ -68,7 +68,7 @@ class Made:
             for arm, rate, seed in every_run(self.plan)
         ]
         runs = pd.DataFrame(rows)
-        found = mode_tables(self.plan.grid, Readings(Tables(runs, select_learning_rates(runs), pd.DataFrame())))
+        found = mode_tables(self.plan.grid, Lookup(Tables(runs, select_learning_rates(runs), pd.DataFrame())))
         modes, advice = (check_table(name, table) for name, table in zip(("modes", "advice"), found, strict=True))
         return modes, advice
 

@@ -22,9 +22,9 @@ from test_mode_map import Made, arm
 from whypretrain.command import StageError
 from whypretrain.evidence.analysis import make_contrasts
 from whypretrain.evidence.claims import gap_of
+from whypretrain.evidence.lookup import Lookup, Tables
 from whypretrain.evidence.missing import sentence
 from whypretrain.evidence.mode_map import mode_tables
-from whypretrain.evidence.readings import Readings, Tables
 from whypretrain.evidence.selection import select_learning_rates
 from whypretrain.evidence.verdict import ClaimEvidence, Component, judge
 from whypretrain.figures.plotting import drawing, palette, wording
@@ -103,7 +103,7 @@ def test_ways_are_compared_on_the_seeds_that_all_have_and_arms_that_are_missing_
     made.plan = plan_of(made.plan.config.model_dump(mode="json") | {"partial": True})
     runs = without(made, {("lpft", 3): True, ("svm-1", 0): True} | {("probe", seed): True for seed in range(5)})
     modes, advice = mode_tables(
-        shown(made.plan, runs), Readings(Tables(runs, select_learning_rates(runs), pd.DataFrame()))
+        shown(made.plan, runs), Lookup(Tables(runs, select_learning_rates(runs), pd.DataFrame()))
     )
     assert set(modes["n"]) == set(advice["n"]) == {3}
     assert "probe" not in set(modes["family"])
@@ -113,8 +113,8 @@ def test_ways_are_compared_on_the_seeds_that_all_have_and_arms_that_are_missing_
     nothing = without(
         made, {("lpft", seed): seed < 2 for seed in range(5)} | {("svm-1", seed): seed >= 2 for seed in range(5)}
     )
-    readings = Readings(Tables(nothing, select_learning_rates(nothing), pd.DataFrame()))
-    assert all(table.empty for table in mode_tables(shown(made.plan, nothing), readings))
+    lookup = Lookup(Tables(nothing, select_learning_rates(nothing), pd.DataFrame()))
+    assert all(table.empty for table in mode_tables(shown(made.plan, nothing), lookup))
 
 
 def test_contrasts_are_paired_over_the_seeds_that_both_arms_have():

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from whypretrain.evidence.readings import Readings, Tables
+from whypretrain.evidence.lookup import Lookup, Tables
 from whypretrain.evidence.selection import select_learning_rates
 from whypretrain.grid.coordinates import ARM_KEYS, Arm, key_columns, key_of
 
@@ -50,6 +50,18 @@ def test_the_mean_over_seeds_selects_and_not_the_best_seed():
     assert best_rate({0.1: [(0.9, 1.0), (0.1, 1.0)], 1.0: [(0.6, 1.0), (0.6, 1.0)]}) == 1.0
 
 
+def test_the_order_of_rows_selects_nothing():
+    top1 = {0.01: [0.5, 0.6, 0.2], 0.1: [0.6, 0.2, 0.5], 1.0: [0.4, 0.4, 0.1]}
+    runs = frame(ARM, {rate: [(value, 1.0) for value in values] for rate, values in top1.items()})
+    for seed in range(5):
+        again = select_learning_rates(runs.sample(frac=1, random_state=seed))
+        pd.testing.assert_frame_equal(again, select_learning_rates(runs))
+
+
+def test_a_rate_that_diverged_has_an_infinite_loss_and_loses_a_tie():
+    assert best_rate({0.1: [(0.1, np.inf)], 1.0: [(0.1, 1.0)]}) == 1.0
+
+
 def test_a_rate_is_at_the_edge_of_a_grid_of_several_alone():
     edges = {}
     for best in RATES:
@@ -71,9 +83,9 @@ def test_a_probe_beside_arms_with_rates_keeps_its_row_and_its_seeds():
     rates = {tuple(row[key] for key in ARM_KEYS): row["learning_rate"] for _, row in selected.iterrows()}
     assert math.isnan(rates[key_of(PROBE)])
     assert rates[key_of(ARM)] == 1.0
-    readings = Readings(Tables(runs, selected))
-    assert readings.value("top1_validation", PROBE) == {0: 0.7, 1: 0.8}
-    assert readings.value("top1_validation", ARM) == {0: 0.6, 1: 0.6}
+    lookup = Lookup(Tables(runs, selected))
+    assert lookup.value("top1_validation", PROBE) == {0: 0.7, 1: 0.8}
+    assert lookup.value("top1_validation", ARM) == {0: 0.6, 1: 0.6}
 
 
 def test_the_same_losses_in_another_order_are_a_tie():

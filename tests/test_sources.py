@@ -19,7 +19,7 @@ from whypretrain import registry
 from whypretrain.command import StageError
 from whypretrain.config import models as config
 from whypretrain.data.datasets import digits
-from whypretrain.evidence.readings import Readings, Tables
+from whypretrain.evidence.lookup import Lookup, Tables
 from whypretrain.figures import source_history
 from whypretrain.figures.plotting.view import View
 from whypretrain.files.schemas import check_table
@@ -612,11 +612,11 @@ def test_the_table_has_layers_where_layers_learn_and_accuracies_where_labels_do(
 
 def test_who_reads_accuracies_leaves_layerwise_sources_out(sources: pd.DataFrame):
     runs = pd.DataFrame()
-    readings = Readings(Tables(runs, runs, runs, sources))
+    lookup = Lookup(Tables(runs, runs, runs, sources))
     own = ("intact", "all", "digits.2", "finetune", "short")
-    assert {0, 1} == set(readings.source_accuracy(Arm("tiny", "labels", "3+anneal", *own)))
+    assert {0, 1} == set(lookup.source_accuracy(Arm("tiny", "labels", "3+anneal", *own)))
     for epoch in ("0", "1", "3"):
-        found = readings.source_accuracy(Arm("tiny", "reconstruction", epoch, *own))
+        found = lookup.source_accuracy(Arm("tiny", "reconstruction", epoch, *own))
         assert set(found) == {0, 1}
         assert all(math.isnan(value) for value in found.values())
     view = View("order", "Order", [], [], {"tiny": 3}, "short", "scratch", seed=0)

@@ -9,7 +9,7 @@ import pytest
 from test_claims import NON_INFERIOR, level, plan_with, tables
 
 from whypretrain.evidence.claims import judge_again
-from whypretrain.evidence.readings import Tables
+from whypretrain.evidence.lookup import Tables
 from whypretrain.evidence.selection import draw_seeds, select_again
 from whypretrain.files.schemas import check_table
 from whypretrain.grid.coordinates import ARM_KEYS, Arm, key_columns, key_of

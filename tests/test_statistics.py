@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from statsmodels.stats.weightstats import ttost_paired
 from whypretrain.evidence import statistics as s
 from whypretrain.evidence.verdict import ClaimEvidence, Component, judge
 
+KINDS = get_args(s.Kind)
 RNG = np.random.default_rng(20190704)
 A = RNG.normal(0.81, 0.010, 12)
 B = RNG.normal(0.80, 0.012, 12)
@@ -22,7 +24,7 @@ B = RNG.normal(0.80, 0.012, 12)
 number = st.floats(-10, 10).map(lambda value: round(value, 6))
 differences = st.lists(number, min_size=3, max_size=12)
 margins = st.floats(0, 5).map(lambda value: round(value, 6))
-kinds = st.sampled_from(s.KINDS)
+kinds = st.sampled_from(KINDS)
 
 
 def spread(mean: float, sd: float, n: int) -> np.ndarray:
@@ -206,7 +208,7 @@ def test_below_the_n_that_flips_can_reach_their_level_nothing_is_decided():
     assert s.fewest_flips(0.05 / 2 / 15) == 10
 
 
-@pytest.mark.parametrize("kind", s.KINDS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_difference_that_is_0_for_every_seed_is_no_evidence(kind):
     for margin in (0.0, 0.1):
         found = one([0.0] * 12, kind, margin)
@@ -623,17 +625,6 @@ def test_rounding_decides_nothing():
     assert one(at, "superiority", 0.02).verdict == "supported"
     assert one(-at, "non-inferiority", 0.02).verdict == "inconclusive"
     assert one(at, "equivalence", 0.02).verdict == "inconclusive"
-
-
-@pytest.mark.parametrize(
-    ("kind", "true_mean", "expected"),
-    [("superiority", 0.0, 0.025), ("non-inferiority", -1.5, 0.025), ("equivalence", 1.5, 0.05)],
-)
-def test_false_support_at_the_bound_is_as_rare_as_the_level_says(kind, true_mean, expected):
-    margin = 0.0 if kind == "superiority" else 1.5
-    draws = np.random.default_rng(4).normal(true_mean, 1.0, (2000, 8))
-    rate = np.mean([one(d, kind, margin).verdict == "supported" for d in draws])
-    assert rate == pytest.approx(expected, abs=3 * math.sqrt(expected * (1 - expected) / 2000))
 
 
 def test_false_support_in_a_family_stays_below_alpha():

@@ -10,7 +10,7 @@ from functools import cache
 import numpy as np
 import pandas as pd
 
-from whypretrain.evidence.readings import Readings, Tables
+from whypretrain.evidence.lookup import Lookup, Tables
 from whypretrain.evidence.selection import by_few
 from whypretrain.evidence.statistics import interval, one_sample, p_of
 from whypretrain.evidence.values import paired, table
@@ -114,9 +114,9 @@ def make_contrasts(
     `studies` gives each study's arms and scratch recipe, `few` is as in `summarise_arms`. Intervals are t-intervals of
     95 % on paired differences and p values two-sided, neither adjusted: these describe, `verdicts` decides.
     """
-    rows, readings = [], Readings(Tables(runs, selected, few=few))
+    rows, lookup = [], Lookup(Tables(runs, selected, few=few))
     for study, (arms, scratch_recipe) in studies.items():
-        value = cache(readings.of(study).value)
+        value = cache(lookup.of(study).value)
         for (arm, minus), measure in itertools.product(_pairs(arms, scratch_recipe), MEASURES):
             differences = np.array(list(paired(value(measure, arm), value(measure, minus)).values()))
             if np.isnan(differences).all():  # of what isn't complete no seed is common, and an SVM has no loss

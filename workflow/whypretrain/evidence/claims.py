@@ -24,10 +24,10 @@ from whypretrain.config.claims import (
 )
 from whypretrain.config.models import Setting
 from whypretrain.evidence import values
-from whypretrain.evidence.readings import Readings, Tables
+from whypretrain.evidence.lookup import Lookup, Tables
 from whypretrain.evidence.selection import by_few, draw_seeds, select_again
 from whypretrain.evidence.statistics import interval, one_sample
-from whypretrain.evidence.values import Line, Values
+from whypretrain.evidence.values import Array, Values
 from whypretrain.evidence.verdict import ClaimEvidence, Component, judge
 from whypretrain.grid.claim_arms import ClaimArms, choices_of, group_of
 from whypretrain.grid.coordinates import ARM_KEYS, Arm, key_of
@@ -51,14 +51,14 @@ UNITS = {
 }  # accuracies are in points, of which 100 are 1
 Settings = Sequence[Setting]
 Asked = tuple[dict[str, Any], ClaimEvidence, str]  # a question's row of `verdicts`, what decides it, what it lacks
-ByRate = dict[tuple[float | None, str], Line]  # D by common rate (None: each arm at its own), and layer and read-out
+ByRate = dict[tuple[float | None, str], Array]  # D by common rate (None: each arm at its own), and layer and read-out
 
 
 class Question:
     """A claim in one setting or, with two names, the interaction of these: what the first has more than the second."""
 
-    def __init__(self, arms: ClaimArms, readings: Readings, names: Sequence[str]) -> None:
-        self.arms, self.claim, self.readings, self.names = arms, arms.claim, readings, names
+    def __init__(self, arms: ClaimArms, lookup: Lookup, names: Sequence[str]) -> None:
+        self.arms, self.claim, self.lookup, self.names = arms, arms.claim, lookup, names
         self.interaction = arms.claim.interaction if len(names) > 1 else None
         self.groups = [arms.pairs(name) for name in names]
 
@@ -68,17 +68,17 @@ class Question:
         """Return what an arm comes to, in the measure and at the learning rate of a choice, or else at `rate`."""
         measure, rate = self.arms.measure(choice), choice.learning_rate or rate
         if measure == "steps_to_95":
-            return self.readings.steps_to(arm, self.arms.scratch(setting, choice), rate)
+            return self.lookup.steps_to(arm, self.arms.scratch(setting, choice), rate)
         if measure == "rate_width":
-            return self.readings.rate_width(arm, self.arms.scratch(setting, choice))
-        return self.readings.value(measure, arm, rate)
+            return self.lookup.rate_width(arm, self.arms.scratch(setting, choice))
+        return self.lookup.value(measure, arm, rate)
 
     def _side(self, setting: Setting, choice: Choice, arms: dict[float, Arm], over: str, rate: float | None) -> Values:
         """Return the number that one side of a difference comes to; without a `rate` at those selected."""
         if choice.pair is not None:
             architecture = self.arms.architecture(choice)
             layers = group_of(choice.layers, self.arms.grid.depth(architecture))
-            return self.readings.likeness(choice.pair, architecture, layers)
+            return self.lookup.likeness(choice.pair, architecture, layers)
         curve = {place: self._value(setting, choice, arm, rate) for place, arm in arms.items()}
         if not runs_along(choice):
             return dict.fromkeys(curve[0.0], 0.0) if over == "slope" else curve[0.0]
@@ -93,13 +93,13 @@ class Question:
         if over == "reach":
             return values.reach_position(curve)
         if over == "correlation":
-            return values.correlation(list(curve.values()), [self.readings.source_accuracy(arms[at]) for at in curve])
+            return values.correlation(list(curve.values()), [self.lookup.source_accuracy(arms[at]) for at in curve])
         return values.mean_of(list(curve.values()))
 
     def _validation(self, arms: dict[float, Arm]) -> dict[float, Values]:
-        return {place: self.readings.value("top1_validation", arm) for place, arm in arms.items()}
+        return {place: self.lookup.value("top1_validation", arm) for place, arm in arms.items()}
 
-    def _difference(self, settings: Settings, part: Difference, rate: float | None = None) -> Line:
+    def _difference(self, settings: Settings, part: Difference, rate: float | None = None) -> Array:
         """Return D by seed, averaged over the pairs of source and target of a setting."""
         found = []
         for setting in settings:
@@ -114,8 +114,8 @@ class Question:
     def _common_cosines(self, here: Arm, there: Arm) -> ByRate:
         """Return the difference of two arms' cosines at the rates selected for either."""
         found: ByRate = {}
-        for rate in sorted({self.readings.rate(here), self.readings.rate(there)}):
-            own, others = self.readings.cosines(here, rate), self.readings.cosines(there, rate)
+        for rate in sorted({self.lookup.rate(here), self.lookup.rate(there)}):
+            own, others = self.lookup.cosines(here, rate), self.lookup.cosines(there, rate)
             for at in own.columns[own.columns.isin(others.columns)]:
                 gap = own[at] - others[at]  # NaN for a seed that one of them lacks
                 found[rate, "layer {}, epoch {}".format(*at)] = gap.to_numpy()
@@ -128,16 +128,14 @@ class Question:
         arms = {arm for arms in self.arms.sides(setting, part).values() for arm in arms.values()}
         if self.claim.measure == "cosine_mean":
             return self._common_cosines(*(self.arms.side(setting, choice)[0.0] for choice in choices_of(part)))
-        return {
-            (rate, ""): self._difference(settings, part, rate) for rate in sorted(set(map(self.readings.rate, arms)))
-        }
+        return {(rate, ""): self._difference(settings, part, rate) for rate in sorted(set(map(self.lookup.rate, arms)))}
 
-    def _differences(self, part: Difference) -> dict[str, Line]:
+    def _differences(self, part: Difference) -> dict[str, Array]:
         """Return D by seed of a component; of losses and cosines one for each common rate.
 
         Common rates differ from one setting to another: of an interaction D is averaged over them.
         """
-        groups: list[dict[str, list[Line]]] = []
+        groups: list[dict[str, list[Array]]] = []
         for settings in self.groups:
             groups.append({})
             for (rate, where), found in self._by_rate(settings, part).items():
@@ -189,7 +187,7 @@ class Question:
             for sign, choice in [(1, choice) for choice in part.of] + [(-1, choice) for choice in part.minus]:
                 measure = self.arms.measure(choice)
                 selected = choice.learning_rate is None and (measure in OF_SELECTED or measure.endswith(".final"))
-                if selected and any(map(self.readings.at_edge, self._decisive(sides[choice], part.over))):
+                if selected and any(map(self.lookup.at_edge, self._decisive(sides[choice], part.over))):
                     known = part.over in ("mean", "peak") and measure.startswith(("top1_", "loss_", "parts."))
                     better = {-1 if measure.startswith("loss_") else 1} if known else {1, -1}
                     found |= {sign * move for move in better}
@@ -310,7 +308,7 @@ class Court:
     """Judges the claims of all studies at selected rates; a claim whose own rates came before isn't asked again."""
 
     def __init__(self, grid: Grid, tables: Tables) -> None:
-        self.readings = Readings(tables)
+        self.lookup = Lookup(tables)
         self.studies = {
             study: [ClaimArms(grid, study, name) for name in settings.claims]
             for study, settings in grid.config.studies.items()
@@ -321,7 +319,7 @@ class Court:
         """Return the table `verdicts`, each arm at its selected rate."""
         asked = []
         for study, claims in self.studies.items():
-            own = self.readings.at(selected).of(study)
+            own = self.lookup.at(selected).of(study)
             for arms in claims:
                 known = (study, arms.name, *own.selection(arms.all_needed))
                 if known not in self._asked:
@@ -335,11 +333,11 @@ class Court:
         return values.table(rows)
 
 
-def _ask(arms: ClaimArms, readings: Readings, missing: pd.DataFrame | None) -> Iterator[Asked]:
+def _ask(arms: ClaimArms, lookup: Lookup, missing: pd.DataFrame | None) -> Iterator[Asked]:
     """Yield a claim in every setting, and its interaction; without evidence where it rests on what is missing."""
     interaction = arms.claim.interaction
     for names in [*([name] for name in arms.claim.settings), *([interaction.settings] if interaction else [])]:
-        question, gap = Question(arms, readings, names), "" if missing is None else gap_of(arms, names, missing)
+        question, gap = Question(arms, lookup, names), "" if missing is None else gap_of(arms, names, missing)
         evidence = question.evidence(gap)
         yield question.row(evidence), evidence, gap
 

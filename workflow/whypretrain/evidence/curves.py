@@ -11,7 +11,7 @@ import pandas as pd
 
 from whypretrain.config.models import Setting
 from whypretrain.evidence import values
-from whypretrain.evidence.readings import Readings
+from whypretrain.evidence.lookup import Lookup
 from whypretrain.evidence.values import Values
 from whypretrain.grid.coordinates import ANNEAL, NO_RECIPE, UNTRAINED, Arm, write_number
 from whypretrain.grid.grid import Grid
@@ -62,18 +62,18 @@ def _transfer_arms(
 
 
 def _transfer(
-    grid: Grid, study: str, settings: Sequence[Setting], architecture: str, readings: Readings
+    grid: Grid, study: str, settings: Sequence[Setting], architecture: str, lookup: Lookup
 ) -> Iterator[tuple[int, str, Values]]:
     """Yield layers, quantity and its values by seed, averaged over the pairs; then differences of them."""
     found: dict[tuple[int, str], Values] = {}
     for n, name, arms in _transfer_arms(grid, study, settings, architecture):
-        found[n, name] = values.mean_of([readings.value("top1_test", arm) for arm in arms])
+        found[n, name] = values.mean_of([lookup.value("top1_test", arm) for arm in arms])
         yield n, name, found[n, name]
     epoch = grid.config.studies[study].epoch
     own = {(arm.source, arm.epoch): arm for arm in grid.arms_of(study) if arm.architecture == architecture}
     starts = [own.get((str(pair.own), grid.epoch(str(pair.own), epoch, "transfer"))) for pair in settings]
     if all(starts):
-        yield 0, "source", values.mean_of([readings.source_accuracy(arm) for arm in starts if arm])
+        yield 0, "source", values.mean_of([lookup.source_accuracy(arm) for arm in starts if arm])
     for n in range(1, grid.depth(architecture) + 1):
         for name, (of, minus) in DIFFERENCES.items():
             sides = found.get((n, of)), found.get((0 if minus == "base" else n, minus))
@@ -81,7 +81,7 @@ def _transfer(
                 yield n, name, values.paired(sides[0], sides[1])
 
 
-def transfer_table(grid: Grid, readings: Readings) -> pd.DataFrame:
+def transfer_table(grid: Grid, lookup: Lookup) -> pd.DataFrame:
     """Return one row for each study, setting that names an own source, architecture, number of layers and quantity."""
     rows = []
     for study, settings in grid.config.studies.items():
@@ -90,7 +90,7 @@ def transfer_table(grid: Grid, readings: Readings) -> pd.DataFrame:
                 continue
             for architecture in sorted({arm.architecture for arm in grid.arms_of(study)}):
                 key = {"study": study, "setting": name, "architecture": architecture}
-                for n, quantity, found in _transfer(grid, study, pairs, architecture, readings.of(study)):
+                for n, quantity, found in _transfer(grid, study, pairs, architecture, lookup.of(study)):
                     if found:
                         rows.append({**key, "layers": n, "quantity": quantity, **values.summary(found)})
     return values.table(rows)
@@ -117,13 +117,13 @@ def _lines(grid: Grid, study: str, setting: Setting) -> Iterator[tuple[Row, Line
                 yield key, line
 
 
-def _maturity(readings: Readings, line: Line) -> Iterator[Row]:
-    validation = {epoch: readings.value("top1_validation", arm) for epoch, arm in line.items()}
+def _maturity(lookup: Lookup, line: Line) -> Iterator[Row]:
+    validation = {epoch: lookup.value("top1_validation", arm) for epoch, arm in line.items()}
     alike = values.common(validation)  # of other seeds another one may be the highest
     peak = values.peak_place(alike) if alike else None
     for epoch, arm in sorted(line.items()):
-        source = readings.source_accuracy(arm)
-        chosen, found = float(np.mean(list(validation[epoch].values()))), readings.value("top1_test", arm)
+        source = lookup.source_accuracy(arm)
+        chosen, found = float(np.mean(list(validation[epoch].values()))), lookup.value("top1_test", arm)
         tested = values.summary(found)
         yield {
             "epoch": epoch,
@@ -135,16 +135,16 @@ def _maturity(readings: Readings, line: Line) -> Iterator[Row]:
         }
 
 
-def _correlations(readings: Readings, key: Row, lines: Sequence[Line]) -> Iterator[Row]:
+def _correlations(lookup: Lookup, key: Row, lines: Sequence[Line]) -> Iterator[Row]:
     """Yield the correlation of source and target top-1 over all checkpoints of some lines, if they share a seed."""
     arms = [arm for line in lines for arm in line.values()]
-    source, target = map(readings.source_accuracy, arms), (readings.value("top1_test", arm) for arm in arms)
+    source, target = map(lookup.source_accuracy, arms), (lookup.value("top1_test", arm) for arm in arms)
     if found := values.correlation(list(source), list(target)):
         scope = "one architecture" if len(lines) == 1 else "all architectures"
         yield {**key, "scope": scope, "points": len(arms), **values.summary(found)}
 
 
-def maturity_tables(grid: Grid, readings: Readings) -> tuple[pd.DataFrame, pd.DataFrame]:
+def maturity_tables(grid: Grid, lookup: Lookup) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return `maturity`, one row for each checkpoint of each curve, and `correlations`, one for each curve.
 
     Across architectures all checkpoints of all of them are correlated together.
@@ -152,7 +152,7 @@ def maturity_tables(grid: Grid, readings: Readings) -> tuple[pd.DataFrame, pd.Da
     maturity: list[Row] = []
     correlations: list[Row] = []
     for study, settings in grid.config.studies.items():
-        own = readings.of(study)
+        own = lookup.of(study)
         for name, pair in ((name, pairs[0]) for name, pairs in settings.settings.items() if len(pairs) == 1):
             of_setting = {"study": study, "setting": name}
             together: dict[tuple[str, ...], tuple[Row, list[Line]]] = {}

@@ -3,7 +3,7 @@
 Within a family (`svm-L`, `probe-L`, `freeze-N`) validation chooses L or N; families are compared on test.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,9 +13,9 @@ import pandas as pd
 from whypretrain.config.models import Setting
 from whypretrain.evidence import values
 from whypretrain.evidence.advising import ANY, SCRATCH
-from whypretrain.evidence.readings import Readings
+from whypretrain.evidence.lookup import Lookup
 from whypretrain.evidence.statistics import Interval, beyond, not_worse_than_best, repeated_splits
-from whypretrain.evidence.values import Line, Values
+from whypretrain.evidence.values import Array, Values
 from whypretrain.grid.coordinates import NO_RECIPE, Arm
 from whypretrain.grid.grid import Grid
 from whypretrain.training import moding
@@ -51,8 +51,8 @@ def family_of(mode: str) -> str:
 class ModeMap:
     """The modes that one study compares in one architecture."""
 
-    def __init__(self, grid: Grid, readings: Readings, study: str, architecture: str) -> None:
-        self.grid, self.readings, self.architecture = grid, readings.of(study), architecture
+    def __init__(self, grid: Grid, lookup: Lookup, study: str, architecture: str) -> None:
+        self.grid, self.lookup, self.architecture = grid, lookup.of(study), architecture
         self.name, self.study = study, grid.config.studies[study]
         self.own = [arm for arm in grid.arms_of(study) if arm.architecture == architecture]
 
@@ -77,7 +77,7 @@ class ModeMap:
         families = self._families(setting)
         members = [arm for arms in families.values() for arm in arms.values()]
         validation, test = (
-            values.common({arm: self.readings.value(measure, arm) for arm in members})
+            values.common({arm: self.lookup.value(measure, arm) for arm in members})
             for measure in ("top1_validation", "top1_test")
         )
         found = []
@@ -113,15 +113,11 @@ class ModeMap:
             "target": task,
             "shots": shots,
         }
-        scores = np.array([_in_order(each.test, each.test) for each in candidates])  # (candidates, seeds)
-        balanced = np.array(
-            [_in_order(self.readings.value("balanced_test", each.arm), each.test) for each in candidates]
-        )
-        p, best, largest = (
-            not_worse_than_best(scores),
-            int(scores.mean(1).round(9).argmax()),
-            self.grid.largest_class(task),
-        )
+        read = [each.test for each in candidates]
+        read += [self.lookup.value("balanced_test", each.arm) for each in candidates]
+        scores, balanced = np.split(np.stack([*values.lines(read).values()], axis=1), 2)  # both (candidates, seeds)
+        p, best = not_worse_than_best(scores), int(scores.mean(1).round(9).argmax())
+        ratio, largest, classes = self.grid.test_ratio(task), self.grid.largest_class(task), self.grid.class_count(task)
         rows = [
             {
                 **key,
@@ -139,11 +135,8 @@ class ModeMap:
             }
             for number, each in enumerate(candidates)
         ]
-        ratio, classes = self.grid.test_ratio(task), self.grid.class_count(task)
-        expected, alike = (repeated_splits(_chosen_elsewhere(scores, read), ratio) for read in (scores, balanced))
-        others = [
-            each.words() for each, row in zip(candidates, rows, strict=True) if row["not_worse"] and not row["best"]
-        ]
+        expected, alike = (repeated_splits(_chosen_elsewhere(scores, each), ratio) for each in (scores, balanced))
+        others = [each.words() for number, each in enumerate(candidates) if number != best and p[number] > LEVEL]
         return rows, {
             **key,
             **self._way(candidates[best]),
@@ -168,13 +161,9 @@ class ModeMap:
             "family": candidate.family,
             "mode": arm.mode,
             "recipe": arm.recipe,
-            "learning_rate": self.readings.rate(arm),
-            "grid_edge": self.readings.at_edge(arm),
+            "learning_rate": self.lookup.rate(arm),
+            "grid_edge": self.lookup.at_edge(arm),
         }
-
-
-def _in_order(found: Values, seeds: Mapping[int, float]) -> list[float]:
-    return [found[seed] for seed in sorted(seeds)]
 
 
 def _above(found: Interval, guess: float) -> bool:
@@ -182,7 +171,7 @@ def _above(found: Interval, guess: float) -> bool:
     return beyond(found.low if np.isfinite(found.low) else found.mean, guess)
 
 
-def _chosen_elsewhere(scores: Line, read: Line) -> Line:
+def _chosen_elsewhere(scores: Array, read: Array) -> Array:
     """Return for each seed what is read of the candidate that is best on all other seeds: the best, not by luck.
 
     `scores`, which choose, and `read` have shape (candidates, seeds). Of one seed it is the best there.
@@ -192,13 +181,13 @@ def _chosen_elsewhere(scores: Line, read: Line) -> Line:
     return read[others.round(9).argmax(0), np.arange(seeds)]
 
 
-def mode_tables(grid: Grid, readings: Readings) -> tuple[pd.DataFrame, pd.DataFrame]:
+def mode_tables(grid: Grid, lookup: Lookup) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return `modes`, one row for each family in each cell, and `advice`, one row for each cell."""
     modes: list[Row] = []
     advice: list[Row] = []
     for study in grid.config.studies:
         for architecture in sorted({arm.architecture for arm in grid.arms_of(study)}):
-            found = ModeMap(grid, readings, study, architecture)
+            found = ModeMap(grid, lookup, study, architecture)
             for cell in found.cells():
                 rows, advised = found.cell(*cell)
                 modes += rows

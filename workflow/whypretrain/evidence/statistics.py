@@ -14,14 +14,13 @@ import itertools
 import math
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import chdtri, nctdtr, stdtr, stdtrit
 
 Kind = Literal["superiority", "non-inferiority", "equivalence", "trend"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
 FEWEST_SEEDS = 3  # no verdict with fewer: two differences say nearly nothing of their spread
 MOST_SEEDS = 10_000  # where the search for a number of seeds ends
 POWER = 0.9  # of the number of seeds that is asked for

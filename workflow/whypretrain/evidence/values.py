@@ -12,7 +12,7 @@ from whypretrain.evidence.statistics import interval, slope
 Values = dict[int, float]  # by seed
 Curve = Mapping[float, Values]  # by place: a number of layers, or an epoch
 K = TypeVar("K")
-Line = NDArray[np.float64]
+Array = NDArray[np.float64]
 
 ROUNDING = 1e-9  # heights that differ by less are equal
 REACHED = 0.9  # of the last value, at which a curve counts as having reached it
@@ -29,7 +29,7 @@ def summary(found: Values) -> dict[str, float]:
     return {name: getattr(estimate, name) for name in ("mean", "low", "high", "n")}
 
 
-def lines(several: Sequence[Values]) -> dict[int, Line]:
+def lines(several: Sequence[Values]) -> dict[int, Array]:
     """Return the values of each seed that all have, one after another."""
     seeds = sorted(set.intersection(*map(set, several))) if several else []
     return {seed: np.array([values[seed] for values in several], np.float64) for seed in seeds}
@@ -65,7 +65,7 @@ def combined(of: Sequence[Values], minus: Sequence[Values]) -> Values:
     }
 
 
-def _by_seed(curve: Curve, number: Callable[[Line], float]) -> Values:
+def _by_seed(curve: Curve, number: Callable[[Array], float]) -> Values:
     """Return a number of each seed's curve (places in order); NaN where a value isn't finite."""
     found = lines([curve[place] for place in sorted(curve)])
     return {seed: number(line) if np.isfinite(line).all() else float("nan") for seed, line in found.items()}
@@ -76,13 +76,13 @@ def slope_of(curve: Curve) -> Values:
     return _by_seed(curve, lambda line: slope(sorted(curve), line))
 
 
-def mean_height(places: Line, heights: Line) -> float:
+def mean_height(places: Array, heights: Array) -> float:
     """Return the mean height of a line through points, along its length; a single point's own height."""
     length = places[-1] - places[0]
     return float(np.trapezoid(heights, places) / length) if length else float(heights[0])
 
 
-def reached_at(places: Line, heights: Line, level: float) -> float:
+def reached_at(places: Array, heights: Array, level: float) -> float:
     """Return where a line through points first has a height; its end if it never has, NaN if it isn't finite."""
     if not np.isfinite([*heights, level]).all():
         return float("nan")
@@ -93,7 +93,7 @@ def reached_at(places: Line, heights: Line, level: float) -> float:
     return float(np.interp(level, heights[at - 1 : at + 1], places[at - 1 : at + 1])) if at else float(places[0])
 
 
-def width_near_top(places: Line, heights: Line, near: float) -> float:
+def width_near_top(places: Array, heights: Array, near: float) -> float:
     """Return how long a line through points is at most `near` below its highest point, all such stretches together."""
     level = heights.max() - near - ROUNDING
     low, high = np.sort([heights[:-1], heights[1:]], axis=0)
@@ -123,7 +123,7 @@ def correlation(a: Sequence[Values], b: Sequence[Values]) -> Values:
     return {seed: rank_correlation(*half) for seed, half in halves.items()}
 
 
-def rank_correlation(a: Sequence[float] | Line, b: Sequence[float] | Line) -> float:
+def rank_correlation(a: Sequence[float] | Array, b: Sequence[float] | Array) -> float:
     """Return Spearman's rank correlation; NaN for fewer than three points, constant or missing values."""
     if len(a) < 3 or not np.isfinite([*a, *b]).all() or np.ptp(a) == 0 or np.ptp(b) == 0:
         return float("nan")

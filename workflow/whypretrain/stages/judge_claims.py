@@ -2,7 +2,7 @@
 
 from whypretrain.command import Job, log, run_stage
 from whypretrain.evidence.claims import judge_claims
-from whypretrain.evidence.readings import read_evidence
+from whypretrain.evidence.lookup import read_evidence
 from whypretrain.files.schemas import write_table
 from whypretrain.files.storage import read_columns
 from whypretrain.jobs.plan import Plan

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from whypretrain.evidence.selection import by_few
-from whypretrain.evidence.values import Line, Values, combined, mean_height, reached_at, width_near_top
+from whypretrain.evidence.values import Array, Values, combined, mean_height, reached_at, width_near_top
 from whypretrain.files.storage import read_columns
 from whypretrain.grid.coordinates import ARM_KEYS, UNTRAINED, Arm, key_of, split_epoch
 
@@ -47,25 +47,25 @@ def _by_seed(group: pd.DataFrame, column: str) -> Values:
     return dict(zip(group["seed"].tolist(), group[column].tolist(), strict=True))
 
 
-class Readings:
+class Lookup:
     """Looks values up by arm, each arm at the learning rate that a study selected.
 
-    Readings at other rates, and those of one study, share what they have looked up that doesn't go by the rates.
+    Lookups at other rates, and of single studies, share the rows of arms, which don't go by the rates.
     """
 
     def __init__(self, tables: Tables, few: bool = False, shared: dict[Any, Any] | None = None) -> None:
         self.tables, self.few = tables, few
         self._by_arm: dict[tuple[str, bool], dict[tuple[str, ...], pd.DataFrame]] = {} if shared is None else shared
 
-    def of(self, study: str) -> "Readings":
-        """Return the readings at the rates that one study selected."""
+    def of(self, study: str) -> "Lookup":
+        """Return the lookup at the rates that one study selected."""
         selected = self.tables.selected
         selected = selected[selected["study"] == study] if "study" in selected else selected  # else all select alike
-        return Readings(replace(self.tables, selected=selected), study in self.tables.few, self._by_arm)
+        return Lookup(replace(self.tables, selected=selected), study in self.tables.few, self._by_arm)
 
-    def at(self, selected: pd.DataFrame) -> "Readings":
-        """Return the readings at other selected rates."""
-        return Readings(replace(self.tables, selected=selected), self.few, self._by_arm)
+    def at(self, selected: pd.DataFrame) -> "Lookup":
+        """Return the lookup at other selected rates."""
+        return Lookup(replace(self.tables, selected=selected), self.few, self._by_arm)
 
     def _of_arm(self, name: str, arm: Arm) -> pd.DataFrame:
         """Return an arm's rows of a table."""
@@ -165,7 +165,7 @@ class Readings:
             seed: reached_at(steps, top1, SHARE * best[seed]) for seed, (steps, top1) in self._curves(arm, rate).items()
         }
 
-    def _curves(self, arm: Arm, rate: float | None) -> dict[int, tuple[Line, Line]]:
+    def _curves(self, arm: Arm, rate: float | None) -> dict[int, tuple[Array, Array]]:
         """Return steps and validation top-1 by seed; of a run that diverged, whose curve breaks off, no top-1."""
         rows, learnt = self._at("history", arm, rate).sort_values("step"), self._learnt(arm, rate)
         return {
