@@ -12,16 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from whypretrain.config.claims import (
-    Choice,
-    Claim,
-    Difference,
-    Margin,
-    Test,
-    has_epochs,
-    has_layers,
-    runs_along,
-)
+from whypretrain.config.claims import Choice, Claim, Difference, Margin, Test, has_epochs, has_layers, runs_along
 from whypretrain.config.models import Setting
 from whypretrain.evidence import values
 from whypretrain.evidence.lookup import Lookup, Tables
@@ -39,16 +30,10 @@ OF_SELECTED = ("top1_test", "loss_train", "loss_test", "loss_gap", "movement", "
 COUNTED = ("peak-position", "reach", "correlation")  # places and ranks are counts
 GUARDED = ("non-inferiority", "equivalence")  # ask that there was something to lose
 GAIN = Difference.model_validate({"of": {"measure": "top1_test"}, "minus": {"source": "none", "measure": "top1_test"}})
-UNITS = {
-    "cosine_mean": "of cosine",
-    "cka": "of CKA",
-    "movement": "of 1 − cosine",
-    "loss_train": "nats",
-    "loss_test": "nats",
-    "loss_gap": "nats",
-    "steps_to_95": "steps",
-    "rate_width": "factors of ten",
-}  # accuracies are in points, of which 100 are 1
+# accuracies are in points, of which 100 are 1
+UNITS = {"cosine_mean": "of cosine", "cka": "of CKA", "movement": "of 1 − cosine"}
+UNITS |= {"loss_train": "nats", "loss_test": "nats", "loss_gap": "nats"}
+UNITS |= {"steps_to_95": "steps", "rate_width": "factors of ten"}
 Settings = Sequence[Setting]
 Asked = tuple[dict[str, Any], ClaimEvidence, str]  # a question's row of `verdicts`, what decides it, what it lacks
 ByRate = dict[tuple[float | None, str], Array]  # D by common rate (None: each arm at its own), and layer and read-out
