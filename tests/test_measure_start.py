@@ -208,6 +208,6 @@ def test_pooled_layers_are_each_layers_outputs_averaged_and_the_last_are_the_fea
 
 def test_a_start_with_a_source_is_given_each_seeds_untrained_network_and_one_without_none():
     (form,) = plan_of(tiny()).forms_of("measure_start")
-    with_source = form.untrained(SimpleNamespace(architecture="tiny", source="letters"), (0, 1))
+    with_source = form.inputs()["untrained"](SimpleNamespace(architecture="tiny", source="letters"), (0, 1))
     assert with_source == [f"results/sources/tiny/none/s{seed}/epoch-0.safetensors" for seed in (0, 1)]
-    assert form.untrained(SimpleNamespace(architecture="tiny", source="none"), (0, 1)) == []
+    assert form.inputs()["untrained"](SimpleNamespace(architecture="tiny", source="none"), (0, 1)) == []

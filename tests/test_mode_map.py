@@ -268,7 +268,8 @@ def test_guessing_is_right_for_the_share_of_the_largest_class(tmp_path: Path):
         file.parent.mkdir(exist_ok=True)
         Image.fromarray(np.full((8, 8), number, np.uint8)).save(file)
     raw = raw_modes()
-    raw["datasets"]["digits"] = {"module": "folder", "parameters": {"path": str(tmp_path)}, "test_share": 0.3}
+    parameters = {"path": str(tmp_path), "channels": 1}
+    raw["datasets"]["digits"] = {"module": "folder", "parameters": parameters, "test_share": 0.3}
     plan = plan_of(raw)
     assert plan.grid.largest_class("digits") == pytest.approx(0.9)
     study = next(name for name, study in plan.config.studies.items() if study.settings)

@@ -25,7 +25,8 @@ def test_each_form_has_a_stage_and_those_with_torch_say_what_they_need():
     plan = plan_of(curves())
     assert {form.stage for form in plan.forms} <= {path.stem for path in STAGES.glob("*.py")}
     for form in plan.forms:
-        with_torch = "set_up_torch(" in (STAGES / f"{form.stage}.py").read_text()
+        text = (STAGES / f"{form.stage}.py").read_text()
+        with_torch = "set_up_torch(" in text or "train_sources(" in text
         # what trains goes to the cluster and says what it needs; what is light stays
         assert (bool(form.needs), bool(form.resources)) == (with_torch, with_torch), form.name
         assert form.benchmark == form.log.replace("/logs/", "/benchmarks/").removesuffix(".log") + ".jsonl"

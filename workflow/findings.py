@@ -1,21 +1,42 @@
-"""Write verdicts of finished results as a page of Markdown: python workflow/findings.py results results/evening."""
+"""Keep the verdicts of finished results in docs/data, and write from there what docs and README say came out.
 
+python workflow/findings.py keep NAME RESULTS   keep those of a results folder under a name
+python workflow/findings.py                     write docs/findings.md, docs/data/verdicts.svg and README's summary
+"""
+
+import json
+import re
+import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parent))
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "workflow"))
 
-import pandas as pd
+import matplotlib  # noqa: E402
+import pandas as pd  # noqa: E402
+from matplotlib.figure import Figure  # noqa: E402
 
-from whypretrain.files.storage import read_columns
-from whypretrain.pages.board import quantity, told_why
+from whypretrain.files.storage import read_columns  # noqa: E402
+from whypretrain.pages.board import MARKS, SPAN, interval, quantity, told_why  # noqa: E402
 
+DATA = ROOT / "docs" / "data"
+ABOUT = {  # what is kept, in the order of the page
+    "default": ("The default study", "`make run`"),
+    "evening": ("The evening study", "`make run CONFIG=config/evening.yaml`"),
+}
+SHADES = {"supported": "#0072B2", "contradicted": "#D55E00", "inconclusive": "#8C8C8C"}
+ARM = ["architecture", "source", "epoch", "treatment", "span", "target", "shots", "mode", "recipe", "learning_rate"]
 HEAD = """# What came out
 
-Written by `python workflow/findings.py`, from the tables; nothing here is typed. Effects are read at the component that
-decided. Minutes are of training alone, on one core. `stays` is the share of draws of the pilot seeds, each of which
-selects learning rates again, that leave the verdict as it is.
+Written by `python workflow/findings.py` from `docs/data`; nothing here is typed. Effects are read at the component that
+decided. Minutes are of training alone, on one core, for the seeds that would decide, with all arms of the study.
+`stays` is the share of draws of the pilot seeds, each of which selects learning rates again, that leave the verdict as it is.
+Intervals are over seeds.
 """
+COLUMNS = ("claim", "setting", "effect (interval)", "margin", "n", "verdict", "reason", "minutes for that n", "stays")
+SECTION = re.compile(r"(?<=<!-- written by workflow/findings.py -->\n).*?(?=<!-- end -->)", re.DOTALL)
 
 
 def table(results: Path, name: str) -> pd.DataFrame:
@@ -24,52 +45,146 @@ def table(results: Path, name: str) -> pd.DataFrame:
     return read_columns(path)[0].to_pandas() if path.exists() else pd.DataFrame()
 
 
-def minutes_needed(verdicts: pd.DataFrame, results: Path) -> list[str]:
+def minutes_needed(verdicts: pd.DataFrame, results: Path) -> pd.Series:
     """Return for each verdict that lacks seeds for how many minutes of a core these would train in its study.
 
     All arms of the study are counted, since its other claims gain as well; sources are not.
     """
-    key = ["architecture", "source", "epoch", "treatment", "span", "target", "shots", "mode", "recipe", "learning_rate"]
-    own = table(results, "design").merge(table(results, "provenance")[[*key, "seed", "seconds"]], on=[*key, "seed"])
+    own = table(results, "design").merge(table(results, "provenance")[[*ARM, "seed", "seconds"]], on=[*ARM, "seed"])
     a_seed = own.groupby("study", observed=True)["seconds"].sum() / own["seed"].nunique()
     lacking = verdicts["reason"].str.extract(r"about (\d+) needed", expand=False).astype(float) - verdicts["n"]
-    minutes = lacking * verdicts["study"].astype(str).map(a_seed) / 60
-    return ["" if pd.isna(each) else f"{each:.0f}" for each in minutes]
+    return (lacking * verdicts["study"].astype(str).map(a_seed) / 60).round()
 
 
-def page(results: Path) -> str:
-    """Return the section of one results folder: what was run, and a row for each claim and setting."""
-    verdicts, stability, runs = (table(results, name) for name in ("verdicts", "stability", "provenance"))
-    counts = verdicts["verdict"].value_counts()
-    told = ", ".join(f"{counts.get(verdict, 0)} {verdict}" for verdict in ("supported", "contradicted", "inconclusive"))
-    columns: dict[str, list[str]] = {
-        name: [] for name in ("claim", "setting", "effect (interval, coverage)", "margin", "n", "verdict", "reason")
+def keep(name: str, results: Path) -> None:
+    """Write verdicts, arms and what made them to docs/data."""
+    verdicts, stability, arms, runs = (table(results, kind) for kind in ("verdicts", "stability", "arms", "provenance"))
+    verdicts["minutes"] = minutes_needed(verdicts, results)
+    verdicts["stays"] = stability["same"] if len(stability) else float("nan")  # of the same claims in one order
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    told = {
+        "commit": commit.strip(),
+        "processor": str(runs["processor"].iloc[0]) if "processor" in runs else "",
+        "runs": len(runs),
+        "training_minutes": round(float(runs["seconds"].sum()) / 60),
     }
+    DATA.mkdir(exist_ok=True)
+    verdicts.to_csv(DATA / f"{name}.verdicts.csv", index=False, float_format="%.6g")
+    arms.to_csv(DATA / f"{name}.arms.csv", index=False, float_format="%.6g")
+    (DATA / f"{name}.json").write_text(json.dumps(told, indent=1) + "\n")
+
+
+def kept() -> dict[str, tuple[pd.DataFrame, dict[str, Any]]]:
+    """Return what is kept by name: verdicts, and what made them."""
+    names = [name for name in ABOUT if (DATA / f"{name}.json").exists()]
+    read = {"unit": str, "component": str, "reason": str}
+    return {
+        name: (
+            pd.read_csv(DATA / f"{name}.verdicts.csv", dtype=read, keep_default_na=True),
+            json.loads((DATA / f"{name}.json").read_text()),
+        )
+        for name in names
+    }
+
+
+def counted(verdicts: pd.DataFrame) -> str:
+    """Count verdicts in words."""
+    counts = verdicts["verdict"].value_counts()
+    return ", ".join(f"{counts.get(verdict, 0)} {verdict}" for verdict in MARKS)
+
+
+def section(name: str, verdicts: pd.DataFrame, told: dict[str, Any]) -> str:
+    """Return the section of one study: what was run, and a row for each claim and setting."""
+    title, command = ABOUT[name]
+    lines = [
+        f"## {title}\n",
+        f"{command}, at commit `{told['commit'][:12]}`, {told['processor'] or 'on a processor that is not told'}: "
+        f"{len(verdicts)} verdicts, {counted(verdicts)}. {told['runs']:,} runs of the seeds that decide, "
+        f"{told['training_minutes']} minutes of training on a core.\n",
+        f"| {' | '.join(COLUMNS)} |",
+        "|---" * len(COLUMNS) + "|",
+    ]
     for row in verdicts.to_dict("records"):
-        effect, low, high, margin = (quantity(row[name], row["unit"]) for name in ("effect", "low", "high", "margin"))
-        interval = f"{low} to {high}, {100 * row['coverage']:.0f} %" if "–" not in (low, high) else "no interval"
-        claim = f"{row['claim']}: {row['statement']}"
-        cells = (claim, row["setting"], f"{effect} {row['unit']} ({interval})", margin, row["n"], row["verdict"])
-        for column, cell in zip(columns.values(), (*cells, told_why(row)), strict=True):
-            column.append(str(cell))
-    columns["minutes for that n"] = minutes_needed(verdicts, results)
-    if len(stability):
-        columns["stays"] = [f"{100 * same:.0f} %" for same in stability["same"]]  # of the same claims in one order
-    rows = [columns, ["---"] * len(columns), *zip(*columns.values(), strict=True)]
-    return "\n".join(
-        [
-            f"## `{results}`\n",
-            f"{len(verdicts)} verdicts: {told}. {len(runs):,} runs of the seeds that decide, "
-            f"{runs['seconds'].sum() / 60:.0f} minutes of training on a core.\n",
-            *(f"| {' | '.join(row)} |" for row in rows),
-        ]
+        effect, margin = (quantity(row[each], row["unit"]) for each in ("effect", "margin"))
+        cells = (
+            f"{row['claim']}: {row['statement']}",
+            row["setting"],
+            f"{effect} {row['unit']} ({interval(row)})",
+            margin,
+            row["n"],
+            row["verdict"],
+            told_why(row).replace("|", "/"),
+            "" if pd.isna(row["minutes"]) else f"{row['minutes']:.0f}",
+            "" if pd.isna(row["stays"]) else f"{100 * row['stays']:.0f} %",
+        )
+        lines.append(f"| {' | '.join(map(str, cells))} |")
+    return "\n".join(lines) + "\n"
+
+
+def page() -> str:
+    """Return the page of all that is kept."""
+    return "\n".join([HEAD, *(section(name, *found) for name, found in kept().items())])
+
+
+def named(verdicts: pd.DataFrame) -> str:
+    """Name the claims of some verdicts, each with its setting."""
+    return ", ".join(
+        f"{claim} ({setting})" for claim, setting in zip(verdicts["claim"], verdicts["setting"], strict=True)
     )
 
 
+def summary() -> str:
+    """Return README's lines: how many verdicts, and of each paper which claims came out how."""
+    found = kept()
+    told = [f"{ABOUT[name][0].lower()} {counted(verdicts)}" for name, (verdicts, _) in found.items()]
+    lines = [f"Of all verdicts there are in {'; in '.join(told)}. Decided are:\n", "| | supported | contradicted |"]
+    lines.append("|---|---|---|")
+    every = pd.concat([verdicts for verdicts, _ in found.values()])
+    for paper, own in every.groupby("paper", sort=False):
+        cells = (named(own[own["verdict"] == verdict].drop_duplicates(["claim", "setting"])) for verdict in SHADES)
+        supported, contradicted, _ = cells
+        lines.append(f"| {paper} | {supported} | {contradicted} |")
+    return "\n".join(lines) + "\n"
+
+
+def draw(path: Path) -> None:
+    """Draw every verdict with its interval, in margins, a column for each study."""
+    found = kept()
+    most = max(len(verdicts) for verdicts, _ in found.values())
+    figure = Figure(figsize=(4.2 * len(found), 0.17 * most + 0.9), layout="constrained")
+    axes = figure.subplots(1, len(found), squeeze=False)
+    for axis, (name, (verdicts, _)) in zip(axes[0], found.items(), strict=True):
+        labels = []
+        for place, row in enumerate(verdicts.to_dict("records")):
+            unit = row["margin"] or 1
+            ends = [min(max(row[each] / unit, -SPAN), SPAN) for each in ("low", "effect", "high")]
+            axis.plot(ends[::2], [place, place], color=SHADES[row["verdict"]], lw=1.5)
+            marker = {"supported": "^", "contradicted": "v", "inconclusive": "o"}[row["verdict"]]
+            axis.plot(ends[1], place, marker, color=SHADES[row["verdict"]], ms=4)
+            labels.append(f"{row['claim']} {row['setting']}")
+        axis.axvline(0, color="black", lw=0.8)
+        axis.axvline(1, color="black", lw=0.8, ls=":")
+        axis.axvline(-1, color="black", lw=0.8, ls=":")
+        axis.set_yticks(range(len(labels)), labels, fontsize=6)
+        axis.set_ylim(len(labels) - 0.5, -0.5)
+        axis.set_xlim(-SPAN - 0.2, SPAN + 0.2)
+        axis.set_xlabel(
+            "effect with its interval, in margins (▲ supported, ▼ contradicted, ○ inconclusive)", fontsize=6
+        )
+        axis.set_title(ABOUT[name][0], fontsize=8)
+    figure.savefig(path, metadata={"Date": None})
+
+
 def main() -> None:
-    """Print the page of the folders that are given."""
-    print(HEAD)
-    print("\n\n".join(page(Path(results)) for results in sys.argv[1:]))
+    """Keep results, or write the pages from what is kept."""
+    matplotlib.rcParams["svg.hashsalt"] = "findings"
+    if sys.argv[1:2] == ["keep"]:
+        keep(sys.argv[2], Path(sys.argv[3]))
+        return
+    (ROOT / "docs" / "findings.md").write_text(page())
+    readme = ROOT / "README.md"
+    readme.write_text(SECTION.sub(lambda _: summary(), readme.read_text()))
+    draw(DATA / "verdicts.svg")
 
 
 if __name__ == "__main__":

@@ -95,6 +95,7 @@ PART_NAMES = {
 
 TOPS = (255, 1023, 4095, 16383, 65535)  # of 8, 10, 12, 14 and 16 bits
 ALIKE = 10  # bits of 256
+NOISE = 3  # levels of 256 by which flat places differ for nothing
 LOOKED = 64  # the size at which images are looked at, pixels
 FAINT = 4  # a standard deviation of the grey levels, of 256, below which a picture is nearly one grey
 
@@ -514,7 +515,7 @@ def _look(grey: "Image.Image") -> np.ndarray:
     One that does so nowhere, or everywhere, is told by a digest of its pixels.
     """
     small = np.asarray(grey.resize((17, 16)), np.int16)
-    brighter = small[:, 1:] > small[:, :-1]
+    brighter = small[:, 1:] > small[:, :-1] + NOISE
     if ALIKE < brighter.sum() < brighter.size - ALIKE:
         return np.packbits(brighter)
     return np.frombuffer(hashlib.sha256(f"{grey.size}".encode() + grey.tobytes()).digest(), np.uint8)
@@ -661,11 +662,11 @@ def _opened(file: Path, size: int | None = None) -> Iterator["ImageFile.ImageFil
             pixels, is_jpeg = math.prod(found.size), found.format in ("JPEG", "MPO")
             if most and pixels > (limit := most * (4 if is_jpeg else 2)):
                 raise ValueError(f"{pixels:,} pixels; allowed: up to {limit:,}")
-            if is_jpeg and size:
-                share = 2 * size / min(found.size)
-                found.draft(None, (math.ceil(found.width * share), math.ceil(found.height * share)))
-            if most and is_jpeg and math.prod(found.size) > most:
-                found.draft(None, (found.width // 2, found.height // 2))
+            share = min(2 * size / min(found.size), 1) if size else 1
+            if most and pixels > most:
+                share = min(share, 0.5)
+            if is_jpeg and share < 1:
+                found.draft(None, (math.floor(found.width * share), math.floor(found.height * share)))
             yield found
 
 

@@ -128,7 +128,7 @@ def draw_panels(
     counts: set[int] = set()
     for number, (line, row) in enumerate(zip(lines, grid, strict=True)):
         for axes, panel in zip(row, line, strict=False):
-            axes.set_title(wrapped(panel.head, max(100 // columns, 18)), loc="left", fontsize=HEAD)
+            axes.set_title(wrapped(panel.head, max(84 // columns, 18)), loc="left", fontsize=HEAD)
             drawn = paint(axes, panel) if len(panel.rows) else set()
             counts |= drawn
             if not drawn:
