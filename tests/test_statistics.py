@@ -235,7 +235,7 @@ def test_one_value_for_every_seed_is_as_sure_as_its_number_of_signs():
 p_values = st.lists(st.floats(0, 1), min_size=1, max_size=12)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(p_values, st.floats(0.01, 0.4))
 def test_levels_agree_with_the_adjusted_p_values_of_statsmodels(p, alpha):
     levels, adjusted = s.holm(p, alpha)
