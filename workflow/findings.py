@@ -32,8 +32,8 @@ HEAD = """# What came out
 
 Written by `python workflow/findings.py` from `docs/data`; nothing here is typed. Effects are read at the component that
 decided. Minutes are of training alone, on one core, for the seeds that would decide, with all arms of the study.
-`stays` is the share of draws of the pilot seeds, each of which selects learning rates again, that leave the verdict as it
-is. Intervals are over seeds.
+`stays` is the share of draws of the pilot seeds, each of which selects learning rates again, that leave the verdict as
+it is. Intervals are over seeds.
 """
 COLUMNS = ("claim", "setting", "effect (interval)", "margin", "n", "verdict", "reason", "minutes for that n", "stays")
 SECTION = re.compile(r"(?<=<!-- written by workflow/findings.py -->\n).*?(?=<!-- end -->)", re.DOTALL)
