@@ -35,6 +35,7 @@ decided. Minutes are of training alone, on one core, for the seeds that would de
 `stays` is the share of draws of the pilot seeds, each of which selects learning rates again, that leave the verdict as
 it is. Intervals are over seeds.
 """
+FIRM = 0.95  # of draws in which a verdict stays
 COLUMNS = ("claim", "setting", "effect (interval)", "margin", "n", "verdict", "reason", "minutes for that n", "stays")
 SECTION = re.compile(r"(?<=<!-- written by workflow/findings.py -->\n).*?(?=<!-- end -->)", re.DOTALL)
 
@@ -61,7 +62,10 @@ def keep(name: str, results: Path) -> None:
     verdicts, stability, arms, runs = (table(results, kind) for kind in ("verdicts", "stability", "arms", "provenance"))
     verdicts["minutes"] = minutes_needed(verdicts, results)
     verdicts["stays"] = stability["same"] if len(stability) else float("nan")  # of the same claims in one order
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    # of the clone that the results lie in
+    commit = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=results, check=True, capture_output=True, text=True
+    ).stdout
     told = {
         "commit": commit.strip(),
         "processor": str(runs["processor"].iloc[0]) if "processor" in runs else "",
@@ -127,23 +131,24 @@ def page() -> str:
 
 
 def named(verdicts: pd.DataFrame) -> str:
-    """Name the claims of some verdicts, each with its setting."""
-    return ", ".join(
-        f"{claim} ({setting})" for claim, setting in zip(verdicts["claim"], verdicts["setting"], strict=True)
-    )
+    """Name the claims of some verdicts, each with its setting, and how often it stays where that isn't nearly always."""
+    told = []
+    for row in verdicts.to_dict("records"):
+        shaky = f", stays in {100 * row['stays']:.0f} % of draws" if row["stays"] < FIRM else ""
+        told.append(f"{row['claim']} ({row['setting']}{shaky})")
+    return ", ".join(told)
 
 
 def summary() -> str:
     """Return README's lines: how many verdicts, and of each paper which claims came out how."""
     found = kept()
     told = [f"{ABOUT[name][0].lower()} {counted(verdicts)}" for name, (verdicts, _) in found.items()]
-    lines = [f"Of all verdicts there are in {'; in '.join(told)}. Decided are:\n", "| | supported | contradicted |"]
-    lines.append("|---|---|---|")
+    lines = [f"There are in {'; in '.join(told)}. Decided are:\n", "| | supported | contradicted |", "|---|---|---|"]
     every = pd.concat([verdicts for verdicts, _ in found.values()])
-    for paper, own in every.groupby("paper", sort=False):
-        cells = (named(own[own["verdict"] == verdict].drop_duplicates(["claim", "setting"])) for verdict in SHADES)
-        supported, contradicted, _ = cells
-        lines.append(f"| {paper} | {supported} | {contradicted} |")
+    for paper, own in every[every["verdict"] != "inconclusive"].groupby("paper", sort=False):
+        once = own.drop_duplicates(["claim", "setting", "verdict"])
+        cells = (named(once[once["verdict"] == verdict]) for verdict in ("supported", "contradicted"))
+        lines.append(f"| {paper} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
