@@ -304,7 +304,7 @@ def test_images_that_look_the_same_are_a_group_that_no_split_parts(tmp_path: Pat
     photo = Image.effect_mandelbrot((400, 300), (-2, -1.2, 1, 1.2), 60)
     for label in ("cat", "dog"):
         for number in range(12):
-            write(tmp_path / label / f"{number:02}.png", noise(40 + number + 20 * (label == "dog")))
+            write(tmp_path / label / f"{number:02}.png", noise(50 + number + 20 * (label == "dog")))
     write(tmp_path / "cat" / "a.jpg", photo, quality=95)
     write(tmp_path / "cat" / "b.jpg", photo.resize((200, 150)), quality=60)
     write(tmp_path / "dog" / "c.png", photo)

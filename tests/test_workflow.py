@@ -14,7 +14,11 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from conftest import Project, curves, fresh, job, plan_of, put, tiny, told_to
+from conftest import ROOT, Project, curves, fresh, job, plan_of, put, tiny, told_to
+
+sys.path.insert(0, str(ROOT / "workflow"))
+
+import findings
 
 from whypretrain.stages import collect_table
 
@@ -198,14 +202,18 @@ def test_a_comment_a_docstring_and_a_line_break_run_nothing(again: Project):
     assert again.planned() == {}
 
 
-def test_findings_have_a_row_for_each_verdict_with_its_own_numbers(finished: Project):
-    program = [sys.executable, "workflow/findings.py", "results"]
-    page = subprocess.run(program, cwd=finished.path, capture_output=True, text=True, check=True).stdout
-    found = [line.split(" | ") for line in page.splitlines() if line.startswith("| kept")]
+def test_findings_have_a_row_for_each_verdict_with_its_own_numbers(
+    finished: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(findings, "DATA", tmp_path)
+    findings.keep("default", finished.path / "results")
+    found = [line.split(" | ") for line in findings.page().splitlines() if line.startswith("| kept")]
     assert [(row[1], row[4], row[5]) for row in found] == [
         (row["setting"], str(row["n"]), row["verdict"]) for row in rows(finished, "verdicts")
     ]
     assert found
+    assert "The default study" in findings.page()
+    findings.draw(tmp_path / "verdicts.svg")
 
 
 def test_a_new_seed_block_runs_only_its_own_jobs(again: Project):
@@ -279,10 +287,10 @@ def test_changed_training_code_runs_all_that_trains_and_draws_nothing_anew(again
     assert not {"prepare_dataset", "initialise_network"} & found.keys()
 
 
-def test_changed_plotting_draws_its_own_figure_again_and_nothing_else(again: Project):
+def test_changed_plotting_draws_its_own_figure_again_and_the_report_that_holds_it(again: Project):
     file = again.path / "workflow/whypretrain/figures/accuracy_by_span.py"
     file.write_text(file.read_text() + "\n\nCHANGED = True\n")
-    assert again.planned() == {"plot_accuracy_by_span": 1, "all": 1}
+    assert again.planned() == {"plot_accuracy_by_span": 1, "write_report": 1, "all": 1}
 
 
 def test_the_words_of_a_study_and_its_claims_train_nothing(again: Project):

@@ -67,7 +67,7 @@ def keep(name: str, results: Path) -> None:
         ["git", "rev-parse", "HEAD"], cwd=results, check=True, capture_output=True, text=True
     ).stdout
     told = {
-        "commit": commit.strip(),
+        "commit": commit.strip() or "unknown",
         "processor": str(runs["processor"].iloc[0]) if "processor" in runs else "",
         "runs": len(runs),
         "training_minutes": round(float(runs["seconds"].sum()) / 60),
@@ -131,7 +131,7 @@ def page() -> str:
 
 
 def named(verdicts: pd.DataFrame) -> str:
-    """Name the claims of some verdicts, each with its setting, and how often it stays where that isn't nearly always."""
+    """Name the claims of some verdicts, each with its setting, and how often it stays if not nearly always."""
     told = []
     for row in verdicts.to_dict("records"):
         shaky = f", stays in {100 * row['stays']:.0f} % of draws" if row["stays"] < FIRM else ""

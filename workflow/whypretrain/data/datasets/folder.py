@@ -95,6 +95,7 @@ PART_NAMES = {
 
 TOPS = (255, 1023, 4095, 16383, 65535)  # of 8, 10, 12, 14 and 16 bits
 ALIKE = 10  # bits of 256
+SMALLEST = 48  # side of an image whose look can be told, pixels
 NOISE = 3  # levels of 256 by which flat places differ for nothing
 LOOKED = 64  # the size at which images are looked at, pixels
 FAINT = 4  # a standard deviation of the grey levels, of 256, below which a picture is nearly one grey
@@ -512,11 +513,11 @@ def _read(path: str, channels: int, size: int) -> tuple[Report, list[np.ndarray]
 def _look(grey: "Image.Image") -> np.ndarray:
     """Return what an image looks like, as a difference hash of 32 bytes: where it gets brighter to the right.
 
-    One that does so nowhere, or everywhere, is told by a digest of its pixels.
+    One that does so nowhere, or everywhere, or is smaller than that hash tells apart, is told by a digest of its pixels.
     """
     small = np.asarray(grey.resize((17, 16)), np.int16)
     brighter = small[:, 1:] > small[:, :-1] + NOISE
-    if ALIKE < brighter.sum() < brighter.size - ALIKE:
+    if min(grey.size) >= SMALLEST and ALIKE < brighter.sum() < brighter.size - ALIKE:
         return np.packbits(brighter)
     return np.frombuffer(hashlib.sha256(f"{grey.size}".encode() + grey.tobytes()).digest(), np.uint8)
 
