@@ -19,7 +19,6 @@ from conftest import ROOT, Project, curves, fresh, job, plan_of, put, tiny, told
 sys.path.insert(0, str(ROOT / "workflow"))
 
 import findings
-
 from whypretrain.stages import collect_table
 
 pytestmark = pytest.mark.soak  # make test-cluster

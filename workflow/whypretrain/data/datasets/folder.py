@@ -497,7 +497,7 @@ def _read(path: str, channels: int, size: int) -> tuple[Report, list[np.ndarray]
             problems[name] = "empty, 0 bytes"
             continue
         try:
-            image = read_image(found.folder / name, tops, size)
+            image = read_image(found.folder / name, tops, max(size, LOOKED))
         except Exception as error:  # what Pillow raises of broken files is any of a dozen types
             problems[name] = _reason(error)
             continue
