@@ -513,7 +513,7 @@ def _read(path: str, channels: int, size: int) -> tuple[Report, list[np.ndarray]
 def _look(grey: "Image.Image") -> np.ndarray:
     """Return what an image looks like, as a difference hash of 32 bytes: where it gets brighter to the right.
 
-    One that does so nowhere, or everywhere, or is smaller than that hash tells apart, is told by a digest of its pixels.
+    One that does so nowhere, or everywhere, or is too small for that, is told by a digest of its pixels.
     """
     small = np.asarray(grey.resize((17, 16)), np.int16)
     brighter = small[:, 1:] > small[:, :-1] + NOISE
