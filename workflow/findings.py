@@ -64,7 +64,7 @@ def keep(name: str, results: Path) -> None:
     verdicts["stays"] = stability["same"] if len(stability) else float("nan")  # of the same claims in one order
     # of the clone that the results lie in
     commit = subprocess.run(
-        ["git", "rev-parse", "HEAD"], cwd=results, check=True, capture_output=True, text=True
+        ["git", "rev-parse", "HEAD"], cwd=results, check=False, capture_output=True, text=True
     ).stdout
     told = {
         "commit": commit.strip() or "unknown",
@@ -174,7 +174,7 @@ def draw(path: Path) -> None:
         axis.set_ylim(len(labels) - 0.5, -0.5)
         axis.set_xlim(-SPAN - 0.2, SPAN + 0.2)
         axis.set_xlabel(
-            "effect with its interval, in margins (▲ supported, ▼ contradicted, ○ inconclusive)", fontsize=6
+            "effect with its interval, in margins\n(▲ supported, ▼ contradicted, ○ inconclusive)", fontsize=6
         )
         axis.set_title(ABOUT[name][0], fontsize=8)
     figure.savefig(path, metadata={"Date": None})
