@@ -19,7 +19,7 @@ from conftest import ROOT, fresh, plan_of, put, tiny, told_to
 from PIL import Image
 
 from whypretrain.config import models as config
-from whypretrain.data import partition
+from whypretrain.data import decoding, partition
 from whypretrain.data.datasets import digits, folder
 from whypretrain.data.problems import UnusableFiles
 from whypretrain.data.tasks import source_images
@@ -54,7 +54,7 @@ def images(tmp_path: Path) -> Path:
 
 def grey(path: Path) -> np.ndarray:
     """Return an image's grey levels, as in a folder of no others."""
-    return np.asarray(folder.read_image(path, folder.tops_of([path]), 64).convert("L"))
+    return np.asarray(decoding.read_image(path, decoding.tops_of([path]), 64).convert("L"))
 
 
 def refusal(path: Path) -> str:
@@ -221,7 +221,7 @@ def test_a_photo_of_108_megapixels_is_read(images: Path, suffix: str):
 
 def test_a_photo_of_200_megapixels_is_read_reduced(tmp_path: Path):
     path = write(tmp_path / "a.jpg", Image.new("L", (16320, 12240), 40))
-    assert folder.read_image(path, {}, 6000).size == (8160, 6120)
+    assert decoding.read_image(path, {}, 6000).size == (8160, 6120)
 
 
 def test_transparent_pixels_are_white_and_half_transparent_ones_half_white(tmp_path: Path):
@@ -294,7 +294,7 @@ def test_colours_stay_and_grey_is_three_equal_channels(images: Path):
 def test_a_large_jpeg_is_decoded_at_a_smaller_scale_and_looks_the_same(images: Path):
     photo = Image.effect_mandelbrot((1600, 1200), (-2, -1.2, 1, 1.2), 60)
     write(images / "cat" / "0.jpg", photo, quality=95)
-    small = folder.read_image(images / "cat" / "0.jpg", {}, 64)
+    small = decoding.read_image(images / "cat" / "0.jpg", {}, 64)
     assert small.size == (200, 150)
     whole = np.asarray(photo.crop((200, 0, 1400, 1200)).resize((64, 64), Image.Resampling.BILINEAR), float)
     assert np.abs(prepared(images, 64)[0, 0] - whole).mean() < 4
@@ -426,7 +426,7 @@ def test_a_class_of_files_that_are_not_read_says_so(images: Path):
     assert "5 of 8 left out: 5 .nef" in refusal(images)
 
 
-@pytest.mark.skipif("HEIF" in folder.READ, reason="pillow-heif is installed")
+@pytest.mark.skipif("HEIF" in decoding.READ, reason="pillow-heif is installed")
 def test_of_heic_it_says_what_would_read_it(images: Path):
     (images / "dog" / "3.HEIC").write_bytes(b"")
     assert ".heic too, once pillow-heif is installed (pip install pillow-heif)" in folder.check(str(images)).notes[0]
@@ -648,11 +648,11 @@ def test_all_that_can_not_be_used_stands_in_one_message(images: Path):
     report = folder.check(str(images))
     assert report.problems == {
         "cat/empty.png": "empty, 0 bytes",
-        "cat/text.jpg": f"not an image of {', '.join(folder.FORMATS)}",
+        "cat/text.jpg": f"not an image of {', '.join(decoding.FORMATS)}",
         "dog/cut.bmp": report.problems["dog/cut.bmp"],
         "dog/far.tif": "grey values from 0 to 70000; allowed: 0 to 65535",
         "dog/nan.tif": "grey values from nan to nan; allowed: 0 to 65535",
-        "dog/vector.png": f"not an image of {', '.join(folder.FORMATS)}",
+        "dog/vector.png": f"not an image of {', '.join(decoding.FORMATS)}",
     }
     assert "truncated" in report.problems["dog/cut.bmp"]
     with pytest.raises(UnusableFiles) as caught:

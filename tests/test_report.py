@@ -109,7 +109,7 @@ def test_a_page_gives_effects_in_their_units_and_what_to_do_where_that_is_asked(
     assert page.count("What to do") == 1  # one of the two studies draws the mode map
     said = "With 5 images per class of glyphs, from glyphs: classify the features of layer 4 with an SVM"
     assert f"{said} (svm-4, network shallow), expected 0.87 (0.85 to 0.89, n = 5) of test images right" in page
-    assert "Of 3 verdicts 1 supported, 1 contradicted and 1 inconclusive" in page
+    assert "3 verdicts: 1 supported, 1 contradicted and 1 inconclusive." in page
 
 
 @pytest.mark.parametrize("case", CASES)

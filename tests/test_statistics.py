@@ -627,6 +627,17 @@ def test_rounding_decides_nothing():
     assert one(at, "equivalence", 0.02).verdict == "inconclusive"
 
 
+@pytest.mark.parametrize(
+    ("kind", "true_mean", "expected"),
+    [("superiority", 0.0, 0.025), ("non-inferiority", -1.5, 0.025), ("equivalence", 1.5, 0.05)],
+)
+def test_false_support_at_the_bound_is_as_rare_as_the_level_says(kind, true_mean, expected):
+    margin = 0.0 if kind == "superiority" else 1.5
+    draws = np.random.default_rng(4).normal(true_mean, 1.0, (2000, 8))
+    rate = np.mean([one(d, kind, margin).verdict == "supported" for d in draws])
+    assert rate == pytest.approx(expected, abs=3 * math.sqrt(expected * (1 - expected) / 2000))
+
+
 def test_false_support_in_a_family_stays_below_alpha():
     """Four null equivalence claims beside a true one: unadjusted, 1 - 0.95⁴ = 18 % would fail."""
     rng = np.random.default_rng(5)

@@ -600,9 +600,8 @@ def test_the_stage_says_in_one_line_what_is_missing(tmp_path: Path):
     assert done.stderr.count("\n") == 1
 
 
-def test_moments_are_those_of_all_images_at_once(monkeypatch: pytest.MonkeyPatch):
+def test_moments_are_those_of_all_images():
     images = np.random.default_rng(0).integers(0, 256, (7, 3, 4, 5), dtype=np.uint8)
-    monkeypatch.setattr(prepare_dataset, "BLOCK", 3)
     means, deviations = prepare_dataset._moments(images)
     np.testing.assert_allclose(means, (images / 255).mean((0, 2, 3)), rtol=1e-12)
     np.testing.assert_allclose(deviations, (images / 255).std((0, 2, 3)), rtol=1e-12)

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 import pydantic
 
+from whypretrain.data.decoding import square
 from whypretrain.data.problems import UnusableFiles
 
 if TYPE_CHECKING:
@@ -170,15 +171,3 @@ class Published:
     def _get(self, paths: list[str], root: str) -> str:
         places = ", ".join(f"'{Path(root, path)}'" for path in paths)
         return f"get {places} from {self.address}, or set `download: true`, then run again"
-
-
-def square(image: "Image.Image", size: int) -> np.ndarray:
-    """Return the largest square in the middle of an image, resized: (channels, size, size) uint8."""
-    from PIL import Image
-
-    side = min(image.size)
-    left, top = ((length - side) // 2 for length in image.size)
-    middle = image.crop((left, top, left + side, top + side))
-    if side != size:
-        middle = middle.resize((size, size), Image.Resampling.BILINEAR)
-    return np.asarray(middle).reshape(size, size, -1).transpose(2, 0, 1)

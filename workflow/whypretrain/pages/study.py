@@ -147,14 +147,20 @@ def sentences(arms: pd.DataFrame, rows: Sequence[Mapping[str, Any]], view: View)
         told = "No run of this study is there."
     if not rows:
         return [told, "It decides no claim.", gain(arms, view)]
-    decided = [row for row in rows if row["verdict"] != "inconclusive"]
-    named = "; ".join(f"{row['claim']} in {row['setting']} {row['verdict']}" for row in decided[:NAMED])
-    more = f"; and {len(decided) - NAMED} more" if len(decided) > NAMED else ""
-    return [
-        told,
-        f"Of {len(rows)} verdicts {counted([row['verdict'] for row in rows])}{f' ({named}{more})' if named else ''}.",
-        gain(arms, view),
-    ]
+    verdicts = counted([row["verdict"] for row in rows])
+    count = f"{len(rows)} verdict{'' if len(rows) == 1 else 's'}: {verdicts}."
+    return [told, count, *(outcome(rows, verdict) for verdict in ("supported", "contradicted")), gain(arms, view)]
+
+
+def outcome(rows: Sequence[Mapping[str, Any]], verdict: str) -> str:
+    """Say in words which claims came out so, with the settings in which they did; empty where none did."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for row in rows:
+        if row["verdict"] == verdict:
+            found.setdefault((row["statement"], row["claim"]), []).append(row["setting"])
+    named = [f"“{said.rstrip('.')}” ({claim}, {wording.listed(where)})" for (said, claim), where in found.items()]
+    more = f"; and {len(named) - NAMED} more" if len(named) > NAMED else ""
+    return f"{verdict.capitalize()}: {'; '.join(named[:NAMED])}{more}." if named else ""
 
 
 def advice_lines(advice: pd.DataFrame, view: View) -> list[str]:

@@ -8,8 +8,6 @@ from whypretrain.data import partition
 from whypretrain.data.problems import UnusableFiles
 from whypretrain.files.storage import checksum, write_card, write_tensors
 
-BLOCK = 1024  # images
-
 
 def main(job: Job) -> None:
     """Read nothing but the dataset's own source; write the file and its card."""

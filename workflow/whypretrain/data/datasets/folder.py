@@ -7,79 +7,40 @@ A folder may be divided already, into `train`, `val` (or `valid`, `validation`, 
 every seed. Of the two one may be missing; its images are drawn from `train`.
 
 Classes are named as their folders, sorted; images are sorted by class, part and file name.
-Image files are known by their suffix (see SUFFIXES), in upper or lower case; HEIC is read
+Image files are known by their suffix (see `decoding.SUFFIXES`), in upper or lower case; HEIC is read
 where pillow-heif is installed. All other files, and hidden ones, are left out. A folder
 inside a class's folder is refused, for what it would mean can't be guessed. Links to files
 and folders are followed, and end where they are followed: nothing below a class's folder is
 ever entered.
 
-What becomes of an image:
-- of an animation or a file of several pages the first one is taken;
-- the orientation in its EXIF data is applied where that can be read; colour profiles,
-  texts and all else that stands beside the pixels are not read;
-- a JPEG of more pixels than Pillow's limit is read at half its width and height, up to four
-  times the limit; other images are read whole, up to twice the limit;
-- values of more than 8 bits become 8 bits by v * 255 / top, rounded, where `top` is the
-  largest value of the smallest of 8, 10, 12, 14 and 16 bits that holds all such images of
-  the folder; floating-point grey likewise, by itself, and 1 is the first `top` it may have;
-- transparent pixels are put on white;
-- colours (palette, CMYK, …) become RGB, grey ones three equal values; with `channels: 1` the
-  luminance of ITU-R 601, as Pillow's "L";
-- the largest square in its middle is resized by Pillow's BILINEAR filter: a triangle as
-  wide as an output pixel needs (antialiased) where it shrinks, linear interpolation
-  where it enlarges; a square image that has the size already keeps its bytes. A JPEG is
-  decoded at the smallest scale of 1, 1/2, 1/4 and 1/8 that has twice the size.
+`whypretrain.data.decoding` says what becomes of an image.
 
-Images that look the same (see `alike`) stand in one group, and no split parts them.
+Images that look the same (see `decoding.alike`) stand in one group, and no split parts them.
 """
 
 import contextlib
 import hashlib
-import importlib.util
-import io
 import json
-import math
 import os
-import sys
-import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib import metadata
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import pydantic
 
+from whypretrain.data import decoding
 from whypretrain.data.problems import UnusableFiles
-
-if TYPE_CHECKING:
-    from PIL import Image, ImageFile
 
 PACKAGES = ("pillow",)  # what the bytes depend on beside numpy
 
 SOURCE = "The user's own images, from the folder that the parameter `path` names"
 LICENCE = "Not known: the user's own images"
 
-# what is read, whatever the suffix: no other decoder is ever called
-READ = {
-    "PNG": (".png",),
-    "JPEG": (".jpg", ".jpeg", ".jfif", ".jpe"),
-    "BMP": (".bmp",),
-    "GIF": (".gif",),
-    "TIFF": (".tif", ".tiff"),
-    "WEBP": (".webp",),
-    "PPM": (".ppm", ".pgm", ".pbm", ".pnm"),
-    "AVIF": (".avif",),
-}
-HEIF = (".heic", ".heif", ".hif")
-HEIF_PACKAGE = "pillow-heif"
-if importlib.util.find_spec("pillow_heif"):
-    READ["HEIF"] = HEIF
-FORMATS = tuple(READ)
-SUFFIXES = tuple(suffix for suffixes in READ.values() for suffix in suffixes)
 LITTER = ("__MACOSX", "@eaDir")  # what operating systems leave beside images, beside names that begin with a dot
 
 FEWEST_CLASSES = 2
@@ -93,14 +54,8 @@ PART_NAMES = {
     "test": ("test", "testing"),
 }
 
-TOPS = (255, 1023, 4095, 16383, 65535)  # of 8, 10, 12, 14 and 16 bits
-ALIKE = 10  # bits of 256
-SMALLEST = 48  # side of an image whose look can be told, pixels
-NOISE = 3  # levels of 256 by which flat places differ for nothing
 LOOKED = 64  # the size at which images are looked at, pixels
 FAINT = 4  # a standard deviation of the grey levels, of 256, below which a picture is nearly one grey
-
-Tops = Mapping[str, int]  # what becomes white, of floating-point grey (`f`) and of whole numbers of more bits (`i`)
 
 
 class Parameters(pydantic.BaseModel):
@@ -150,12 +105,16 @@ class Listing:
         if not self.left_out:
             return ""
         kinds = Counter(Path(name).suffix.lower() or "without a suffix" for name in self.left_out)
-        beside = dict.fromkeys(SUFFIXES, " beside the folders of classes")
+        beside = dict.fromkeys(decoding.SUFFIXES, " beside the folders of classes")
         told = _several([f"{count} {kind}{beside.get(kind, '')}" for kind, count in kinds.most_common()], ", ")
-        heif = [suffix for suffix in HEIF if suffix in kinds and suffix not in SUFFIXES]
-        hint = f"; {', '.join(heif)} too, once {HEIF_PACKAGE} is installed (pip install {HEIF_PACKAGE})" if heif else ""
+        heif = [suffix for suffix in decoding.HEIF if suffix in kinds and suffix not in decoding.SUFFIXES]
+        hint = (
+            f"; {', '.join(heif)} too, once {decoding.HEIF_PACKAGE} is installed (pip install {decoding.HEIF_PACKAGE})"
+            if heif
+            else ""
+        )
         total = len(self.left_out) + sum(self.counts.values())
-        return f"{len(self.left_out)} of {total} left out: {told}. Read are {', '.join(SUFFIXES)}{hint}"
+        return f"{len(self.left_out)} of {total} left out: {told}. Read are {', '.join(decoding.SUFFIXES)}{hint}"
 
 
 @dataclass(frozen=True)
@@ -171,7 +130,7 @@ class Report:
     problems: dict[str, str]
     repeated: tuple[tuple[str, ...], ...]
     faint: tuple[str, ...]
-    tops: Tops
+    tops: decoding.Tops
 
     @property
     def counts(self) -> dict[str, int]:
@@ -245,8 +204,8 @@ def digest(parameters: Parameters) -> str:
     Where HEIC is among them they are also of the version of what reads it.
     """
     told: list[Any] = list(listing(parameters.path).files())
-    if any(name.lower().endswith(HEIF) for name, _ in told):
-        told.append(metadata.version(HEIF_PACKAGE))
+    if any(name.lower().endswith(decoding.HEIF) for name, _ in told):
+        told.append(metadata.version(decoding.HEIF_PACKAGE))
     text = json.dumps(told)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -379,7 +338,7 @@ def _is(question: Any) -> bool:
 
 
 def _is_image(name: str) -> bool:
-    return name.lower().endswith(SUFFIXES)
+    return name.lower().endswith(decoding.SUFFIXES)
 
 
 def _refusal(entry: os.DirEntry[str], name: str) -> str | None:
@@ -420,8 +379,8 @@ def _refuse_classes(found: Listing, path: str) -> None:
         named = _several([f"'{name}' ({count})" for name, count in few.items()], ", ")
         told = f" {found.without}." if found.without else ""
         raise UnusableFiles(
-            f"'{path}' has too few images of {named}; a class needs {needs} (known by {', '.join(SUFFIXES)}); add "
-            f"some, or move the folder away.{told}"
+            f"'{path}' has too few images of {named}; a class needs {needs} (known by "
+            f"{', '.join(decoding.SUFFIXES)}); add some, or move the folder away.{told}"
         )
 
 
@@ -491,229 +450,19 @@ def _read(path: str, channels: int, size: int) -> tuple[Report, list[np.ndarray]
     problems: dict[str, str] = {}
     faint: list[str] = []
     looks: dict[str, np.ndarray] = {}
-    tops = tops_of(found.folder / name for name, _ in found.files())
+    tops = decoding.tops_of(found.folder / name for name, _ in found.files())
     for name, length in found.files():
         if not length:
             problems[name] = "empty, 0 bytes"
             continue
         try:
-            image = read_image(found.folder / name, tops, max(size, LOOKED))
+            image = decoding.read_image(found.folder / name, tops, max(size, LOOKED))
         except Exception as error:  # what Pillow raises of broken files is any of a dozen types
-            problems[name] = _reason(error)
+            problems[name] = decoding.reason(error)
             continue
         grey = image.convert("L")
-        looks[name] = _look(grey)
-        if _spread(grey) < FAINT:
+        looks[name] = decoding.look(grey)
+        if decoding.spread(grey) < FAINT:
             faint.append(name)
-        square = _square(image if channels == 3 else grey, size)
-        images.append(square.transpose(2, 0, 1) if channels == 3 else square[None])
-    return Report(path, found, problems, alike(looks), tuple(faint), tops), images
-
-
-def _look(grey: "Image.Image") -> np.ndarray:
-    """Return what an image looks like, as a difference hash of 32 bytes: where it gets brighter to the right.
-
-    One that does so nowhere, or everywhere, or is too small for that, is told by a digest of its pixels.
-    """
-    small = np.asarray(grey.resize((17, 16)), np.int16)
-    brighter = small[:, 1:] > small[:, :-1] + NOISE
-    if min(grey.size) >= SMALLEST and ALIKE < brighter.sum() < brighter.size - ALIKE:
-        return np.packbits(brighter)
-    return np.frombuffer(hashlib.sha256(f"{grey.size}".encode() + grey.tobytes()).digest(), np.uint8)
-
-
-def alike(looks: Mapping[str, np.ndarray]) -> tuple[tuple[str, ...], ...]:
-    """Return the groups of names that look the same: hashes that differ in at most ALIKE of 256 bits."""
-    names, hashes = list(looks), np.stack(list(looks.values())) if looks else np.empty((0, 32), np.uint8)
-    kind = {name: number for number, name in enumerate(names)}
-    for number in range(len(names)):
-        apart = np.bitwise_count(hashes[number + 1 :] ^ hashes[number]).sum(1)
-        for other in np.flatnonzero(apart <= ALIKE) + number + 1:
-            kind[names[other]] = min(kind[names[number]], kind[names[other]])
-    groups: dict[int, list[str]] = {}
-    for name, number in kind.items():
-        groups.setdefault(number, []).append(name)
-    return tuple(tuple(group) for group in groups.values() if len(group) > 1)
-
-
-def _spread(grey: "Image.Image") -> float:
-    """Return the standard deviation of an image's grey levels."""
-    counts, levels = np.array(grey.histogram()), np.arange(256)
-    mean = counts @ levels / counts.sum()
-    return float(np.sqrt(counts @ (levels - mean) ** 2 / counts.sum()))
-
-
-def _reason(error: Exception) -> str:
-    from PIL import UnidentifiedImageError
-
-    if isinstance(error, UnidentifiedImageError):
-        return f"not an image of {', '.join(FORMATS)}"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    text = " ".join(str(error).split())[:100]
-    return text or type(error).__name__
-
-
-def tops_of(files: Iterable[Path]) -> dict[str, int]:
-    """Return what is to become white of images of more than 8 bits: the smallest of TOPS that holds all of them.
-
-    Floating-point grey (`f`) may have 1 as well. Files that can't be used count for nothing.
-    """
-    tops: dict[str, int] = {}
-    for file in files:
-        with contextlib.suppress(Exception):
-            with _opened(file) as opened:
-                if not _is_deep(opened):
-                    continue
-                kind = "f" if opened.mode == "F" else "i"
-            if tops.get(kind) != TOPS[-1]:
-                values: Any = _decoded(file)[1]
-                high = _highest(values if values.ndim == 2 else values[..., :3])
-                tops[kind] = max(tops.get(kind, 0), next(top for top in (1, *TOPS)[kind == "i" :] if high <= top))
-    return tops
-
-
-def read_image(file: Path, tops: Tops, size: int) -> "Image.Image":
-    """Return an image file as RGB, as this module's docstring says; JPEGs may be smaller, but twice the `size` or more.
-
-    Raises whatever Pillow does where the file is no image, is damaged or cut short, and ValueError where it is too
-    large, or holds values beyond 0…65535.
-    """
-    from PIL import Image
-
-    image, values = _decoded(file, size)
-    if values is not None:
-        image = Image.fromarray(_eight_bits(values, tops, image.info.get("transparency")))
-    if image.has_transparency_data:
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
-    return image.convert("RGB")
-
-
-def _decoded(file: Path, size: int | None = None) -> tuple["Image.Image", np.ndarray | None]:
-    """Return an image, upright, and where it has more than 8 bits its values: (h, w), or colours (h, w, 3 or 4).
-
-    Of colours of 16 bits Pillow gives the upper byte; the file is decoded again for the lower one.
-    """
-    with _opened(file, size) as opened:
-        lower = _lower(opened)
-        image = _upright(opened)
-    if image.mode == "F" or image.mode.startswith("I"):
-        return image, np.asarray(image)
-    if not lower:
-        return image, None
-    with _opened(file) as opened:
-        opened.tile = [tile._replace(args=lower) for tile in opened.tile]
-        low = np.asarray(_upright(opened))
-    if lower == "RGBA":
-        low = low[..., [1, 1, 1, 3]]
-    return image, np.asarray(image).astype(np.uint16) * 256 + low
-
-
-def _is_deep(opened: "ImageFile.ImageFile") -> bool:
-    return opened.mode == "F" or opened.mode.startswith("I") or _lower(opened) is not None
-
-
-def _lower(opened: "ImageFile.ImageFile") -> Any:
-    """Return what makes Pillow give the lower byte of each colour of 16 bits; None of an image of another kind."""
-    if not opened.tile:
-        return None
-    args = opened.tile[0].args
-    raw, *more = (args,) if isinstance(args, str) else args or ("",)
-    bands, _, order = str(raw).partition(";16")
-    if bands == "LA" and order == "B":
-        return "RGBA"  # the four bytes of a pixel as they are
-    swapped = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
-    if not bands.startswith("RGB") or order not in swapped:
-        return None
-    lower = f"{bands};16{swapped[order]}"
-    return (lower, *more) if more else lower
-
-
-def _upright(opened: "ImageFile.ImageFile") -> "Image.Image":
-    """Decode an image, turned as a camera's orientation says where that can be read."""
-    from PIL import ImageOps
-
-    opened.load()
-    with contextlib.suppress(Exception):
-        ImageOps.exif_transpose(opened, in_place=True)
-    return opened
-
-
-@contextlib.contextmanager
-def _opened(file: Path, size: int | None = None) -> Iterator["ImageFile.ImageFile"]:
-    """Open an image file, nothing of it decoded. Raises ValueError where it has too many pixels.
-
-    A JPEG is to be decoded at the smallest scale that has twice the `size`.
-    """
-    from PIL import Image
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        if "HEIF" in READ:
-            importlib.import_module("pillow_heif").register_heif_opener()
-        # not by its path: Pillow 13.0 maps uncompressed grey TIFF files into memory, and garbles those lying on a side
-        with file.open("rb") as stream:
-            signature = stream.read(len(PNG))
-            stream.seek(0)
-            most, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None  # it refuses JPEGs before they can be reduced
-            try:
-                found = Image.open(_without_extras(stream) if signature == PNG else stream, formats=FORMATS)
-            finally:
-                Image.MAX_IMAGE_PIXELS = most
-            pixels, is_jpeg = math.prod(found.size), found.format in ("JPEG", "MPO")
-            if most and pixels > (limit := most * (4 if is_jpeg else 2)):
-                raise ValueError(f"{pixels:,} pixels; allowed: up to {limit:,}")
-            share = min(2 * size / min(found.size), 1) if size else 1
-            if most and pixels > most:
-                share = min(share, 0.5)
-            if is_jpeg and share < 1:
-                found.draft(None, (math.floor(found.width * share), math.floor(found.height * share)))
-            yield found
-
-
-PNG = b"\x89PNG\r\n\x1a\n"
-ORIENTING = (b"eXIf", b"zTXtRaw profile type exif\0", b"tEXtRaw profile type exif\0", b"iTXtXML:com.adobe.xmp\0")
-
-
-def _without_extras(stream: IO[bytes]) -> IO[bytes]:
-    """Return a PNG without what says nothing of its pixels or orientation, which Pillow refuses where it is large."""
-    content = memoryview(stream.read())
-    kept, at = [content[: len(PNG)]], len(PNG)
-    while at < len(content):
-        end = at + int.from_bytes(content[at : at + 4], "big") + 12
-        name = bytes(content[at + 4 : at + 40])
-        if name[:1].isupper() or name.startswith((b"tRNS", *ORIENTING)):
-            kept.append(content[at:end])
-        at = end
-    return io.BytesIO(b"".join(kept))
-
-
-def _highest(values: Any) -> float:
-    """Return the largest value of an image. Raises ValueError where one isn't within 0 to 65535."""
-    low, high = values.min(), values.max()
-    if not (low >= 0 and high <= TOPS[-1]):
-        raise ValueError(f"grey values from {low:g} to {high:g}; allowed: 0 to {TOPS[-1]}")
-    return float(high)
-
-
-def _eight_bits(values: np.ndarray, tops: Tops, transparent: Any) -> np.ndarray:
-    """Return values of more than 8 bits as uint8, the value or colour `transparent` as white."""
-    _highest(values)
-    scaled = np.rint(values.astype(np.float64) * 255 / tops["f" if values.dtype.kind == "f" else "i"])
-    if values.shape[2:] == (4,):
-        scaled[..., 3] = values[..., 3] >> 8
-    if transparent is not None:
-        scaled[(values == transparent).reshape(*values.shape[:2], -1).all(-1)] = 255
-    return scaled.astype(np.uint8)
-
-
-def _square(image: "Image.Image", size: int) -> np.ndarray:
-    """Return the largest square in the middle of an image, resized to (size, size) uint8."""
-    from PIL import Image
-
-    side = min(image.size)
-    left, top = ((length - side) // 2 for length in image.size)
-    square = image.crop((left, top, left + side, top + side))
-    if side != size:
-        square = square.resize((size, size), Image.Resampling.BILINEAR, reducing_gap=3.0)
-    return np.asarray(square)
+        images.append(decoding.square(image if channels == 3 else grey, size))
+    return Report(path, found, problems, decoding.alike(looks), tuple(faint), tops), images
